@@ -1,0 +1,40 @@
+# The two commands: make quickstart, make test. Each installs what it needs into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install quickstart test check real clean
+
+help:
+	@echo "make quickstart  draw a data set, embed and score it, and show the ranked crops (results in quickstart/)"
+	@echo "make test        the default test suite: offline, on a CPU, in minutes"
+	@echo "make check       ruff and mypy --strict"
+	@echo "make real        tests marked real and slow; they read ../shared"
+	@echo "make clean       remove what these commands made"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "omnireid needs Python 3.11 or newer, and $(PYTHON) is older. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(INSTALLED)
+
+quickstart: $(INSTALLED)
+	$(BIN)/python examples/quickstart.py quickstart
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest --quiet
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+real: $(INSTALLED)
+	$(BIN)/python -m pytest --quiet -m 'real or slow'
+
+clean:
+	rm -rf $(VENV) quickstart

@@ -1,0 +1,57 @@
+"""omnireid: person re-identification with OSNet, from crops to ranked identities.
+
+The public names are imported on first use, so that ``import omnireid`` stays
+cheap and nothing pulls in torch before a model is really run in it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from omnireid import errors as _errors
+
+__version__ = "0.1.0.dev0"
+
+if TYPE_CHECKING:
+    from omnireid.data.datasets import load_dataset as load_dataset
+    from omnireid.data.synthetic import synthesize as synthesize
+    from omnireid.embedding.embedder import Embedder as Embedder
+    from omnireid.embedding.embedder import load_embedder as load_embedder
+    from omnireid.errors import *  # noqa: F403
+    from omnireid.evaluation.ranking import evaluate_ranking as evaluate_ranking
+    from omnireid.evaluation.scores import RankingScores as RankingScores
+    from omnireid.models.zoo import create_model as create_model
+    from omnireid.types import Dataset as Dataset
+    from omnireid.types import Labels as Labels
+    from omnireid.types import Split as Split
+
+_HOME_OF = {
+    "Dataset": "omnireid.types",
+    "Embedder": "omnireid.embedding.embedder",
+    "Labels": "omnireid.types",
+    "RankingScores": "omnireid.evaluation.scores",
+    "Split": "omnireid.types",
+    "create_model": "omnireid.models.zoo",
+    "evaluate_ranking": "omnireid.evaluation.ranking",
+    "load_dataset": "omnireid.data.datasets",
+    "load_embedder": "omnireid.embedding.embedder",
+    "synthesize": "omnireid.data.synthetic",
+    **dict.fromkeys(_errors.__all__, "omnireid.errors"),
+}
+
+__all__ = sorted([*_HOME_OF, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home on first use."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'omnireid' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not."""
+    return list(__all__)

@@ -1,0 +1,80 @@
+"""The command line: one verb, its flags, and errors without a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from omnireid import __version__
+from omnireid.errors import OmnireidError
+
+COMMANDS = {
+    "synthesize": "draw a data set of pedestrians, to try everything without any privacy question",
+    "doctor": "look over a data set: what it is, what is wrong with it, what to do",
+    "models": "list the networks and the published weights known here",
+    "inspect": "say what a file of weights is, and whether it covers its network",
+    "convert": "turn a checkpoint into an omnireid artefact (.safetensors)",
+    "embed": "turn crops into a table of embeddings",
+    "evaluate": "score weights, or stored embeddings, on a data set",
+}
+"""Verb and what it does; `omnireid.commands` holds a module and function of each name."""
+
+EXIT_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0, or 2 after an error that was reported on standard error."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = words[0] if words else "--help"
+    if verb in ("-h", "--help"):
+        print(_help())
+        return 0
+    if verb == "--version":
+        print(f"omnireid {__version__}")
+        return 0
+    if verb not in COMMANDS:
+        from difflib import get_close_matches
+
+        close = get_close_matches(verb, COMMANDS, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        print(f"error: no command {verb!r}.{hint} 'omnireid --help' lists them.", file=sys.stderr)
+        return EXIT_ERROR
+    try:
+        import tyro
+
+        function = getattr(import_module(f"omnireid.commands.{verb}"), verb)
+        tyro.cli(function, prog=f"omnireid {verb}", args=words[1:])
+    except OmnireidError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("error: stopped by Ctrl-C. Nothing was left half-written; run the command again.", file=sys.stderr)
+        return EXIT_ERROR
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        f"omnireid {__version__}: person re-identification, from crops to ranked identities.",
+        "",
+        "usage: omnireid COMMAND [options]",
+        "",
+        *(f"  {verb:<{width}}  {purpose}" for verb, purpose in COMMANDS.items()),
+        "",
+        "'omnireid COMMAND --help' shows the options and an example.",
+        "",
+        "example:",
+        "  omnireid synthesize people --seed 0",
+        "  omnireid evaluate --weights osnet_x0_25_market1501.pth --data people",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From crops to embeddings: the embedder, its runtimes, the weights artefact and stored tables."""

@@ -1,0 +1,157 @@
+"""Every error omnireid raises on purpose, in one tree.
+
+::
+
+    OmnireidError
+    ├── ImageError                 a crop that cannot be turned into pixels
+    │   └── ImageTooLargeError     more pixels than a crop can have
+    ├── DataError                  a data set or a list of crops
+    │   ├── DataNotFoundError      no such folder or file, or nothing in it
+    │   ├── UnknownLayoutError     the folder looks like no data set known here
+    │   ├── IncompleteDatasetError a known layout with a part missing
+    │   └── ManifestError          a manifest whose columns or values are wrong
+    ├── WeightsError               a file of weights
+    │   ├── WeightsNotFoundError   no such file, and no known name
+    │   ├── CheckpointError        unreadable, truncated, altered or not weights at all
+    │   ├── UnsafeCheckpointError  a pickle with code in it; it was not run
+    │   ├── CoverageError          of another architecture, or of part of one
+    │   └── DownloadError          a download that failed or arrived with other bytes
+    ├── ModelError                 an architecture that does not exist or cannot be built
+    ├── ShapeError                 arrays that disagree in length, width or type
+    ├── LabelsError                person or camera ids that cannot be used as asked
+    ├── EmbeddingError             embeddings that are not finite or not comparable
+    ├── NoTrueMatchError           no query has anything to be found
+    ├── OutputError                a result that cannot be written
+    │   ├── OutputInUseError       another process is writing it
+    │   └── DiskFullError          no space is left
+    ├── MissingDependencyError     an optional library is not installed
+    └── StoppedError               the user pressed Ctrl-C; what was done is kept
+
+A message says what is wrong, what was found, where, and what to do next. The
+command line prints it without a traceback and leaves with exit code 2.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CheckpointError",
+    "CoverageError",
+    "DataError",
+    "DataNotFoundError",
+    "DiskFullError",
+    "DownloadError",
+    "EmbeddingError",
+    "ImageError",
+    "ImageTooLargeError",
+    "IncompleteDatasetError",
+    "LabelsError",
+    "ManifestError",
+    "MissingDependencyError",
+    "ModelError",
+    "NoTrueMatchError",
+    "OmnireidError",
+    "OutputError",
+    "OutputInUseError",
+    "ShapeError",
+    "StoppedError",
+    "UnknownLayoutError",
+    "UnsafeCheckpointError",
+    "WeightsError",
+    "WeightsNotFoundError",
+]
+
+
+class OmnireidError(Exception):
+    """Anything omnireid raises on purpose."""
+
+
+class ImageError(OmnireidError):
+    """A crop that cannot be turned into pixels; the message names the file."""
+
+
+class ImageTooLargeError(ImageError):
+    """An image with more pixels than a crop can have (a decompression bomb, or a whole scene)."""
+
+
+class DataError(OmnireidError):
+    """A data set, folder or list of crops that cannot be used."""
+
+
+class DataNotFoundError(DataError):
+    """The folder or file does not exist, or there is no crop in it."""
+
+
+class UnknownLayoutError(DataError):
+    """The folder looks like no known data set, or the layout asked for does not exist."""
+
+
+class IncompleteDatasetError(DataError):
+    """A known layout with a folder, list or image missing."""
+
+
+class ManifestError(DataError):
+    """A manifest whose columns or values are wrong; the message names row and column."""
+
+
+class WeightsError(OmnireidError):
+    """A file of weights that cannot be used."""
+
+
+class WeightsNotFoundError(WeightsError):
+    """No file of that name, and no known weights either."""
+
+
+class CheckpointError(WeightsError):
+    """A file that is unreadable, truncated, altered, or not weights at all."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A pickle that wants to run code when it is loaded. It was not run."""
+
+
+class CoverageError(WeightsError):
+    """Weights that do not cover the backbone: another architecture, or part of one."""
+
+
+class DownloadError(WeightsError):
+    """A download that failed, or that arrived with another SHA-256."""
+
+
+class ModelError(OmnireidError):
+    """An architecture that does not exist or cannot be built."""
+
+
+class ShapeError(OmnireidError):
+    """Arrays that disagree in length, width, number of axes or type."""
+
+
+class LabelsError(OmnireidError):
+    """Person or camera ids that cannot be used as asked."""
+
+
+class EmbeddingError(OmnireidError):
+    """Embeddings that are not finite, or were made by different weights."""
+
+
+class NoTrueMatchError(OmnireidError):
+    """No query has a true match in the gallery, so there is nothing to score."""
+
+
+class OutputError(OmnireidError):
+    """A result that cannot be written where it was asked for."""
+
+
+class OutputInUseError(OutputError):
+    """Another process is writing the same output."""
+
+
+class DiskFullError(OutputError):
+    """No space is left on the disk; what was there before is untouched."""
+
+
+class MissingDependencyError(OmnireidError):
+    """An optional library is not installed; the message gives the command that installs it."""
+
+
+class StoppedError(OmnireidError):
+    """The user pressed Ctrl-C; the message says what was kept and how to go on."""

@@ -1,0 +1,113 @@
+"""Writing results so that nothing is ever lost or half-written, and fingerprints of files."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from omnireid.errors import DiskFullError, OmnireidError, OutputError, OutputInUseError
+
+_NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
+
+
+def output_error(error: OSError, path: Path) -> OmnireidError:
+    """The typed error for an `OSError` met while writing `path`: why it failed and what to do."""
+    if error.errno in _NO_SPACE:
+        return DiskFullError(
+            f"No space left on the disk while writing {path}. What was there before is untouched. "
+            "Free some space, or choose another --output, and run the same command again."
+        )
+    if isinstance(error, PermissionError):
+        return OutputError(f"No permission to write {path}. Choose another output, or change the folder's rights.")
+    if isinstance(error, (IsADirectoryError, NotADirectoryError, FileExistsError)):
+        return OutputError(
+            f"Cannot write {path}: a file or folder of another kind is in the way. Choose another output."
+        )
+    return OutputError(f"Cannot write {path}: {error.strerror or error}.")
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn every `OSError` of the body into a typed error that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(error, path) from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents where they are missing.
+
+    Raises:
+        OutputError: no permission, or a file is in the way.
+    """
+    with output_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def atomic_output(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success move it to `path`, else remove it.
+
+    A reader sees the old file or the new one, never a part. The temporary name
+    keeps the suffix of `path`, for libraries that choose a format by it.
+
+    Raises:
+        OutputError: the folder cannot be written; `DiskFullError` where the disk is full.
+    """
+    make_folder(path.parent)
+    with output_errors(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+    temporary = Path(name)
+    try:
+        with output_errors(path):
+            yield temporary
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)  # mkstemp makes it private; a result is not
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold the right to write `path` while the body runs; the system frees it if the process dies.
+
+    Raises:
+        OutputInUseError: another process holds it.
+        OutputError: the folder cannot be written.
+    """
+    make_folder(path.parent)
+    lock = FileLock(path.parent / f".{path.name}.lock")
+    with output_errors(path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputInUseError(
+                f"Another process is writing {path}. Wait until it has finished, or choose another output."
+            ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()  # while it is held: filelock retries on a lock file that is gone
+        lock.release()
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

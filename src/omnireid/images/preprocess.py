@@ -1,0 +1,83 @@
+"""From RGB uint8 to what the network takes: resized, scaled, normalised."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from omnireid.errors import ShapeError
+from omnireid.images.decode import ImageSource, RgbArray, open_rgb
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become the network's input. It travels with the weights, so that nobody has to remember it.
+
+    Attributes:
+        height: input height in pixels.
+        width: input width in pixels.
+        mean: of R, G, B in [0, 1], subtracted.
+        std: of R, G, B in [0, 1], divided by.
+        interpolation: only Pillow's bilinear (which averages over the shrunk area) so far.
+
+    Raises:
+        ShapeError: a size that is no size, or a std that is not positive.
+    """
+
+    height: int = 256
+    width: int = 128
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    interpolation: Literal["bilinear"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
+        object.__setattr__(self, "std", tuple(float(value) for value in self.std))
+        if self.height < 1 or self.width < 1:
+            raise ShapeError(f"An input of {self.height} × {self.width} pixels (height × width) does not exist.")
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
+            raise ShapeError(f"mean and std are three finite numbers, std above 0; got {self.mean} and {self.std}.")
+        if self.interpolation != "bilinear":
+            raise ShapeError(f"Only bilinear interpolation is known, not {self.interpolation!r}.")
+
+    def resize(self, source: ImageSource, *, name: str | None = None) -> RgbArray:
+        """Decode `source` and resize it to (height, width, 3) uint8.
+
+        Raises:
+            ImageError: `source` cannot be decoded.
+        """
+        image = open_rgb(source, name=name)
+        if image.size != (self.width, self.height):
+            image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
+        return np.asarray(image)
+
+    def normalise(self, pixels: RgbArray) -> npt.NDArray[np.float32]:
+        """Turn (N, height, width, 3) uint8 into the (N, 3, height, width) float32 the network takes."""
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (self.height, self.width, 3):
+            raise ShapeError(
+                f"Expected (N, {self.height}, {self.width}, 3) uint8, got {pixels.shape} {pixels.dtype}. "
+                "Use resize first."
+            )
+        out = np.empty((len(pixels), 3, self.height, self.width), dtype=np.float32)
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            np.multiply(pixels[..., channel], np.float32(1 / (255 * std)), out=out[:, channel], dtype=np.float32)
+            out[:, channel] -= np.float32(mean / std)
+        return out
+
+    def apply(self, source: ImageSource) -> npt.NDArray[np.float32]:
+        """One image as (3, height, width) float32.
+
+        >>> Preprocessing(2, 1).apply(np.zeros((8, 4, 3), np.uint8)).shape
+        (3, 2, 1)
+        """
+        crop: npt.NDArray[np.float32] = self.normalise(self.resize(source)[np.newaxis])[0]
+        return crop

@@ -1,0 +1,1 @@
+"""The networks, in torch: tensor in, embedding out."""

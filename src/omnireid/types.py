@@ -1,0 +1,200 @@
+"""Small frozen values that every room understands, validated at birth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from omnireid.errors import DataError, LabelsError
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+
+Distance = Literal["euclidean", "cosine"]
+"""How two embeddings are compared. Both rank from small to large distance."""
+
+Protocol = Literal["single-query", "multi-query", "single-gallery-shot", "no-cameras"]
+"""Which gallery crops a query is scored against:
+
+- ``single-query``: Market-1501's rule. A gallery crop of the query's own person
+  *and* own camera is skipped.
+- ``multi-query``: the same rule, after averaging all query crops of one person in one camera.
+- ``single-gallery-shot``: CUHK03's classic rule. One gallery crop an identity,
+  drawn at random, repeated and averaged.
+- ``no-cameras``: nothing is skipped. Only right for data without camera ids.
+"""
+
+DISTANCES: tuple[Distance, ...] = get_args(Distance)
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+JUNK_PERSON_ID = -1
+"""Market-1501's id for a gallery crop that counts neither as right nor as wrong."""
+
+
+def _ids(values: npt.ArrayLike, what: str) -> IntArray:
+    """A read-only (N,) int64 copy of `values`."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise LabelsError(f"{what} must be one-dimensional, one id a crop; got shape {array.shape}.")
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise LabelsError(
+            f"{what} must be integers; got {array.dtype}. Number the identities first, for example with "
+            "np.unique(names, return_inverse=True)."
+        )
+    copy = array.astype(np.int64)
+    copy.setflags(write=False)
+    return copy
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Who is on each of N crops, and which camera saw them.
+
+    Attributes:
+        person_ids: (N,) int64. -1 is junk (see `JUNK_PERSON_ID`).
+        camera_ids: (N,) int64, or None where cameras are not known; never a silent zero.
+
+    Raises:
+        LabelsError: the arrays are not one-dimensional integers of one length.
+    """
+
+    person_ids: IntArray
+    camera_ids: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "person_ids", _ids(self.person_ids, "person_ids"))
+        if self.camera_ids is not None:
+            object.__setattr__(self, "camera_ids", _ids(self.camera_ids, "camera_ids"))
+            if len(self.camera_ids) != len(self.person_ids):
+                raise LabelsError(
+                    f"{len(self.person_ids)} person ids but {len(self.camera_ids)} camera ids: "
+                    "the arrays must be aligned, one entry a crop."
+                )
+
+    def __len__(self) -> int:
+        return len(self.person_ids)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One crop: its file, person and camera (None where cameras are not known)."""
+
+    path: Path
+    person_id: int
+    camera_id: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Aligned arrays of N crops, in a stated order.
+
+    Attributes:
+        paths: N files.
+        person_ids: (N,) int64.
+        camera_ids: (N,) int64, or None where cameras are not known.
+        columns: what else a manifest said of each crop; N values a column.
+
+    Raises:
+        DataError: the arrays disagree in length.
+        LabelsError: ids that are not integers.
+    """
+
+    paths: tuple[Path, ...]
+    person_ids: IntArray
+    camera_ids: IntArray | None = None
+    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        labels = Labels(self.person_ids, self.camera_ids)
+        object.__setattr__(self, "paths", tuple(Path(path) for path in self.paths))
+        object.__setattr__(self, "person_ids", labels.person_ids)
+        object.__setattr__(self, "camera_ids", labels.camera_ids)
+        columns = {name: tuple(values) for name, values in self.columns.items()}
+        object.__setattr__(self, "columns", MappingProxyType(columns))
+        lengths = {"paths": len(self.paths), "person_ids": len(labels)}
+        lengths |= {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"A split's arrays must be aligned, one entry a crop; their lengths are {lengths}.")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Sample:
+        camera_id = None if self.camera_ids is None else int(self.camera_ids[index])
+        return Sample(self.paths[index], int(self.person_ids[index]), camera_id)
+
+    @property
+    def labels(self) -> Labels:
+        """Person and camera ids of the crops, in the same order."""
+        return Labels(self.person_ids, self.camera_ids)
+
+    def select(self, indices: npt.ArrayLike) -> Split:
+        """The crops at `indices` (integers, or a mask of N booleans), in that order."""
+        chosen = np.arange(len(self))[np.asarray(indices)] if len(self) else np.empty(0, dtype=np.int64)
+        return Split(
+            paths=tuple(self.paths[i] for i in chosen),
+            person_ids=self.person_ids[chosen],
+            camera_ids=None if self.camera_ids is None else self.camera_ids[chosen],
+            columns={name: [values[i] for i in chosen] for name, values in self.columns.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set with the split and the protocol its numbers are published under.
+
+    Attributes:
+        name: short name, such as ``market1501``; the folder's name for your own data.
+        layout: the layout it was read by; see ``omnireid.data.datasets.LAYOUTS``.
+        root: the folder (or manifest) it was read from.
+        train: crops to learn from; may be empty for data that is only searched.
+        query: crops to look for.
+        gallery: crops to look in. Junk (person id -1) is already dropped, distractors are kept.
+        protocol: the protocol its numbers are published under.
+        validation: crops held out of training where the data set names some.
+        multi_query: further crops of the queries, for the multi-query protocol (Market-1501's ``gt_bbox``).
+        split_index: which of the data set's published splits this is, from 0.
+        split_count: how many published splits there are to average over; 1 for most.
+        licence: terms of use in one line, as far as they are known.
+        notes: differences from the published counts and other things a reader of the numbers should know.
+    """
+
+    name: str
+    layout: str
+    root: Path
+    train: Split
+    query: Split
+    gallery: Split
+    protocol: Protocol = "single-query"
+    validation: Split | None = None
+    multi_query: Split | None = None
+    split_index: int = 0
+    split_count: int = 1
+    licence: str = "unknown"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise DataError(f"No protocol {self.protocol!r}. Known: {', '.join(PROTOCOLS)}.")
+        if not 0 <= self.split_index < self.split_count:
+            raise DataError(
+                f"Split {self.split_index} of {self.name} does not exist; it has {self.split_count}, counted from 0."
+            )
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name, in the order train, validation, query, gallery, multi_query; absent ones left out."""
+        named = {
+            "train": self.train,
+            "validation": self.validation,
+            "query": self.query,
+            "gallery": self.gallery,
+            "multi_query": self.multi_query,
+        }
+        return {name: split for name, split in named.items() if split is not None}
