@@ -1,0 +1,167 @@
+"""The weights artefact: one safe file that says what it is and how to use it.
+
+A safetensors file whose metadata holds, under the key ``omnireid``, a JSON
+object with everything in `WeightsMetadata` and a SHA-256 over the tensors, so
+that a file altered after it was written is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omnireid.errors import CheckpointError, OmnireidError, WeightsNotFoundError
+from omnireid.files import atomic_output
+from omnireid.images.preprocess import Preprocessing
+from omnireid.types import DISTANCES, Distance
+
+FORMAT_VERSION = 1
+_KEY = "omnireid"
+
+Tensors = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class WeightsMetadata:
+    """What a file of weights is and how to use it.
+
+    Attributes:
+        architecture: a name `create_model` knows.
+        embedding_dimension: D of the embeddings.
+        preprocessing: from pixels to the network's input.
+        distance: how its embeddings are meant to be compared.
+        training_data: what it was trained on; ``unknown`` where nobody said.
+        licence: terms of the weights in one line; ``unknown`` where nobody said.
+        metrics: figures by name, such as ``{"market1501.rank1": 0.912}``, as fractions.
+        origin: the file it was made from, for the record.
+    """
+
+    architecture: str
+    embedding_dimension: int = 512
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    distance: Distance = "euclidean"
+    training_data: str = "unknown"
+    licence: str = "unknown"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    origin: str = "unknown"
+
+    def json(self) -> dict[str, Any]:
+        """The metadata as plain values."""
+        return asdict(replace(self, metrics=dict(self.metrics)))
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any], where: str) -> WeightsMetadata:
+        """Read what `json` wrote.
+
+        Raises:
+            CheckpointError: a value is missing or is not what it should be; the message names `where`.
+        """
+        known = {name: values[name] for name in WeightsMetadata.__dataclass_fields__ if name in values}
+        try:
+            known["preprocessing"] = Preprocessing(**known["preprocessing"])
+            metadata = WeightsMetadata(**known)
+            if metadata.distance not in DISTANCES or metadata.embedding_dimension < 1:
+                raise ValueError(f"distance {metadata.distance!r}, dimension {metadata.embedding_dimension!r}")
+        except (KeyError, TypeError, ValueError, OmnireidError) as error:
+            raise CheckpointError(
+                f"The metadata of {where} cannot be used ({error!r}). Write the artefact again from the original "
+                "weights with: omnireid convert"
+            ) from error
+        return metadata
+
+
+def sha256_of_tensors(tensors: Tensors) -> str:
+    """SHA-256 over names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
+
+
+def write_artefact(path: Path, tensors: Tensors, metadata: WeightsMetadata) -> None:
+    """Write weights and metadata as one safetensors file; the old file stays until the new one is whole.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    record = {"format_version": FORMAT_VERSION, "tensors_sha256": sha256_of_tensors(arrays), **metadata.json()}
+    content = save(arrays, metadata={_KEY: json.dumps(record, sort_keys=True)})
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_metadata(path: Path) -> WeightsMetadata:
+    """Read the metadata of an artefact without its tensors.
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        CheckpointError: not a safetensors file, not one of ours, or written by a newer version.
+    """
+    metadata, _ = _read_record(path)
+    return metadata
+
+
+def read_artefact(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], WeightsMetadata]:
+    """Read the tensors and metadata of an artefact, and check that the tensors are those it was written with.
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        CheckpointError: not a safetensors file, not one of ours, truncated, altered, or written by a newer version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    metadata, expected = _read_record(path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The tensors of {path} cannot be read ({error}). Copy the file again.") from error
+    found = sha256_of_tensors(tensors)
+    if found != expected:
+        raise CheckpointError(
+            f"The tensors of {path} are not those it was written with (SHA-256 {found[:12]}…, expected "
+            f"{expected[:12]}…): the file was altered or damaged. Get it again from where it came."
+        )
+    return dict(tensors), metadata
+
+
+def _read_record(path: Path) -> tuple[WeightsMetadata, str]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise WeightsNotFoundError(f"No such file of weights: {path}.")
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            header = opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}). Was the download or copy cut short? Get it again."
+        ) from error
+    if _KEY not in header:
+        raise CheckpointError(
+            f"{path} is a safetensors file without omnireid's metadata, so its architecture and preprocessing are "
+            "not known. Name them and write an artefact from the original checkpoint with: omnireid convert"
+        )
+    try:
+        record = json.loads(header[_KEY])
+        version, expected = int(record["format_version"]), str(record["tensors_sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The metadata of {path} is damaged ({error!r}). Get the file again.") from error
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
+            "Upgrade with: pip install --upgrade omnireid"
+        )
+    return WeightsMetadata.from_json(record, str(path)), expected
