@@ -10,7 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,  # noqa: F401 - imported here, once: Pillow would import it in whichever thread decodes first
+    Image,
+    JpegImagePlugin,  # noqa: F401
+    MpoImagePlugin,  # noqa: F401 - many phones' .jpg files
+    PngImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
 
 from omnireid.errors import ImageError, ImageTooLargeError
 
@@ -26,7 +34,7 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 MAX_PIXELS = 64_000_000
 """No crop of a person, and hardly a photograph, has more: a larger image is refused unread."""
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -123,9 +131,7 @@ def _reason(source: ImageSource, label: str, error: Exception) -> str:
             f"{label} is not a JPEG, PNG, WebP or BMP image, whatever its name says. "
             "Take it out of the list, or convert it."
         )
-    return (
-        f"{label} is damaged or truncated and cannot be decoded ({error}). Copy it again, or take it out of the list."
-    )
+    return f"{label} is damaged or truncated and cannot be decoded ({error}). Copy it again, or leave it out."
 
 
 def _too_large(label: str, max_pixels: int, size: tuple[int, int] | None = None) -> ImageTooLargeError:

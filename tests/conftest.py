@@ -1,0 +1,37 @@
+"""What many tests share: the folder of real data, and small drawn crops."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and public weights; skipped where it is missing, a failure in CI."""
+    if not SHARED.is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{SHARED} is missing, and CI must have it")
+        pytest.skip(f"needs {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def crop_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve drawn crops of three people by two cameras, under Market-1501 names."""
+    folder = tmp_path_factory.mktemp("crops")
+    rng = np.random.default_rng(0)
+    for person in (1, 2, 3):
+        colour = rng.integers(0, 255, 3)
+        for camera in (1, 2):
+            for frame in (1, 2):
+                noise = rng.integers(-20, 20, (64, 32, 3))
+                pixels = np.clip(colour + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{person:04d}_c{camera}s1_{frame:06d}_00.jpg", quality=95)
+    return folder

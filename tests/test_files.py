@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from omnireid.errors import DiskFullError, OutputError, OutputInUseError
+from omnireid.files import atomic_output, make_folder, output_error, sha256_of, sole_writer
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_output(path) as temporary:
+        temporary.write_text("half of the new")
+        raise RuntimeError("killed")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["result.json"]
+    with atomic_output(path) as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == ".json"
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_a_result_is_as_readable_as_any_other_file(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    with atomic_output(tmp_path / "result") as temporary:
+        temporary.write_text("x")
+    assert (tmp_path / "result").stat().st_mode == plain.stat().st_mode
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(DiskFullError, match=r"No space left.*result\.json.*What was there before is untouched"):
+        with atomic_output(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_text() == "old"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_full_disk_as_the_system_says_it() -> None:
+    with pytest.raises(OSError, match="No space left") as caught, Path("/dev/full").open("wb") as stream:
+        stream.write(b"x" * 100_000)
+        stream.flush()
+    assert isinstance(output_error(caught.value, Path("out")), DiskFullError)
+
+
+def test_no_permission() -> None:
+    error = output_error(PermissionError(errno.EACCES, "Permission denied"), Path("/etc/out.json"))
+    assert isinstance(error, OutputError)
+    assert "No permission to write /etc/out.json. Choose another output" in str(error)
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs a folder nobody can write, such as /proc")
+def test_a_folder_that_cannot_be_written() -> None:
+    with pytest.raises(OutputError, match="Cannot write /proc"), atomic_output(Path("/proc/result.json")):
+        pass
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(OutputError, match="a file or folder of another kind is in the way"):
+        make_folder(tmp_path / "taken" / "below")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match="in the way"), atomic_output(tmp_path / "folder") as temporary:
+        temporary.write_text("x")
+
+
+def _hold(path: Path, held: multiprocessing.synchronize.Event, release: multiprocessing.synchronize.Event) -> None:
+    with sole_writer(path):
+        held.set()
+        release.wait(30)
+
+
+def test_two_processes_writing_the_same_output(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "out.parquet", held, release))
+    other.start()
+    try:
+        assert held.wait(30)
+        with pytest.raises(OutputInUseError, match=r"Another process is writing .*out\.parquet"):
+            with sole_writer(tmp_path / "out.parquet"):
+                pass
+    finally:
+        release.set()
+        other.join(30)
+    with sole_writer(tmp_path / "out.parquet"):
+        assert os.listdir(tmp_path) == [".out.parquet.lock"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_sha256(tmp_path: Path) -> None:
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
