@@ -1,0 +1,42 @@
+"""``omnireid doctor``: look a data set over before trusting numbers on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tyro
+
+
+def doctor(
+    path: tyro.conf.Positional[Path], *, layout: str = "auto", json: Path | None = None, fast: bool = False
+) -> None:
+    """Say what a data set is, what is wrong with it, and what to do about it.
+
+    Counts per split and camera, unreadable files, identities seen by one camera
+    only, queries without a true match, duplicates between train and test, odd
+    sizes, and differences from the published counts. Leaves with exit code 2
+    where the data set cannot be evaluated.
+
+    Example: ``omnireid doctor data/Market-1501-v15.09.15``
+
+    Args:
+        path: The data set's folder, the folder above it, or a manifest (.csv, .parquet).
+        layout: What it is; see docs/datasets.md. "auto" looks which layout fits.
+        json: Also write the examination to this file.
+        fast: Look at names and counts only; do not read the images.
+    """
+    from omnireid.data.datasets import load_dataset
+    from omnireid.data.doctor import examine
+    from omnireid.errors import DataError
+    from omnireid.files import atomic_output
+
+    examination = examine(load_dataset(path, layout), decode=not fast, progress=True)
+    print(examination.table())
+    if json is not None:
+        with atomic_output(json) as temporary:
+            temporary.write_text(examination.json() + "\n", encoding="utf-8")
+    errors = [finding for finding in examination.findings if finding.severity == "error"]
+    if errors:
+        raise DataError(
+            f"{path} cannot be evaluated as it is: {' '.join(error.summary for error in errors)} {errors[0].advice}"
+        )

@@ -1,0 +1,156 @@
+"""One's own crops (from folders or a manifest) turned into a data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from omnireid.data.crops import DISTRACTOR_PERSON_ID
+from omnireid.data.layout import Request
+from omnireid.data.partition import draw_queries, partition, protocol_of
+from omnireid.types import JUNK_PERSON_ID, Dataset, IntArray, Split
+
+ROLES = ("train", "validation", "query", "gallery", "multi_query", "test")
+"""What a crop may be there for. ``test`` is query and gallery together: the queries are drawn from it."""
+
+_JUNK = str(JUNK_PERSON_ID)
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One crop as the user gave it.
+
+    Attributes:
+        path: the file.
+        person: who it is, as written.
+        camera: which camera saw it, as written; None where cameras are not known.
+        role: one of `ROLES`, or None where the data has no split.
+    """
+
+    path: Path
+    person: str
+    camera: str | None
+    role: str | None
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """One's own crops and where they came from.
+
+    Attributes:
+        name, layout, root, licence: of the data set to be made.
+        rows: the crops; all with a camera or none, all with a role or none.
+        columns: what else was said of each crop, a value a row.
+        has_distractors: person 0 is nobody (Market-style names); else 0 is a person like any other.
+        notes: what reading them already had to say.
+    """
+
+    name: str
+    layout: str
+    root: Path
+    licence: str
+    rows: Sequence[Row]
+    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    has_distractors: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def role_problem(roles: set[str]) -> str | None:
+    """What is wrong with this set of roles, or None: there must be something to look for, and something to look in."""
+    if "test" in roles and roles & {"query", "gallery", "multi_query"}:
+        return "test stands beside query or gallery; use either test alone (its queries are drawn) or query and gallery"
+    if "test" in roles:
+        return None
+    missing = sorted({"query", "gallery"} - roles)
+    return f"no {' and no '.join(missing)}" if missing else None
+
+
+def number_ids(texts: Sequence[str]) -> tuple[IntArray, bool]:
+    """Numbers for ids as written, and whether they had to be counted out.
+
+    Whole numbers stay what they are, unless two ways of writing one ("1" and
+    "01") would fall together. All else is numbered from 0 in sorted order (code
+    points, so every machine agrees). -1 is junk and stays -1.
+    """
+    distinct = set(texts) - {_JUNK}
+    plain = all(_NUMBER.fullmatch(text) for text in distinct)
+    named = not plain or len({int(text) for text in distinct}) < len(distinct)
+    number = {text: index if named else int(text) for index, text in enumerate(sorted(distinct))}
+    number[_JUNK] = JUNK_PERSON_ID
+    return np.array([number[text] for text in texts], dtype=np.int64), named
+
+
+def assemble(data: OwnData, request: Request) -> Dataset:
+    """Number the ids, drop junk, and split: by the roles given, or automatically where there are none.
+
+    Raises:
+        DataError: no identity can be searched for.
+    """
+    rows = sorted(
+        (i for i, row in enumerate(data.rows) if row.person != _JUNK), key=lambda i: data.rows[i].path.as_posix()
+    )
+    dropped = len(data.rows) - len(rows)
+    notes = (f"{dropped:,} crop(s) of person -1 left out; -1 marks junk, a crop that counts neither way.",) * bool(
+        dropped
+    )
+    crops = _crops(data, rows)
+    distractors = frozenset({DISTRACTOR_PERSON_ID}) if data.has_distractors else frozenset[int]()
+    roles = None if data.rows[0].role is None else np.array([data.rows[i].role for i in rows])
+    if roles is None:
+        parts = partition(crops, seed=request.seed, distractors=distractors)
+        splits = {"train": parts.train, "query": parts.query, "gallery": parts.gallery}
+        notes += parts.notes
+    else:
+        splits = {role: crops.select(roles == role) for role in ROLES}
+        if "test" in roles:
+            parts = draw_queries(splits["test"], seed=request.seed, distractors=distractors)
+            splits |= {"query": parts.query, "gallery": parts.gallery}
+            notes += (f"Queries were drawn from the test crops with seed {request.seed}.", *parts.notes)
+        for role in ("train", "query"):
+            splits[role], role_notes = _people_only(splits[role], role, distractors)
+            notes += role_notes
+    return Dataset(
+        name=data.name,
+        layout=data.layout,
+        root=data.root,
+        train=splits["train"],
+        query=splits["query"],
+        gallery=splits["gallery"],
+        protocol=protocol_of(crops),
+        validation=_unless_empty(splits.get("validation")),
+        multi_query=_unless_empty(splits.get("multi_query")),
+        licence=data.licence,
+        notes=data.notes + notes,
+    )
+
+
+def _crops(data: OwnData, order: Sequence[int]) -> Split:
+    """The rows at `order` with their ids numbered, and the names kept where there were any."""
+    rows = [data.rows[i] for i in order]
+    columns: dict[str, Sequence[object]] = {name: [values[i] for i in order] for name, values in data.columns.items()}
+    people = [row.person for row in rows]
+    person_ids, named = number_ids(people)
+    if named:
+        columns["person_name"] = people
+    camera_ids = None
+    if data.rows[0].camera is not None:
+        cameras = [str(row.camera) for row in rows]
+        camera_ids, named = number_ids(cameras)
+        if named:
+            columns["camera_name"] = cameras
+    return Split(tuple(row.path for row in rows), person_ids, camera_ids, columns)
+
+
+def _people_only(split: Split, role: str, distractors: frozenset[int]) -> tuple[Split, tuple[str, ...]]:
+    nobody = np.isin(split.person_ids, sorted(distractors))
+    note = f"{role}: {int(nobody.sum()):,} crop(s) of person 0 left out; in Market-style names 0 marks a distractor."
+    return split.select(~nobody), (note,) if nobody.any() else ()
+
+
+def _unless_empty(split: Split | None) -> Split | None:
+    return split if split is not None and len(split) else None

@@ -1,0 +1,161 @@
+"""CUHK03's ``cuhk-03.mat``: its images, written once as files, and its 20 classic test sets.
+
+The file is HDF5. ``detected`` and ``labeled`` hold five references, one a pair
+of cameras; each leads to a cell array of 10 images a person: five from the
+pair's first camera, five from its second, with gaps. ``testsets`` holds 20
+references to 100 rows of (pair, person).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from omnireid.data.matlab import open_hdf5
+from omnireid.errors import DataError, OutputError
+from omnireid.files import atomic_output, output_errors, sole_writer
+from omnireid.progress import progress_bar
+
+Kind = Literal["detected", "labeled"]
+
+RELEASE_FILE = "cuhk-03.mat"
+TESTSETS_FILE = "cuhk03_classic_testsets.json"
+
+TestSet = frozenset[tuple[int, int]]
+"""The 100 test people of a classic split, as (camera pair from 1, person in that pair from 1)."""
+
+
+def images_folder(folder: Path, kind: Kind) -> Path:
+    """Where the images of one kind are extracted to."""
+    return folder / f"images_{kind}"
+
+
+def extract(release: Path, kind: Kind, *, progress: bool = True) -> Path:
+    """Write the images of one kind, and the classic test sets, beside `release`, unless they are there.
+
+    A kill at any moment leaves no half-filled folder: the images are written
+    under a temporary name, which is moved into place at the end.
+
+    Returns:
+        The folder of images named ``1_001_1_01.png``: camera pair, person, camera, image.
+
+    Raises:
+        OutputError: the folder cannot be written; `OutputInUseError` where another process is extracting.
+        DataError: the file is damaged or another one.
+        MissingDependencyError: h5py is not installed.
+    """
+    target = images_folder(release.parent, kind)
+    store_testsets(release)
+    if not target.is_dir():
+        with _writing_beside(release), open_hdf5(release) as file, sole_writer(target):
+            if not target.is_dir():  # another process may just have finished
+                _write_images(file, kind, target, progress=progress)
+    return target
+
+
+def store_testsets(release: Path) -> Path:
+    """Write the classic test sets to a small file beside `release`, unless it is there, and return its path.
+
+    Raises:
+        OutputError, DataError, MissingDependencyError: as for `extract`.
+    """
+    path = release.parent / TESTSETS_FILE
+    if not path.is_file():
+        with _writing_beside(release), open_hdf5(release) as file, sole_writer(path):
+            _write_testsets(file, path, release)
+    return path
+
+
+@contextmanager
+def _writing_beside(release: Path) -> Iterator[None]:
+    """Add to an `OutputError` what to do where nothing can be written beside `release`."""
+    try:
+        yield
+    except OutputError as error:
+        if type(error) is not OutputError:
+            raise
+        raise OutputError(
+            f"The images in {release} cannot be extracted beside it: {error} To go on, copy {release.name} to a folder "
+            "you may write to, and give that folder."
+        ) from error
+
+
+def read_testsets(path: Path) -> list[TestSet]:
+    """The 20 classic test sets stored by `extract`.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        return [
+            frozenset((int(pair), int(person)) for pair, person in people) for people in json.loads(path.read_bytes())
+        ]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}). Delete it and read {RELEASE_FILE} again.") from error
+
+
+def _references(file: Any, name: str) -> list[Any]:
+    if name not in file:
+        raise DataError(f"{file.filename} has no {name}; it has {', '.join(sorted(file))}. Is it {RELEASE_FILE}?")
+    return list(np.asarray(file[name]).ravel())
+
+
+def _write_testsets(file: Any, path: Path, release: Path) -> None:
+    testsets = []
+    for reference in _references(file, "testsets"):
+        people = np.asarray(file[reference]).T
+        if people.ndim != 2 or people.shape[1] != 2:
+            raise DataError(f"A test set in {release} has shape {people.shape}, not (people, 2). Is it {RELEASE_FILE}?")
+        testsets.append(sorted((int(pair), int(person)) for pair, person in people))
+    with atomic_output(path) as temporary:
+        temporary.write_text(json.dumps(testsets), encoding="utf-8")
+
+
+def _write_images(file: Any, kind: Kind, target: Path, *, progress: bool) -> None:
+    for leftover in target.parent.glob(f".{target.name}-*"):  # of a killed run: nobody else writes here now
+        shutil.rmtree(leftover, ignore_errors=True)
+    with output_errors(target):
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    try:
+        pairs = [np.asarray(file[reference]).T for reference in _references(file, kind)]
+        with progress_bar(
+            f"extract {target.name}", sum(len(people) for people in pairs), unit="people", show=progress
+        ) as advance:
+            for name, pixels in _images(file, pairs, advance):
+                with output_errors(target):
+                    Image.fromarray(pixels).save(temporary / name)
+        with output_errors(target):
+            temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; a data set is not
+            temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _images(file: Any, pairs: list[Any], advance: Any) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.uint8]]]]:
+    """File name and (H, W, 3) pixels of each image that is there. An empty cell is an array without three axes."""
+    for pair, people in enumerate(pairs, start=1):
+        for person, references in enumerate(people, start=1):
+            for number, reference in enumerate(references, start=1):
+                pixels = np.asarray(file[reference]).T  # MATLAB counts axes the other way round
+                if pixels.ndim == 3:
+                    camera_id = 1 if number <= 5 else 2
+                    yield (
+                        f"{pair}_{person:03d}_{camera_id}_{number:02d}.png",
+                        np.ascontiguousarray(pixels, dtype=np.uint8),
+                    )
+            advance(1)

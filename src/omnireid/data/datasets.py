@@ -1,0 +1,152 @@
+"""The data sets known here, and the one function that reads any of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from omnireid.data import cuhk03, dukemtmcreid, folder, grid, manifest, market1501, msmt17, viper
+from omnireid.data.crops import folder_names, some, walk_images
+from omnireid.data.layout import Layout, Request, count_differences
+from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, UnknownLayoutError
+from omnireid.images.decode import IMAGE_SUFFIXES
+from omnireid.types import Dataset
+
+_LAYOUTS = (
+    market1501.LAYOUT,
+    *cuhk03.LAYOUTS.values(),
+    dukemtmcreid.LAYOUT,
+    msmt17.LAYOUT,
+    viper.LAYOUT,
+    grid.LAYOUT,
+    manifest.LAYOUT,
+    folder.LAYOUT,
+)
+LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in _LAYOUTS})
+"""Every layout by name. ``auto`` is not one: it looks which of these fits."""
+
+_SEARCH_DEPTH = 2  # data/grid/underground_reid/ is the deepest that is usual
+
+
+def load_dataset(
+    root: str | Path, layout: str = "auto", *, split: int = 0, seed: int = 0, progress: bool = True
+) -> Dataset:
+    """Read a data set: its crops, who is on them, and which are query and gallery.
+
+    Everything is sorted, so two machines agree. Junk (person -1) is dropped;
+    distractors stay in the gallery. Training people keep their ids: numbering them
+    from 0 is for training to do. Counts that differ from the published ones are
+    told in `Dataset.notes`, never an error.
+
+    Args:
+        root: the data set's folder, one or two folders above it, or a manifest file.
+        layout: a name in `LAYOUTS`, or ``auto`` to see which one fits.
+        split: which published split, from 0, where there are several (CUHK03 classic, VIPeR, GRID).
+        seed: of the automatic split of data that has none; the published sets do not depend on it.
+        progress: show a bar where reading takes long (the first time with CUHK03's ``cuhk-03.mat``).
+
+    Raises:
+        DataNotFoundError: no such folder, or no image in it.
+        UnknownLayoutError: no layout of that name; or ``auto`` found none or several that fit.
+        IncompleteDatasetError: a folder, list or image of the data set is missing.
+        ManifestError: a wrong column or value; the message names the row.
+        MissingDependencyError: a ``.mat`` file needs the extra ``omnireid[matlab]``.
+        DataError: the split does not exist, or the files are not what their names promise.
+
+    >>> sorted(LAYOUTS)[:2]
+    ['cuhk03-classic-detected', 'cuhk03-classic-labeled']
+    """
+    if layout != "auto" and layout not in LAYOUTS:
+        raise UnknownLayoutError(_no_such_layout(layout))
+    path = Path(root).expanduser()
+    _require(path)
+    chosen, home = _locate(path, layout)
+    if not 0 <= split < chosen.split_count:
+        raise DataError(
+            f"{chosen.name} has {chosen.split_count} split(s), counted from 0; there is no split {split}. "
+            f"Choose one from 0 to {chosen.split_count - 1}."
+        )
+    dataset = chosen.read(home, Request(split=split, seed=seed, progress=progress))
+    return replace(dataset, notes=count_differences(dataset, chosen) + dataset.notes)
+
+
+def _no_such_layout(name: str) -> str:
+    close = difflib.get_close_matches(name.lower(), LAYOUTS, n=1, cutoff=0.4)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"No layout {name!r}.{hint} Known: auto, {', '.join(LAYOUTS)}."
+
+
+def _require(path: Path) -> None:
+    """Check that there is something at `path` to look at."""
+    if not path.exists():
+        parent = path.parent
+        siblings = [name for name, _ in folder_names(parent)] if parent.is_dir() else []
+        close = difflib.get_close_matches(path.name, siblings, n=1)
+        hint = f" Did you mean {parent / close[0]}?" if close else " Check the path."
+        raise DataNotFoundError(f"There is no {path}.{hint}")
+    if path.is_dir() and not folder_names(path):
+        raise DataNotFoundError(f"The folder {path} is empty. Unpack the data set into it, or give another folder.")
+
+
+def _locate(path: Path, name: str) -> tuple[Layout, Path]:
+    """The layout to read by, and the folder that is its root: `path`, or the nearest below it that fits."""
+    if path.is_file():
+        if path.suffix.lower() in manifest.MANIFEST_SUFFIXES and name in ("auto", "manifest"):
+            return LAYOUTS["manifest"], path
+        raise UnknownLayoutError(
+            f"{path} is a file; {'a data set' if name == 'auto' else name} is a folder. "
+            "Give the folder, or a manifest ending in .csv or .parquet."
+        )
+    if name == "folder":
+        return LAYOUTS[name], path
+    wanted = [layout for layout in LAYOUTS.values() if name in ("auto", layout.name) and layout.name != "folder"]
+    for level in _levels(path):
+        found = [(layout, home) for home, names in level for layout in wanted if layout.detect(home, names)]
+        if len(found) > 1:
+            raise UnknownLayoutError(_several(path, found))
+        if found:
+            return found[0]
+    if name != "auto":
+        raise IncompleteDatasetError(
+            f"{path} is no {name}, nor is a folder in it. Expected: {LAYOUTS[name].expected}. Found: {_found(path)}."
+        )
+    if next(walk_images(path, 4), None) is None:
+        raise DataNotFoundError(
+            f"There is no image in {path} (they end in {', '.join(sorted(IMAGE_SUFFIXES))}). Found: {_found(path)}. "
+            "Unpack the data set, or give another folder."
+        )
+    if not folder.detect(path, frozenset()):
+        raise UnknownLayoutError(_nothing_fits(path))
+    return LAYOUTS["folder"], path
+
+
+def _levels(root: Path) -> Iterator[list[tuple[Path, frozenset[str]]]]:
+    """The folders at depth 0, 1 and 2, each with the names in it."""
+    level = [root]
+    for _ in range(_SEARCH_DEPTH + 1):
+        listed = [(home, folder_names(home)) for home in level]
+        yield [(home, frozenset(name for name, _ in entries)) for home, entries in listed]
+        level = [home / name for home, entries in listed for name, is_folder in entries if is_folder]
+
+
+def _found(path: Path) -> str:
+    return some([name + "/" * is_folder for name, is_folder in folder_names(path)], 12)
+
+
+def _several(path: Path, found: list[tuple[Layout, Path]]) -> str:
+    lines = "\n".join(f"  {layout.name} in {home}: {layout.sentence}" for layout, home in found)
+    if len({layout.name for layout, _ in found}) == len(found):
+        return f"Several layouts fit {path}:\n{lines}\nSay which one with layout (--layout {found[0][0].name})."
+    return f"Several data sets are in {path}:\n{lines}\nGive the folder of the one you mean."
+
+
+def _nothing_fits(path: Path) -> str:
+    lines = "\n".join(f"  {layout.name}: {layout.expected}" for layout in LAYOUTS.values())
+    return (
+        f"{path} looks like no data set known here. Found: {_found(path)}. Expected one of:\n{lines}\n"
+        "Say which one it is with layout (--layout) to see what is missing, or list the crops in a manifest "
+        "(docs/datasets.md)."
+    )

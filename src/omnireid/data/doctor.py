@@ -1,0 +1,193 @@
+"""The examination of a data set: what would make its numbers wrong, and what to do about each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from omnireid.data.crops import some
+from omnireid.data.datasets import LAYOUTS
+from omnireid.data.examination import EXAMPLES, Examination, Finding, SplitCounts, shown_path
+from omnireid.data.inspection import examine_files
+from omnireid.data.layout import count_differences
+from omnireid.types import Dataset, IntArray, Protocol, Split
+
+
+def examine(dataset: Dataset, *, decode: bool = True, progress: bool = False) -> Examination:
+    """Look through a data set for what would make its numbers wrong.
+
+    Args:
+        dataset: as `load_dataset` gives it.
+        decode: also read every file, for unreadable, duplicate and odd-sized crops.
+        progress: show a bar while reading.
+
+    Returns:
+        Counts and findings. Nothing is raised for what is found: see `Examination.usable`.
+    """
+    findings = [*_published(dataset), *_identities(dataset), *_queries(dataset), *_notes(dataset)]
+    if decode:
+        findings += examine_files(dataset, progress=progress)
+    order = ("error", "warning", "note")
+    return Examination(
+        dataset=dataset.name,
+        layout=dataset.layout,
+        root=str(dataset.root),
+        protocol=dataset.protocol,
+        licence=dataset.licence,
+        split_index=dataset.split_index,
+        split_count=dataset.split_count,
+        splits=tuple(_counts(name, split) for name, split in dataset.splits.items()),
+        decoded=decode,
+        findings=tuple(sorted(findings, key=lambda finding: order.index(finding.severity))),
+    )
+
+
+def has_true_match(query: Split, gallery: Split, protocol: Protocol) -> npt.NDArray[np.bool_]:
+    """For each query, whether the gallery holds something to be found under the protocol.
+
+    Where cameras count, that is a crop of the same person from another camera.
+    """
+    if protocol == "no-cameras" or query.camera_ids is None or gallery.camera_ids is None:
+        return np.isin(query.person_ids, gallery.person_ids)
+    cameras: dict[int, set[int]] = {}
+    for person, camera in zip(gallery.person_ids.tolist(), gallery.camera_ids.tolist(), strict=True):
+        cameras.setdefault(person, set()).add(camera)
+    return np.array(
+        [
+            bool(cameras.get(person, set()) - {camera})
+            for person, camera in zip(query.person_ids.tolist(), query.camera_ids.tolist(), strict=True)
+        ],
+        dtype=bool,
+    )
+
+
+def _counts(name: str, split: Split) -> SplitCounts:
+    by_camera = None
+    if split.camera_ids is not None:
+        cameras, images = np.unique(split.camera_ids, return_counts=True)
+        by_camera = dict(zip(cameras.tolist(), images.tolist(), strict=True))
+    return SplitCounts(name, len(split), len(np.unique(split.person_ids)), by_camera)
+
+
+def _published(dataset: Dataset) -> list[Finding]:
+    differences = count_differences(dataset, LAYOUTS[dataset.layout])
+    if not differences:
+        return []
+    return [
+        Finding(
+            "published-counts",
+            "warning",
+            len(differences),
+            "The counts are not the published ones.",
+            differences,
+            "Unpack the archive again and remove files that are not part of it; give data of your own another layout.",
+        )
+    ]
+
+
+def _notes(dataset: Dataset) -> list[Finding]:
+    differences = set(count_differences(dataset, LAYOUTS[dataset.layout]))
+    notes = [note for note in dataset.notes if note not in differences]
+    findings = [Finding("note", "note", 0, note, (), "Say so where you report numbers.") for note in notes]
+    if dataset.protocol == "no-cameras":
+        advice = (
+            "Add camera ids where you can: finding a person again in the same camera is easier than re-identification."
+        )
+        findings.append(Finding("no-cameras", "note", 0, "Camera ids are not known; no match is skipped.", (), advice))
+    return findings
+
+
+def _people(dataset: Dataset, names: Sequence[str]) -> IntArray:
+    parts = [split.person_ids for name, split in dataset.splits.items() if name in names]
+    return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
+
+
+def _identities(dataset: Dataset) -> list[Finding]:
+    findings = []
+    shared = np.intersect1d(_people(dataset, ("train",)), _people(dataset, ("query", "gallery")))
+    if len(shared) and not LAYOUTS[dataset.layout].people_numbered_apart:
+        findings.append(
+            Finding(
+                "people-in-train-and-test",
+                "warning",
+                len(shared),
+                f"{len(shared):,} identities are in train and in test: the scores will flatter the model.",
+                tuple(f"person {person}" for person in shared[:EXAMPLES]),
+                "Move each identity wholly to one side; data without a split of its own is split that way.",
+            )
+        )
+    for name, split in dataset.splits.items():
+        if name in ("train", "gallery") and split.camera_ids is not None:
+            findings += _single_camera(name, split, dataset)
+    _, counts = np.unique(dataset.train.person_ids, return_counts=True)
+    alone = np.unique(dataset.train.person_ids)[counts == 1]
+    if len(alone):
+        findings.append(
+            Finding(
+                "single-crop",
+                "note",
+                len(alone),
+                f"{len(alone):,} training identities have one crop only: metric losses learn nothing from them.",
+                tuple(f"person {person}" for person in alone[:EXAMPLES]),
+                "Add crops of them, or leave them out of training.",
+            )
+        )
+    return findings
+
+
+def _single_camera(name: str, split: Split, dataset: Dataset) -> list[Finding]:
+    """Identities seen by one camera only; for the gallery, those that are searched for, together with their queries."""
+    people, cameras = split.person_ids, split.camera_ids
+    assert cameras is not None
+    if name == "gallery" and dataset.query.camera_ids is not None:
+        searched = np.isin(people, dataset.query.person_ids)
+        people = np.concatenate([people[searched], dataset.query.person_ids])
+        cameras = np.concatenate([cameras[searched], dataset.query.camera_ids])
+    pairs = np.unique(np.stack([people, cameras]), axis=1)
+    ids, seen_by = np.unique(pairs[0], return_counts=True)
+    alone = ids[seen_by == 1]
+    if not len(alone):
+        return []
+    half, effect = ("test", "cannot be found") if name == "gallery" else ("training", "teach nothing")
+    return [
+        Finding(
+            "single-camera",
+            "warning" if name == "gallery" else "note",
+            len(alone),
+            f"{len(alone):,} {half} identities were seen by one camera only: they {effect} across cameras.",
+            tuple(f"person {person}" for person in alone[:EXAMPLES]),
+            "Check the camera ids; add crops from other cameras, or accept that these identities count less.",
+        )
+    ]
+
+
+def _queries(dataset: Dataset) -> list[Finding]:
+    query, gallery = dataset.query, dataset.gallery
+    found = has_true_match(query, gallery, dataset.protocol)
+    lost = np.flatnonzero(~found)
+    if not len(query) or not len(gallery) or not found.any():
+        cameras = "not known" if query.camera_ids is None else some(np.unique(query.camera_ids).tolist(), EXAMPLES)
+        summary = (
+            f"None of the {len(query):,} queries has a true match among {len(gallery):,} gallery crops "
+            f"(query ids: {some(np.unique(query.person_ids).tolist(), EXAMPLES)}; cameras: {cameras}; "
+            f"gallery ids: {some(np.unique(gallery.person_ids).tolist(), EXAMPLES)})."
+        )
+        advice = (
+            "A match is the same person in another camera. Check that query and gallery number people the same way, "
+            "and that camera ids are right; where cameras are not known, leave them out."
+        )
+        return [Finding("no-true-match", "error", len(query), summary, (), advice)]
+    if not len(lost):
+        return []
+    return [
+        Finding(
+            "queries-without-match",
+            "warning",
+            len(lost),
+            f"{len(lost):,} of {len(query):,} queries have no true match in the gallery; they are not counted.",
+            tuple(shown_path(query.paths[i], dataset) for i in lost[:EXAMPLES]),
+            "Add crops of these people from another camera to the gallery, or leave the queries out.",
+        )
+    ]

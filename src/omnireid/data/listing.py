@@ -1,0 +1,96 @@
+"""Crops named in any way a person would name them, listed in a stated order."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from omnireid.data.crops import is_image_name, market_ids, walk_images
+from omnireid.data.datasets import load_dataset
+from omnireid.data.manifest import MANIFEST_SUFFIXES, list_manifest
+from omnireid.errors import DataError, DataNotFoundError
+from omnireid.types import Labels
+
+_DEPTH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """N crops, and who is on them where that is known for all of them.
+
+    Attributes:
+        paths: the files, in order.
+        labels: person and camera ids; None where some crop's are not known.
+        columns: what a manifest said besides; N values a column.
+    """
+
+    paths: tuple[Path, ...]
+    labels: Labels | None = None
+    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
+
+
+def list_crops(names: Sequence[str]) -> Listing:
+    """List the crops that `names` mean: folders (with all below them), files, globs, and manifests.
+
+    A manifest's rows come in its own order; everything else is sorted, and a file
+    named twice is listed once. Ids are read from names like
+    ``0002_c1s1_000451_03.jpg`` if all of them are of that form.
+
+    Raises:
+        DataNotFoundError: a name means nothing, or no image at all.
+        DataError: a manifest together with something else.
+        ManifestError: a manifest whose columns or values are wrong.
+    """
+    manifests = [name for name in names if Path(name).suffix.lower() in MANIFEST_SUFFIXES]
+    if manifests:
+        if len(names) > 1:
+            raise DataError(f"Give the manifest {manifests[0]} alone, or list the other crops in it too.")
+        return Listing(*list_manifest(Path(manifests[0]).expanduser()))
+    paths = list(dict.fromkeys(path for name in names for path in _paths(name)))
+    if not paths:
+        raise DataNotFoundError("No crop was named. Give folders, files, globs or a manifest.")
+    ids = [market_ids(path.name) for path in paths]
+    known = [pair for pair in ids if pair is not None]
+    if len(known) < len(paths):
+        return Listing(tuple(paths))
+    people, cameras = np.array(known, dtype=np.int64).T
+    return Listing(tuple(paths), Labels(people, cameras))
+
+
+def list_split(names: Sequence[str], split: str, layout: str = "auto") -> Listing:
+    """List one split of the data set at the only entry of `names`.
+
+    Raises:
+        DataError: several names, or no such split; or as for `load_dataset`.
+    """
+    if len(names) != 1:
+        raise DataError(f"With a split, name one data set; got {len(names)} names.")
+    dataset = load_dataset(names[0], layout)
+    if split not in dataset.splits:
+        raise DataError(f"{dataset.name} has no split {split!r}. It has: {', '.join(dataset.splits)}.")
+    chosen = dataset.splits[split]
+    if not len(chosen):
+        raise DataNotFoundError(f"The split {split} of {dataset.name} is empty.")
+    return Listing(chosen.paths, chosen.labels, chosen.columns)
+
+
+def _paths(name: str) -> list[Path]:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        found = [path.joinpath(*parts) for parts in walk_images(path, _DEPTH)]
+        if not found:
+            raise DataNotFoundError(f"There is no image in {path}, nor in a folder below it.")
+        return found
+    if path.exists():
+        return [path]
+    if glob.has_magic(name):
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+        found = [match for match in matches if match.is_file() and is_image_name(match.name)]
+        if not found:
+            raise DataNotFoundError(f"No image matches {name}.")
+        return found
+    raise DataNotFoundError(f"There is no {path}. Check the path.")

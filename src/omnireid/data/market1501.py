@@ -1,0 +1,78 @@
+"""Market-1501, and any set of crops in its layout.
+
+Source: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from omnireid.data.crops import first_market_name, market_crops, market_splits, split_of
+from omnireid.data.layout import Layout, Published, Request
+from omnireid.types import Dataset, Split
+
+_DUKE_NAME = re.compile(r"-?\d+_c\d+_f\d+")
+_CUHK03_NP_FOLDERS = ("detected", "labeled")
+_LICENCE = "research only; no distribution, no commercial use"
+_SYNTHETIC_LICENCE = "drawn by omnireid; free to use (Apache-2.0)"
+
+
+def detect(folder: Path, names: frozenset[str]) -> bool:
+    """Market-1501's folders whose names are not those of another data set in the same layout."""
+    if not names & {"bounding_box_train", "bounding_box_test"} or folder.name in _CUHK03_NP_FOLDERS:
+        return False
+    return not has_duke_names(folder)
+
+
+def has_duke_names(folder: Path) -> bool:
+    """Whether the crops are named ``0001_c1_f0046182.jpg``, as DukeMTMC-reID's are."""
+    return _DUKE_NAME.match(first_market_name(folder)) is not None
+
+
+def is_synthetic(folder: Path) -> bool:
+    """Whether ``omnireid synthesize`` drew this folder, by the ``synthetic.json`` it leaves."""
+    card = folder / "synthetic.json"
+    return card.is_file() and "omnireid_synthetic" in card.read_text(encoding="utf-8", errors="replace")
+
+
+def read(root: Path, _request: Request) -> Dataset:
+    """Read Market-1501: junk (-1) dropped, distractors (0000) kept in the gallery, ``gt_bbox/`` as multi_query."""
+    splits, notes = market_splits(root, LAYOUT.name)
+    synthetic = is_synthetic(root)
+    return Dataset(
+        name="synthetic" if synthetic else LAYOUT.name,
+        layout=LAYOUT.name,
+        root=root,
+        train=splits["train"],
+        query=splits["query"],
+        gallery=splits["gallery"],
+        multi_query=_multi_query(root, splits["query"]),
+        licence=_SYNTHETIC_LICENCE if synthetic else LAYOUT.licence,
+        notes=notes,
+    )
+
+
+def _multi_query(root: Path, query: Split) -> Split | None:
+    """The hand-drawn boxes of the query persons, where they are there."""
+    if not (root / "gt_bbox").is_dir():
+        return None
+    people = {int(person_id) for person_id in np.unique(query.person_ids)}
+    return split_of(crop for crop in market_crops(root / "gt_bbox") if crop.person_id in people)
+
+
+LAYOUT = Layout(
+    name="market1501",
+    sentence="Market-1501, or any set in its layout: 6 cameras, 751 identities to train, 750 to test.",
+    expected="bounding_box_train/, query/ and bounding_box_test/ with names like 0002_c1s1_000451_03.jpg",
+    licence=_LICENCE,
+    detect=detect,
+    read=read,
+    published={
+        "train": Published(12_936, 751),
+        "query": Published(3_368, 750),
+        "gallery": Published(15_913, 751),
+    },
+)

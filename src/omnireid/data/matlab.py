@@ -1,0 +1,62 @@
+"""MATLAB files: split lists of the older data sets (scipy) and the HDF5 release of CUHK03 (h5py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omnireid.errors import DataError, MissingDependencyError
+
+
+def _missing(path: Path, library: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"Reading {path} needs {library}, which is not installed. Install it with: pip install 'omnireid[matlab]'"
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is not a readable MATLAB file ({error}). It may be cut short: copy or download it again.")
+
+
+def read_mat(path: Path, *names: str) -> dict[str, Any]:
+    """The variables `names` of a MATLAB file of version 7 or older, as scipy gives them.
+
+    Raises:
+        MissingDependencyError: scipy is not installed.
+        DataError: not a MATLAB file, cut short, or without one of the variables.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise _missing(path, "scipy") from None
+    try:
+        variables: dict[str, Any] = loadmat(path)
+    except Exception as error:  # scipy raises a different type for each way to be damaged
+        raise _unreadable(path, error) from error
+    missing = [name for name in names if name not in variables]
+    if missing:
+        there = ", ".join(sorted(name for name in variables if not name.startswith("__")))
+        raise DataError(f"{path} has no variable {', '.join(missing)}; it has {there or 'none'}. Is it another file?")
+    return {name: variables[name] for name in names}
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """Open a MATLAB file of version 7.3, which is HDF5, for reading.
+
+    Raises:
+        MissingDependencyError: h5py is not installed.
+        DataError: not an HDF5 file, or cut short.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise _missing(path, "h5py") from None
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    with file:
+        yield file

@@ -1,0 +1,154 @@
+"""A split for data that has none: identity-disjoint, seeded, the same whatever order the files came in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnireid.data.crops import some
+from omnireid.errors import DataError
+from omnireid.types import Protocol, Split
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Train, query and gallery made from crops that came without a split.
+
+    Attributes:
+        train: all crops of half the identities; empty where only queries were to be drawn.
+        query: one crop for each test identity and camera (for each identity where cameras are not known).
+        gallery: the other crops of the test identities.
+        notes: what was done, in sentences.
+    """
+
+    train: Split
+    query: Split
+    gallery: Split
+    notes: tuple[str, ...]
+
+
+def protocol_of(split: Split) -> Protocol:
+    """The protocol one's own data is scored under: Market-1501's rule where cameras are known."""
+    return "no-cameras" if split.camera_ids is None else "single-query"
+
+
+def partition(crops: Split, *, seed: int, distractors: frozenset[int] = frozenset()) -> Partition:
+    """Split by identity into halves to train and to test, and draw the queries of the test half.
+
+    An identity that nothing could be found for (one crop; or with cameras, crops
+    from one camera only) is never a query: such identities are halved as well, and
+    in the test half their crops only make the gallery harder. Of an odd number of
+    identities that can be searched for, the test half gets one more.
+
+    Args:
+        crops: junk already left out.
+        seed: of the draw; the same seed and crops give the same split on every machine.
+        distractors: ids that are no person (Market-1501's 0); their crops all go to the gallery.
+
+    Raises:
+        DataError: no identity can be searched for; the message names the ids and cameras seen.
+    """
+    crops = _sorted(crops)
+    people = [int(person) for person in np.unique(crops.person_ids) if int(person) not in distractors]
+    rows = _rows_by_person(crops)
+    searchable = [person for person in people if _can_be_searched(crops, rows[person])]
+    if not searchable:
+        raise DataError(_nothing_to_search(crops, people))
+    others = sorted(set(people) - set(searchable))
+    learned = []
+    for group in (searchable, others):
+        drawn_order = sorted(group, key=lambda person: _lot(seed, "person", person))
+        learned += drawn_order[: len(group) // 2]
+    in_train = np.isin(crops.person_ids, learned)
+    drawn = draw_queries(crops.select(~in_train), seed=seed, distractors=distractors)
+    note = (
+        f"Split automatically with seed {seed}: {len(learned)} identities to train, {len(people) - len(learned)} to "
+        "test. Give the crops a split of their own (docs/datasets.md) to fix it."
+    )
+    return Partition(crops.select(in_train), drawn.query, drawn.gallery, (note, *drawn.notes))
+
+
+def draw_queries(crops: Split, *, seed: int, distractors: frozenset[int] = frozenset()) -> Partition:
+    """Draw one query for each identity and camera, so that every query has a true match left in the gallery.
+
+    Raises:
+        DataError: no identity can be searched for.
+    """
+    crops = _sorted(crops)
+    queries: list[int] = []
+    alone = []
+    for person, rows in _rows_by_person(crops).items():
+        if person in distractors:
+            continue
+        if _can_be_searched(crops, rows):
+            queries += _queries_of(crops, person, rows, seed)
+        else:
+            alone.append(person)
+    if not queries:
+        raise DataError(_nothing_to_search(crops, sorted(alone)))
+    is_query = np.zeros(len(crops), dtype=bool)
+    is_query[queries] = True
+    seen = "one crop" if crops.camera_ids is None else "crops from one camera"
+    note = (
+        f"{len(alone)} test identit{'y has' if len(alone) == 1 else 'ies have'} only {seen} and cannot be searched "
+        f"for: in the gallery, never a query ({some(alone)})."
+    )
+    nobody = np.zeros(len(crops), dtype=bool)
+    return Partition(crops.select(nobody), crops.select(is_query), crops.select(~is_query), (note,) if alone else ())
+
+
+def _sorted(crops: Split) -> Split:
+    names = [path.as_posix() for path in crops.paths]
+    return crops.select(np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64))
+
+
+def _rows_by_person(crops: Split) -> dict[int, list[int]]:
+    rows: dict[int, list[int]] = defaultdict(list)
+    for row, person in enumerate(crops.person_ids.tolist()):
+        rows[person].append(row)
+    return dict(sorted(rows.items()))
+
+
+def _can_be_searched(crops: Split, rows: list[int]) -> bool:
+    if crops.camera_ids is None:
+        return len(rows) > 1
+    return len(set(crops.camera_ids[rows].tolist())) > 1
+
+
+def _queries_of(crops: Split, person: int, rows: list[int], seed: int) -> list[int]:
+    """One row a camera; one row where cameras are not known."""
+    if crops.camera_ids is None:
+        return [rows[_lot(seed, "query", person) % len(rows)]]
+    by_camera: dict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        by_camera[int(crops.camera_ids[row])].append(row)
+    cameras = sorted(by_camera)
+    left = [camera for camera in cameras if len(by_camera[camera]) > 1]
+    if len(left) < 2:
+        # A query's match must come from another camera than its own: with crops left in fewer
+        # than two cameras some query would have none, so one more camera keeps its only crop.
+        spare = [camera for camera in cameras if camera not in left]
+        cameras.remove(spare[_lot(seed, "spare", person) % len(spare)])
+    return [by_camera[camera][_lot(seed, "query", person, camera) % len(by_camera[camera])] for camera in cameras]
+
+
+def _lot(seed: int, *what: object) -> int:
+    """A number drawn for one thing: from a digest, as numpy does not promise its draws from version to version."""
+    return int.from_bytes(hashlib.sha256(repr((seed, *what)).encode()).digest()[:8], "big")
+
+
+def _nothing_to_search(crops: Split, people: list[int]) -> str:
+    if crops.camera_ids is None:
+        return (
+            f"None of the {len(people)} identities has two crops, so there is nothing to find "
+            f"(ids: {some(people, 5)}). Check that crops of one person share its id."
+        )
+    cameras = np.unique(crops.camera_ids).tolist()
+    return (
+        f"None of the {len(people)} identities was seen by two cameras, so there is nothing to find across cameras "
+        f"(ids: {some(people, 5)}; cameras: {some(cameras, 5)}). Check the camera ids; where they are not known, leave "
+        "them out and the protocol is no-cameras."
+    )

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.data.fabrication import touch
+
+from omnireid.data.crops import image_names, market_ids, missing_files, some, split_of, walk_images
+from omnireid.types import Sample
+
+
+def test_images_are_listed_by_suffix_in_any_case_and_sorted(tmp_path: Path) -> None:
+    touch(tmp_path, ["b.JPG", "a.jpeg", "B.png", "Thumbs.db", "list.txt", "._a.jpeg", ".b.jpg", "folder.jpg/x.jpg"])
+    assert image_names(tmp_path) == ["B.png", "a.jpeg", "b.JPG"]
+
+
+def test_a_walk_goes_no_deeper_than_asked_and_skips_hidden_folders(tmp_path: Path) -> None:
+    touch(tmp_path, ["z.jpg", "a/1.jpg", "a/b/2.jpg", "a/b/c/3.jpg", ".git/4.jpg"])
+    assert list(walk_images(tmp_path, 2)) == [("a", "1.jpg"), ("a", "b", "2.jpg"), ("z.jpg",)]
+
+
+def test_missing_files_keep_their_order(tmp_path: Path) -> None:
+    touch(tmp_path, ["a/1.jpg", "a/2.jpg"])
+    paths = [tmp_path / name for name in ("b/9.jpg", "a/1.jpg", "a/0.jpg", "a/2.jpg")]
+    assert missing_files(paths) == [paths[0], paths[2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("0002_c1s1_000451_03.jpg", (2, 1)),
+        ("-1_c3s2_000001_01.jpg", (-1, 3)),
+        ("0001_c8_f0046182.jpg", (1, 8)),
+        ("1_c15_x.png", (1, 15)),
+        ("c1_0002.jpg", None),
+        ("x0002_c1.jpg", None),
+        ("0002.jpg", None),
+    ],
+)
+def test_market_names(name: str, ids: tuple[int, int] | None) -> None:
+    assert market_ids(name) == ids
+
+
+def test_a_split_is_sorted_by_path_and_knows_whether_it_has_cameras() -> None:
+    split = split_of([Sample(Path("b.jpg"), 2, 1), Sample(Path("a.jpg"), 1, 3)])
+    assert split.person_ids.tolist() == [1, 2]
+    assert split.camera_ids is not None
+    assert split.camera_ids.tolist() == [3, 1]
+    assert split_of([Sample(Path("a.jpg"), 1, None)]).camera_ids is None
+    empty = split_of([])
+    assert empty.camera_ids is not None
+    assert len(empty) == 0
+
+
+def test_only_the_first_few_are_shown() -> None:
+    assert some([1, 2, 3]) == "1, 2, 3"
+    assert some(list(range(1_005))) == "0, 1, 2 and 1,002 more"

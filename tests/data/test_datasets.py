@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import errno
+import locale
+import os
+from pathlib import Path
+
+import pytest
+from tests.data import fabrication
+from tests.data.fabrication import touch
+
+from omnireid.data.datasets import LAYOUTS, load_dataset
+from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, UnknownLayoutError
+
+
+def test_every_layout_is_named_and_described() -> None:
+    assert list(LAYOUTS) == [
+        "market1501",
+        "cuhk03-detected",
+        "cuhk03-labeled",
+        "cuhk03-classic-detected",
+        "cuhk03-classic-labeled",
+        "dukemtmcreid",
+        "msmt17",
+        "viper",
+        "grid",
+        "manifest",
+        "folder",
+    ]
+    for name, layout in LAYOUTS.items():
+        assert layout.name == name
+        assert layout.sentence.endswith(".")
+        assert layout.expected
+        assert layout.licence
+
+
+def test_every_layout_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    assert not [name for name in LAYOUTS if f"`{name}`" not in page]
+
+
+@pytest.mark.parametrize("above", [0, 1, 2])
+def test_the_root_or_a_folder_above_it(tmp_path: Path, above: int) -> None:
+    root = fabrication.market(tmp_path / "sets" / "data" / "Market-1501-v15.09.15")
+    given = [root, *root.parents][above]
+    assert load_dataset(given).root == root
+    assert load_dataset(str(given), "market1501").root == root
+
+
+def test_a_home_folder_may_be_written_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    fabrication.market(tmp_path / "Market")
+    assert load_dataset("~/Market").root == tmp_path / "Market"
+
+
+def test_the_order_does_not_depend_on_locale_or_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["b/1.jpg", "B/1.jpg", "a/1.jpg", "ä/1.jpg", "a-/1.jpg"]
+    touch(tmp_path / "query", names)
+    touch(tmp_path / "gallery", names)
+    expected = ["B", "a-", "a", "b", "ä"]  # by path, so "a-/" comes before "a/"
+    before = locale.setlocale(locale.LC_ALL)
+    scandir = os.scandir
+    try:
+        for setting in ("C", before):
+            locale.setlocale(locale.LC_ALL, setting)
+            assert [path.parent.name for path in load_dataset(tmp_path).query.paths] == expected
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+    class Backwards:
+        def __init__(self, folder: Path) -> None:
+            with scandir(folder) as entries:
+                self.entries = list(entries)[::-1]
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self.entries
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(os, "scandir", Backwards)
+    assert [path.parent.name for path in load_dataset(tmp_path).query.paths] == expected
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "Market-1501").mkdir()
+    with pytest.raises(DataNotFoundError, match=r"There is no .*Market-1510. Did you mean .*Market-1501\?"):
+        load_dataset(tmp_path / "Market-1510")
+    with pytest.raises(DataNotFoundError, match=r"There is no .*nowhere. Check the path."):
+        load_dataset(tmp_path / "a" / "nowhere")
+
+
+@pytest.mark.parametrize("layout", ["auto", "market1501", "folder"])
+def test_an_empty_folder(tmp_path: Path, layout: str) -> None:
+    with pytest.raises(DataNotFoundError, match=r"The folder .* is empty"):
+        load_dataset(tmp_path, layout)
+
+
+def test_a_folder_without_any_image(tmp_path: Path) -> None:
+    touch(tmp_path, ["readme.txt", "a/b/list.csv"])
+    with pytest.raises(DataNotFoundError, match=r"There is no image in .* Found: a/, readme.txt"):
+        load_dataset(tmp_path)
+
+
+def test_a_layout_of_no_such_name() -> None:
+    with pytest.raises(
+        UnknownLayoutError, match=r"No layout 'market-1501'. Did you mean market1501\? Known: auto, market1501, "
+    ):
+        load_dataset("anywhere", "market-1501")
+    with pytest.raises(UnknownLayoutError, match=r"No layout 'xyz'. Known: auto"):
+        load_dataset("anywhere", "xyz")
+
+
+def test_a_folder_that_fits_no_layout_says_what_was_seen_and_expected(tmp_path: Path) -> None:
+    touch(tmp_path, ["one.jpg", "two.jpg"])
+    with pytest.raises(
+        UnknownLayoutError, match=r"looks like no data set known here. Found: one.jpg, two.jpg"
+    ) as caught:
+        load_dataset(tmp_path)
+    for name, layout in LAYOUTS.items():
+        assert f"  {name}: {layout.expected}" in str(caught.value)
+
+
+def test_several_data_sets_in_one_folder(tmp_path: Path) -> None:
+    fabrication.market(tmp_path / "one")
+    fabrication.market(tmp_path / "two")
+    fabrication.duke(tmp_path / "three")
+    with pytest.raises(
+        UnknownLayoutError, match=r"Several data sets are in (?s:.*)Give the folder of the one you mean"
+    ) as caught:
+        load_dataset(tmp_path, "market1501")
+    assert f"  market1501 in {tmp_path / 'one'}:" in str(caught.value)
+    assert "three" not in str(caught.value)
+    assert load_dataset(tmp_path, "dukemtmcreid").root == tmp_path / "three"
+    with pytest.raises(UnknownLayoutError, match="Several data sets"):
+        load_dataset(tmp_path)
+
+
+def test_a_layout_that_does_not_fit_says_what_it_expects(tmp_path: Path) -> None:
+    fabrication.market(tmp_path)
+    with pytest.raises(
+        IncompleteDatasetError,
+        match=r"is no viper, nor is a folder in it. Expected: cam_a/ and cam_b/.* Found: bounding_box",
+    ):
+        load_dataset(tmp_path, "viper")
+
+
+def test_a_file_that_is_no_manifest(tmp_path: Path) -> None:
+    file = touch(tmp_path, ["cuhk-03.mat"]) / "cuhk-03.mat"
+    with pytest.raises(UnknownLayoutError, match=r"cuhk-03.mat is a file; a data set is a folder"):
+        load_dataset(file)
+    with pytest.raises(UnknownLayoutError, match=r"crops.csv is a file; viper is a folder"):
+        load_dataset(touch(tmp_path, ["crops.csv"]) / "crops.csv", "viper")
+
+
+def test_only_published_splits_exist(tmp_path: Path) -> None:
+    fabrication.market(tmp_path)
+    with pytest.raises(DataError, match=r"market1501 has 1 split\(s\), counted from 0; there is no split 1"):
+        load_dataset(tmp_path, split=1)
+
+
+def test_a_folder_one_may_not_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(
+        DataError, match=r"Cannot look into the folder .*: Permission denied. Check its name and rights"
+    ):
+        load_dataset(tmp_path)
