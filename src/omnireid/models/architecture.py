@@ -1,0 +1,165 @@
+"""OSNet's design as a value, without torch: what can be varied, and the variants the papers name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from omnireid.errors import ModelError
+
+Convolution = Literal["lite", "full"]
+"""A stream's layer: ``lite`` is a 1×1 convolution then a depthwise 3×3, ``full`` an ordinary 3×3."""
+
+DepthRule = Literal["growing", "equal"]
+"""How deep stream t of T is: ``growing`` is t layers (receptive field 2t+1), ``equal`` is T layers in every stream."""
+
+Fusion = Literal["gated-sum", "sum", "concatenation"]
+"""How T streams become one: Σₜ G(xᵗ) ⊙ xᵗ, Σₜ xᵗ, or side by side (the 1×1 restore then reads T·mid channels)."""
+
+Gate = Literal["unified", "separate", "stream-weight", "fixed", "none"]
+"""What weighs the streams in a gated sum:
+
+- ``unified``: one gate a block, shared by its streams; one weight a channel, computed from the input.
+- ``separate``: the same, but every stream has a gate of its own.
+- ``stream-weight``: one gate a block, shared, with a single output: one weight a stream, computed from the input.
+- ``fixed``: learned, then fixed. The weights are parameters, one a channel and stream, not computed from the input.
+- ``none``: nothing, for the fusions without weights.
+"""
+
+Normalisation = Literal["batch", "ibn", "ain"]
+"""Where instance norms stand: nowhere; as in OSNet-IBN (conv1, and after the sum of both conv2 blocks); as in
+OSNet-AIN (conv1, and inside the residual branch of the blocks that its search found)."""
+
+InstanceNorm = Literal["none", "branch", "sum"]
+"""Where a block has its instance norm: nowhere, in the residual branch (replacing the batch norm after the
+restore), or on the sum of branch and shortcut."""
+
+EMBEDDING_WIDTH = 512
+"""Values in an embedding, whatever the width multiplier."""
+
+STRIDE = 16
+"""Pixels of the input under one pixel of the last feature map; the smallest input side."""
+
+GATE_REDUCTION = 16
+SMALLEST_WIDTH = 0.25
+_CHANNELS = (64, 256, 384, 512)
+
+_BLOCK_NORMS: Mapping[Normalisation, Mapping[str, tuple[InstanceNorm, InstanceNorm]]] = MappingProxyType(
+    {
+        "batch": {"conv2": ("none", "none"), "conv3": ("none", "none"), "conv4": ("none", "none")},
+        "ibn": {"conv2": ("sum", "sum"), "conv3": ("none", "none"), "conv4": ("none", "none")},
+        "ain": {"conv2": ("branch", "branch"), "conv3": ("none", "branch"), "conv4": ("branch", "none")},
+    }
+)
+
+
+@dataclass(frozen=True)
+class OSNetConfig:
+    """Everything that may vary in an OSNet. The defaults are the paper's network, ``osnet_x1_0``.
+
+    Attributes:
+        width: multiplier β of all channels but the embedding's; at least 0.25.
+        streams: T, the parallel streams of a block; at least 1.
+        convolution: a stream's layer.
+        depth_rule: how deep each stream is.
+        fusion: how the streams become one.
+        gate: what weighs them; ``none`` exactly where the fusion is not a gated sum.
+        normalisation: where instance norms stand.
+
+    Raises:
+        ModelError: a value that does not exist, or values that do not go together.
+
+    Source: Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019, and
+    "Learning Generalisable Omni-Scale Representations", TPAMI 2021. The papers leave two things open,
+    decided here: streams of the same depth are all T layers deep, so that the row loses scales and not
+    capacity; and gates "learned, then fixed" are the sigmoid of one free parameter a channel and stream,
+    for one shared by all streams would vanish into the 1×1 convolution that follows.
+
+    >>> OSNetConfig(width=0.5).channels
+    (32, 128, 192, 256)
+    >>> OSNetConfig(streams=3).depths
+    (1, 2, 3)
+    """
+
+    width: float = 1.0
+    streams: int = 4
+    convolution: Convolution = "lite"
+    depth_rule: DepthRule = "growing"
+    fusion: Fusion = "gated-sum"
+    gate: Gate = "unified"
+    normalisation: Normalisation = "batch"
+
+    def __post_init__(self) -> None:
+        _check_width(self.width)
+        if isinstance(self.streams, bool) or not isinstance(self.streams, int) or self.streams < 1:
+            raise ModelError(f"A block needs a whole number of streams, at least 1; got streams={self.streams!r}.")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ModelError(f"No {name} {getattr(self, name)!r}. Known: {', '.join(choices)}.")
+        if (self.fusion == "gated-sum") == (self.gate == "none"):
+            raise ModelError(
+                f"Fusion {self.fusion!r} does not go with gate {self.gate!r}: a gated sum needs a gate, and the "
+                "other fusions have none. Use fusion='gated-sum' with a gate, or gate='none' with another fusion."
+            )
+
+    @property
+    def channels(self) -> tuple[int, int, int, int]:
+        """Output channels of conv1, conv2, conv3, and of conv4 and conv5."""
+        conv1, conv2, conv3, conv4 = (int(channels * self.width) for channels in _CHANNELS)
+        return conv1, conv2, conv3, conv4
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Layers of each of the T streams."""
+        if self.depth_rule == "equal":
+            return (self.streams,) * self.streams
+        return tuple(range(1, self.streams + 1))
+
+    @property
+    def block_norms(self) -> Mapping[str, tuple[InstanceNorm, InstanceNorm]]:
+        """Where the two blocks of conv2, conv3 and conv4 have an instance norm."""
+        return _BLOCK_NORMS[self.normalisation]
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "convolution": get_args(Convolution),
+        "depth_rule": get_args(DepthRule),
+        "fusion": get_args(Fusion),
+        "gate": get_args(Gate),
+        "normalisation": get_args(Normalisation),
+    }
+)
+
+
+def _check_width(width: float) -> None:
+    if isinstance(width, bool) or not isinstance(width, int | float) or not math.isfinite(width):
+        raise ModelError(f"The width multiplier must be a number; got {width!r}.")
+    if width < SMALLEST_WIDTH:
+        middle = int(_CHANNELS[1] * width) // 4
+        raise ModelError(
+            f"The width multiplier must be at least {SMALLEST_WIDTH}; got {width}. conv2's gates reduce "
+            f"{max(middle, 0)} channels by {GATE_REDUCTION}, which leaves {max(middle, 0) // GATE_REDUCTION}."
+        )
+
+
+ABLATIONS: Mapping[str, OSNetConfig] = MappingProxyType(
+    {
+        # Published rank-1 / mAP (%) on Market-1501, trained from scratch; ICCV 2019.
+        "primary": OSNetConfig(),  # 93.6 / 81.0
+        "full-convolutions": OSNetConfig(convolution="full"),  # 94.0 / 82.7
+        "same-depth": OSNetConfig(depth_rule="equal"),  # 91.7 / 77.9
+        "concatenation": OSNetConfig(fusion="concatenation", gate="none"),  # 91.4 / 77.4
+        "addition": OSNetConfig(fusion="sum", gate="none"),  # 92.0 / 78.2
+        "separate-gates": OSNetConfig(gate="separate"),  # 92.9 / 80.2
+        "stream-weights": OSNetConfig(gate="stream-weight"),  # 92.6 / 80.0
+        "fixed-gates": OSNetConfig(gate="fixed"),  # 91.6 / 77.5
+        "one-stream": OSNetConfig(streams=1, fusion="sum", gate="none"),  # 86.5 / 67.7
+        "two-streams": OSNetConfig(streams=2),  # 91.7 / 77.0
+        "three-streams": OSNetConfig(streams=3),  # 92.8 / 79.9
+    }
+)
+"""Every row of the paper's ablation table, as a value."""

@@ -1,0 +1,205 @@
+"""The parts OSNet is made of: convolutions with their norm, streams, gates and the omni-scale block.
+
+Shapes: B images, T streams, C channels, H rows, W columns.
+
+Nothing here draws random numbers: the memory of new weights is left as it is
+and `omnireid.models.osnet.initialise` fills all of it, from a generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from omnireid.models.architecture import GATE_REDUCTION, Convolution, Fusion, Gate, InstanceNorm
+
+
+class Conv2d(nn.Conv2d):
+    """torch's convolution, born without values: torch would fill it from the global generator."""
+
+    def reset_parameters(self) -> None:
+        """Leave the memory as it is; see `omnireid.models.osnet.initialise`."""
+
+
+class Linear(nn.Linear):
+    """torch's linear layer, born without values: torch would fill it from the global generator."""
+
+    def reset_parameters(self) -> None:
+        """Leave the memory as it is; see `omnireid.models.osnet.initialise`."""
+
+
+def instance_norm(channels: int) -> nn.InstanceNorm2d:
+    """An instance norm with learned scale and shift and no running statistics."""
+    return nn.InstanceNorm2d(channels, affine=True)
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias, a norm, and a ReLU unless told otherwise: (B, C, H, W) → (B, C', H', W')."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        relu: bool = True,
+        instance: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv = Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.norm = instance_norm(out_channels) if instance else nn.BatchNorm2d(out_channels)
+        self.relu = relu
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve, normalise, rectify."""
+        maps = self.norm(self.conv(maps))
+        return functional.relu(maps) if self.relu else maps
+
+
+class LiteConv(nn.Module):
+    """Lite 3×3: 1×1 pointwise (linear), 3×3 depthwise, batch norm, ReLU: (B, C, H, W) → (B, C, H, W).
+
+    Pointwise first, unlike MobileNet's separable convolution: the paper found that order better here.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pointwise = Conv2d(channels, channels, 1, bias=False)
+        self.depthwise = Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve, normalise, rectify."""
+        return functional.relu(self.norm(self.depthwise(self.pointwise(maps))))
+
+
+class ChannelGate(nn.Module):
+    """The aggregation gate G: weights in (0, 1) computed from the maps they will weigh.
+
+    (B, C, H, W) → (B, C, 1, 1): global average, 1×1 to C/16 with ReLU, 1×1 to C (or to 1, one weight
+    for the whole stream) with sigmoid.
+    """
+
+    def __init__(self, channels: int, *, outputs: int) -> None:
+        super().__init__()
+        hidden = channels // GATE_REDUCTION
+        self.reduce = Conv2d(channels, hidden, 1)
+        self.expand = Conv2d(hidden, outputs, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The gate's weights for these maps."""
+        squeezed = maps.mean(dim=(2, 3), keepdim=True)
+        return torch.sigmoid(self.expand(functional.relu(self.reduce(squeezed))))
+
+
+class FixedGates(nn.Module):
+    """Gates learned, then fixed: T weights a channel, the sigmoid of parameters, whatever the input."""
+
+    def __init__(self, streams: int, channels: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.empty(streams, channels))
+
+    def forward(self, stream: int) -> Tensor:
+        """(1, C, 1, 1) weights of one stream."""
+        return torch.sigmoid(self.logits[stream]).view(1, -1, 1, 1)
+
+
+class OmniScaleBlock(nn.Module):
+    """The omni-scale residual block: (B, C, H, W) → (B, C', H, W).
+
+    1×1 reduce to C'/4; T parallel streams of 3×3 layers; their fusion; 1×1 restore to C'; residual add
+    (with a 1×1 on the shortcut where the channels change); ReLU.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        depths: layers of each stream; its length is T.
+        convolution: the streams' layer.
+        fusion: how the streams become one.
+        gate: what weighs them in a gated sum.
+        instance: where an instance norm stands.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        depths: Sequence[int],
+        convolution: Convolution,
+        fusion: Fusion,
+        gate: Gate,
+        instance: InstanceNorm,
+    ) -> None:
+        super().__init__()
+        middle = out_channels // 4
+        self.fusion: Fusion = fusion
+        self.reduce = ConvNorm(in_channels, middle, 1)
+        self.streams = nn.ModuleList(_stream(middle, depth, convolution) for depth in depths)
+        self.gate = _gate(gate, middle, len(depths))
+        fused = middle * len(depths) if fusion == "concatenation" else middle
+        self.restore = ConvNorm(fused, out_channels, 1, relu=False, instance=instance == "branch")
+        self.shortcut = (
+            nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels, 1, relu=False)
+        )
+        self.sum_norm = instance_norm(out_channels) if instance == "sum" else nn.Identity()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The block's output."""
+        streams = self._run_streams(maps)
+        return self._finish(maps, streams, self._weigh(streams))
+
+    def forward_gates(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """The block's output, and its (B, T, C) gate weights; C is 1 where there is one weight a stream."""
+        streams = self._run_streams(maps)
+        weights = self._weigh(streams)
+        gates = torch.stack([weight.flatten(1).expand(len(maps), -1) for weight in weights], dim=1)
+        return self._finish(maps, streams, weights), gates
+
+    def _run_streams(self, maps: Tensor) -> list[Tensor]:
+        reduced = self.reduce(maps)
+        return [stream(reduced) for stream in self.streams]
+
+    def _weigh(self, streams: list[Tensor]) -> list[Tensor]:
+        """One weight tensor a stream, to broadcast over its maps; none without a gate."""
+        if isinstance(self.gate, ChannelGate):
+            return [self.gate(stream) for stream in streams]
+        if isinstance(self.gate, FixedGates):
+            return [self.gate(index) for index in range(len(streams))]
+        if isinstance(self.gate, nn.ModuleList):
+            return [gate(stream) for gate, stream in zip(self.gate, streams, strict=True)]
+        return []
+
+    def _finish(self, maps: Tensor, streams: list[Tensor], weights: list[Tensor]) -> Tensor:
+        if self.fusion == "concatenation":
+            fused = torch.cat(streams, dim=1)
+        else:
+            terms = [weight * stream for weight, stream in zip(weights, streams, strict=True)] if weights else streams
+            fused = terms[0]
+            for term in terms[1:]:
+                fused = fused + term
+        return functional.relu(self.sum_norm(self.restore(fused) + self.shortcut(maps)))
+
+
+def _stream(channels: int, depth: int, convolution: Convolution) -> nn.Sequential:
+    """`depth` 3×3 layers in a row."""
+    if convolution == "lite":
+        return nn.Sequential(*(LiteConv(channels) for _ in range(depth)))
+    return nn.Sequential(*(ConvNorm(channels, channels, 3) for _ in range(depth)))
+
+
+def _gate(gate: Gate, channels: int, streams: int) -> nn.Module | None:
+    """The gate of a block: one module for all its streams, save for separate gates."""
+    if gate == "unified":
+        return ChannelGate(channels, outputs=channels)
+    if gate == "separate":
+        return nn.ModuleList(ChannelGate(channels, outputs=channels) for _ in range(streams))
+    if gate == "stream-weight":
+        return ChannelGate(channels, outputs=1)
+    if gate == "fixed":
+        return FixedGates(streams, channels)
+    return None

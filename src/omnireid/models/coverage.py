@@ -1,0 +1,224 @@
+"""How much of a network a file of weights covers, key by key, and what the file is where it does not."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from omnireid.models.layouts import COUNTER, Shape
+
+_BACKBONE = re.compile(r"(conv[1-5]|transition[23]|pool[23]|fc)\.")
+_CLASSIFIER = "classifier."
+_BOTTLENECKS = {6: "ResNet-50", 23: "ResNet-101", 36: "ResNet-152"}
+_BASIC_BLOCKS = {2: "ResNet-18", 6: "ResNet-34"}
+
+
+@dataclass(frozen=True)
+class CoverageReport:
+    """What became of every key, of the file and of the network.
+
+    Keys stand as the file has them, without a ``module.`` and its like; missing ones as such a file would have
+    them. A missing ``num_batches_tracked`` is not reported: old files have none and nothing reads it.
+
+    Attributes:
+        architecture: the variant the file was held against.
+        loaded: in both, and of one shape.
+        missing: in the network only.
+        unexpected: in the file only.
+        mismatched: in both, of different shapes; see `shapes`.
+        left_out: a classifier that was not asked for.
+        shapes: mismatched key to its shape in the file and in the network.
+        notes: what else a reader should know, a sentence each.
+    """
+
+    architecture: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    shapes: Mapping[str, tuple[Shape, Shape]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def backbone_coverage(self) -> float:
+        """Fraction in [0, 1] of the network's tensors that the file fills; classifier and counters not counted."""
+        loaded = _count_backbone(self.loaded)
+        expected = loaded + _count_backbone(self.missing) + _count_backbone(self.mismatched)
+        return loaded / expected if expected else 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the file fills the whole network and holds no further piece of a backbone.
+
+        The second half matters: a network with batch norms holds all that one with instance norms in their place
+        asks for, and is another network.
+        """
+        surplus = any(_BACKBONE.match(key) and not key.endswith(COUNTER) for key in self.unexpected)
+        return not (self.missing or self.mismatched or surplus)
+
+    def table(self) -> str:
+        """The report as text: counts, then every key that was not simply loaded."""
+        lines = [
+            f"architecture  {self.architecture}",
+            f"coverage      {_percent(self.backbone_coverage)} of the backbone",
+            *(f"{name:<13} {len(keys):,}" for name, keys in self._groups().items()),
+        ]
+        for name, keys in self._groups().items():
+            if name != "loaded":
+                lines += [f"{name}: {key}{self._shape_note(key)}" for key in keys]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def json(self) -> dict[str, object]:
+        """The report as plain values, ready for ``json.dumps``."""
+        return {
+            "architecture": self.architecture,
+            "backbone_coverage": self.backbone_coverage,
+            "is_complete": self.is_complete,
+            **{name.replace(" ", "_"): list(keys) for name, keys in self._groups().items()},
+            "shapes": {
+                key: {"file": list(found), "network": list(expected)} for key, (found, expected) in self.shapes.items()
+            },
+            "notes": list(self.notes),
+        }
+
+    def _groups(self) -> dict[str, tuple[str, ...]]:
+        return {
+            "loaded": self.loaded,
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "mismatched": self.mismatched,
+            "left out": self.left_out,
+        }
+
+    def _shape_note(self, key: str) -> str:
+        if key not in self.shapes:
+            return ""
+        found, expected = self.shapes[key]
+        return f": {found} in the file, {expected} in the network"
+
+
+def compare(
+    architecture: str,
+    found: Mapping[str, Shape],
+    expected: Mapping[str, Shape],
+    own_names: Mapping[str, str] | None = None,
+) -> tuple[CoverageReport, dict[str, str]]:
+    """Hold a file against a network.
+
+    Args:
+        architecture: the network's name, for the report.
+        found: key to shape in the file; in published names, or in our own.
+        expected: our key to shape in the network.
+        own_names: published key to our key; none where the file can only be in our own.
+
+    Returns:
+        The report, and the file's key to our key for all that is to be loaded.
+    """
+    own_names = own_names or {}
+    targets: dict[str, str] = {}
+    unexpected: list[str] = []
+    left_out: list[str] = []
+    shapes: dict[str, tuple[Shape, Shape]] = {}
+    seen: set[str] = set()
+    for key, shape in found.items():
+        own = own_names.get(key, key)
+        if own not in expected or own in seen:
+            (left_out if key.startswith(_CLASSIFIER) else unexpected).append(key)
+            continue
+        seen.add(own)
+        if shape == expected[own]:
+            targets[key] = own
+        else:
+            shapes[key] = (shape, expected[own])
+    is_ours = any(key in expected and key not in own_names for key in found)
+    published = {} if is_ours else {own: key for key, own in own_names.items()}
+    missing = tuple(published.get(own, own) for own in expected if own not in seen and not own.endswith(COUNTER))
+    report = CoverageReport(
+        architecture,
+        tuple(targets),
+        missing,
+        tuple(unexpected),
+        tuple(shapes),
+        tuple(left_out),
+        MappingProxyType(shapes),
+    )
+    return report, targets
+
+
+def refusal(where: str, report: CoverageReport, cause: str) -> str:
+    """Why the file is refused: counts, the first keys, the likely cause and the next step."""
+    lines = [
+        f"{where} does not cover the backbone of {report.architecture}: {_count_backbone(report.loaded)} tensors fit "
+        f"({_percent(report.backbone_coverage)} of the backbone), {len(report.missing)} are missing, "
+        f"{len(report.mismatched)} have another shape, {len(report.unexpected)} are unexpected."
+    ]
+    for name, keys in (
+        ("missing", report.missing),
+        ("of another shape", report.mismatched),
+        ("unexpected", report.unexpected),
+    ):
+        if keys:
+            shown = ", ".join(key + report._shape_note(key) for key in keys[:3])
+            lines.append(f"First {name}: {shown}{', …' if len(keys) > 3 else '.'}")
+    return "\n".join([*lines, cause])
+
+
+def likely_cause(found: Mapping[str, Shape], report: CoverageReport, best: CoverageReport) -> str:
+    """What the file probably is, in a sentence or two.
+
+    Args:
+        found: key to shape in the file.
+        report: the file against the network that was asked for.
+        best: the file against the variant that it fits best.
+    """
+    family = name_family(found)
+    if family:
+        return f"This looks like {family}, which is not an OSNet. Give an OSNet checkpoint."
+    if best.is_complete:
+        return (
+            f"This is {best.architecture}: it covers that one whole. Leave the architecture out, or ask for "
+            f"{best.architecture}."
+        )
+    if not best.loaded:
+        return "No key of it is an OSNet's. Give an OSNet checkpoint."
+    if best.architecture != report.architecture:
+        return (
+            f"It comes closest to {best.architecture}, of which it covers {_percent(best.backbone_coverage)}: "
+            "another architecture, or a part of one. Give a complete checkpoint."
+        )
+    stages = ", ".join(f"{stage} ({count})" for stage, count in _by_stage((*report.missing, *report.mismatched)))
+    if stages:
+        return f"A part of the network is not in it; tensors to fill, by stage: {stages}. Give a complete checkpoint."
+    return f"It has parts that {report.architecture} has not: it was changed. Give an unchanged OSNet checkpoint."
+
+
+def name_family(keys: Iterable[str]) -> str | None:
+    """The well-known family of networks whose names these are, OSNet apart; None where there is no telling."""
+    names = list(keys)
+    if any(re.search(r"(^|\.)layer1\.0\.conv1\.", name) for name in names):
+        is_bottleneck = any(re.search(r"(^|\.)layer1\.0\.conv3\.", name) for name in names)
+        blocks = {found[1] for name in names if (found := re.search(r"(?:^|\.)layer3\.(\d+)\.", name))}
+        known = _BOTTLENECKS if is_bottleneck else _BASIC_BLOCKS
+        return f"a {known.get(len(blocks), 'ResNet')}"
+    if any(re.search(r"(^|\.)(blocks|layers|resblocks)\.\d+\.attn\.", name) for name in names):
+        return "a vision transformer"
+    if any(re.search(r"(^|\.)features\.\d+\.conv\.", name) for name in names):
+        return "a MobileNet"
+    return None
+
+
+def _by_stage(keys: Iterable[str]) -> list[tuple[str, int]]:
+    return sorted(Counter(key.split(".")[0] for key in keys).items())
+
+
+def _count_backbone(keys: Iterable[str]) -> int:
+    return sum(not key.endswith(COUNTER) and not key.startswith(_CLASSIFIER) for key in keys)
+
+
+def _percent(fraction: float) -> str:
+    """Whole percents, rounded down: only all is 100 %."""
+    return f"{int(fraction * 100)} %"

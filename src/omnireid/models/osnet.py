@@ -1,0 +1,196 @@
+"""OSNet: omni-scale feature learning for person re-identification.
+
+Shapes: B images, T streams, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from omnireid.errors import ModelError, ShapeError
+from omnireid.models.architecture import EMBEDDING_WIDTH, STRIDE, OSNetConfig
+from omnireid.models.blocks import ConvNorm, FixedGates, Linear, OmniScaleBlock
+
+
+class Projection(nn.Module):
+    """A linear layer, batch norm and ReLU: (B, C) → (B, 512), ≥ 0."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.linear = Linear(in_features, out_features)
+        self.norm = nn.BatchNorm1d(out_features)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Project, normalise, rectify."""
+        return functional.relu(self.norm(self.linear(features)))
+
+
+class OSNet(nn.Module):
+    """OSNet: (B, 3, H, W) → (B, 512), the embedding, in training and evaluation alike.
+
+    ::
+
+        conv1        7×7 stride 2, norm, ReLU; 3×3 max-pool stride 2   H/4 × W/4
+        conv2        two omni-scale blocks                             H/4 × W/4
+        transition2  1×1, batch norm, ReLU; 2×2 average pool           H/8 × W/8
+        conv3        two omni-scale blocks                             H/8 × W/8
+        transition3  1×1, batch norm, ReLU; 2×2 average pool           H/16 × W/16
+        conv4        two omni-scale blocks                             H/16 × W/16
+        conv5        1×1, batch norm, ReLU                             H/16 × W/16
+        fc           global average; linear, batch norm, ReLU          512
+
+    The classifier is never called: it is here so that published checkpoints load whole and a training
+    head has its home. Logits are ``model.classifier(model(images))``.
+
+    Args:
+        config: the design.
+        num_classes: identities the classifier tells apart; None for a network without one.
+        generator: where the first weights come from, a CPU generator. None is a fresh one with seed 0, so that
+            two networks built alike are equal. The global generator is never touched.
+
+    Raises:
+        ModelError: `num_classes` is below 1.
+
+    Source: Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019.
+
+    >>> OSNet(OSNetConfig(width=0.25)).eval()(torch.zeros(2, 3, 64, 32)).shape
+    torch.Size([2, 512])
+    """
+
+    def __init__(
+        self, config: OSNetConfig, *, num_classes: int | None = None, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        if num_classes is not None and num_classes < 1:
+            raise ModelError(
+                f"A classifier needs at least one identity; got num_classes={num_classes}. None has no classifier."
+            )
+        self.config = config
+        self.num_classes = num_classes
+        stem, *stages = config.channels
+        self.conv1 = ConvNorm(3, stem, 7, stride=2, instance=config.normalisation != "batch")
+        self.conv2 = _stage(config, "conv2", stem, stages[0])
+        self.transition2 = ConvNorm(stages[0], stages[0], 1)
+        self.conv3 = _stage(config, "conv3", stages[0], stages[1])
+        self.transition3 = ConvNorm(stages[1], stages[1], 1)
+        self.conv4 = _stage(config, "conv4", stages[1], stages[2])
+        self.conv5 = ConvNorm(stages[2], stages[2], 1)
+        self.fc = Projection(stages[2], EMBEDDING_WIDTH)
+        self.classifier = None if num_classes is None else Linear(EMBEDDING_WIDTH, num_classes)
+        initialise(self, generator)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images.
+
+        Args:
+            images: (B, 3, H, W), RGB, normalised as the weights ask; H and W at least 16.
+
+        Returns:
+            (B, 512), ≥ 0, not normalised.
+
+        Raises:
+            ShapeError: another number of axes or channels, or smaller than the network's stride.
+        """
+        embedding: Tensor = self.fc(self.forward_maps(images).mean(dim=(2, 3)))
+        return embedding
+
+    def forward_maps(self, images: Tensor) -> Tensor:
+        """(B, C, h, w) feature maps of conv5, ≥ 0; 16×8 for images of 256×128. See `forward` for the rest."""
+        maps = functional.avg_pool2d(self.transition2(self.conv2(self._stem(images))), 2)
+        maps = functional.avg_pool2d(self.transition3(self.conv3(maps)), 2)
+        last: Tensor = self.conv5(self.conv4(maps))
+        return last
+
+    def forward_gates(self, images: Tensor) -> dict[str, Tensor]:
+        """What each block lets through of each stream, for inspection.
+
+        In training mode this moves the running statistics as any forward does: inspect in evaluation mode.
+
+        Returns:
+            Block name (``conv2.0`` … ``conv4.1``, from input to output) to (B, T, C) weights in (0, 1), the
+            streams in order of growing depth. C is 1 where the design has one weight a stream.
+
+        Raises:
+            ModelError: the design has no gates.
+            ShapeError: as `forward`.
+        """
+        if self.config.gate == "none":
+            raise ModelError(f"This network has no gates to look at: its streams meet by {self.config.fusion}.")
+        gates: dict[str, Tensor] = {}
+        maps = self._stem(images)
+        for name, stage, transition in (
+            ("conv2", self.conv2, self.transition2),
+            ("conv3", self.conv3, self.transition3),
+            ("conv4", self.conv4, None),
+        ):
+            for index, block in enumerate(stage):
+                maps, gates[f"{name}.{index}"] = cast(OmniScaleBlock, block).forward_gates(maps)
+            if transition is not None:
+                maps = functional.avg_pool2d(transition(maps), 2)
+        return gates
+
+    def _stem(self, images: Tensor) -> Tensor:
+        """conv1 and its pooling, after a look at the shape."""
+        if images.dim() != 4 or images.shape[1] != 3:
+            raise ShapeError(f"OSNet takes images of shape (B, 3, H, W); got {tuple(images.shape)}.")
+        if images.shape[2] < STRIDE or images.shape[3] < STRIDE:
+            raise ShapeError(
+                f"OSNet's stride is {STRIDE}: an image needs at least {STRIDE}×{STRIDE} pixels; got "
+                f"{images.shape[2]}×{images.shape[3]} (height × width). Enlarge the images; 256×128 is usual."
+            )
+        if self.config.normalisation == "ain" and max(images.shape[2:]) < 2 * STRIDE:
+            # conv4 would be one pixel, and an instance norm of one value is its shift alone, whatever the image.
+            raise ShapeError(
+                f"OSNet-AIN needs a side of at least {2 * STRIDE} pixels; got {images.shape[2]}×{images.shape[3]} "
+                "(height × width). Enlarge the images; 256×128 is usual."
+            )
+        return functional.max_pool2d(self.conv1(images), 3, stride=2, padding=1)
+
+
+def _stage(config: OSNetConfig, name: str, in_channels: int, out_channels: int) -> nn.Sequential:
+    """The two omni-scale blocks of a stage."""
+    first, second = (
+        OmniScaleBlock(
+            channels,
+            out_channels,
+            depths=config.depths,
+            convolution=config.convolution,
+            fusion=config.fusion,
+            gate=config.gate,
+            instance=instance,
+        )
+        for channels, instance in zip((in_channels, out_channels), config.block_norms[name], strict=True)
+    )
+    return nn.Sequential(first, second)
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Give every weight its first value, in place.
+
+    Convolutions are Kaiming-normal (fan-out, ReLU), linear layers N(0, 0.01), biases 0, norms 1 and 0, and fixed
+    gates 0.5, the value a computed gate starts near.
+
+    Args:
+        model: a network, or a part such as a new classifier.
+        generator: a CPU generator; None is a fresh one with seed 0.
+    """
+    if generator is None:
+        generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.01, generator=generator)
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d):
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+        elif isinstance(module, FixedGates):
+            nn.init.zeros_(module.logits)
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, Tensor):
+            nn.init.zeros_(bias)

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import pathlib
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from omnireid.errors import CheckpointError, UnsafeCheckpointError, WeightsNotFoundError
+from omnireid.models.checkpoint_file import _Ignored, _load, conversion_snippet, read_checkpoint
+
+STATE = {"conv1.weight": torch.arange(6.0).view(2, 3), "fc.bias": torch.ones(4), "fc.weight": torch.zeros(4, 3)}
+
+
+def save(path: Path, content: Any, *, legacy: bool = False) -> Path:
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    return path
+
+
+def same(found: Any, expected: dict[str, Tensor]) -> bool:
+    return list(found) == list(expected) and all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+class Touch:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, marker: Path, call: Any = pathlib.Path.touch) -> None:
+        self.marker, self.call = marker, call
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        if self.call is os.system:
+            return os.system, (f"touch {self.marker}",)
+        if self.call is exec:
+            return exec, (f"open({str(self.marker)!r}, 'w').close()",)
+        return self.call, (self.marker,)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_both_formats(tmp_path: Path, legacy: bool) -> None:
+    file = read_checkpoint(save(tmp_path / "w.pth", STATE, legacy=legacy))
+    assert same(file.tensors, STATE)
+    assert file.source_format == ("legacy" if legacy else "zip")
+    assert (file.wrapper, file.prefix, file.beside) == ("", "", ())
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "wrapper"),
+    [
+        ({"state_dict": STATE}, "state_dict"),
+        ({"model": STATE}, "model"),
+        ({"net": STATE}, "net"),
+        ({"model_state_dict": STATE}, "model_state_dict"),
+        ({"anything": STATE}, "anything"),
+        ({"model": {"state_dict": STATE}}, "model.state_dict"),
+        (collections.OrderedDict(state_dict=collections.OrderedDict(STATE)), "state_dict"),
+        # The named wrapper wins over a moving average of the same size, and over a larger optimizer state.
+        ({"ema": {key: tensor + 1 for key, tensor in STATE.items()}, "state_dict": STATE}, "state_dict"),
+        (
+            {"optimizer": {"state": {i: {f"m{j}": torch.ones(2) for j in range(9)} for i in range(9)}}, "net": STATE},
+            "net",
+        ),
+        # A stray tensor beside the weights is not the weights.
+        ({"loss": torch.tensor(0.5), "state_dict": STATE}, "state_dict"),
+    ],
+)
+def test_wrappers(tmp_path: Path, wrapped: Any, wrapper: str) -> None:
+    file = read_checkpoint(save(tmp_path / "w.pth.tar", wrapped))
+    assert same(file.tensors, STATE)
+    assert file.wrapper == wrapper
+    assert set(file.beside) == {str(key) for key in wrapped} - {wrapper.split(".", maxsplit=1)[0]}
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "backbone.", "module.model.", "_orig_mod.module."])
+def test_prefixes(tmp_path: Path, prefix: str) -> None:
+    content = {prefix + key: tensor for key, tensor in STATE.items()}
+    file = read_checkpoint(save(tmp_path / "w.pt", content))
+    assert same(file.tensors, STATE)
+    assert file.prefix == prefix
+
+
+def test_a_prefix_of_most_keys_goes_and_the_others_stay(tmp_path: Path) -> None:
+    content = {f"backbone.{key}": tensor for key, tensor in STATE.items()} | {"classifier.bias": torch.ones(2)}
+    file = read_checkpoint(save(tmp_path / "w.pt", content))
+    assert same(file.tensors, {**STATE, "classifier.bias": torch.ones(2)})
+
+
+def test_a_key_never_overwrites_another(tmp_path: Path) -> None:
+    content = {f"module.{key}": tensor for key, tensor in STATE.items()} | {"fc.bias": torch.zeros(1)}
+    file = read_checkpoint(save(tmp_path / "w.pt", content))
+    assert set(file.tensors) == {*STATE, "module.fc.bias"}
+    assert file.tensors["fc.bias"].shape == (1,)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_numpy_values_beside_the_weights_do_no_harm(tmp_path: Path, legacy: bool) -> None:
+    content = {
+        "state_dict": STATE,
+        "epoch": 3,
+        "rank1": np.float64(0.9),
+        "cmc": np.ones(5),
+        "args": {"lr": np.float32(1)},
+    }
+    file = read_checkpoint(save(tmp_path / "w.pth", content, legacy=legacy))
+    assert same(file.tensors, STATE)
+    assert file.beside == ("epoch", "rank1", "cmc", "args")
+
+
+def test_a_numpy_type_from_a_file_is_never_built(tmp_path: Path) -> None:
+    # numpy.dtype may look at a stranger's bytes as pointers: a file that asks for one gets a dummy.
+    pointers = np.dtype([("pointer", "O")])
+    allowed = set(torch.serialization.get_safe_globals())
+    content, _ = _load(save(tmp_path / "w.pth", {"state_dict": STATE, "d": pointers, "a": np.ones(3)}))
+    assert isinstance(content, dict)
+    assert type(content["d"]) is type(content["a"]) is _Ignored
+    assert set(torch.serialization.get_safe_globals()) == allowed
+
+
+@pytest.mark.parametrize("call", [pathlib.Path.touch, os.system, exec])
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle 0", "pickle 2", "pickle 5"])
+def test_code_in_a_pickle_is_named_and_never_runs(tmp_path: Path, call: Any, how: str) -> None:
+    marker, path = tmp_path / "it-ran", tmp_path / "w.pth"
+    content = {"state_dict": STATE, "payload": Touch(marker, call)}
+    if how.startswith("pickle"):
+        path.write_bytes(pickle.dumps({"payload": Touch(marker, call)}, protocol=int(how[-1])))
+    else:
+        save(path, content, legacy=how == "legacy")
+    with pytest.raises(UnsafeCheckpointError) as caught:
+        read_checkpoint(path)
+    assert not marker.exists()
+    message = str(caught.value)
+    wanted = {pathlib.Path.touch: "pathlib", os.system: "posix.system", exec: "exec"}[call]
+    assert wanted in message.split("asks for")[1].split(". Bare weights", maxsplit=1)[0]
+    assert "Nothing in it was run" in message
+    assert "torch.save(" in message
+    pickle.loads(pickle.dumps(Touch(marker, call)))  # the payload is live: unpickled, it does run
+    assert marker.exists()
+
+
+def test_every_class_of_a_refused_file_is_named(tmp_path: Path) -> None:
+    args = argparse.Namespace(rate=0.1, decay=collections.deque([1]))
+    path = save(tmp_path / "w.pth", {"state_dict": STATE, "args": args})
+    with pytest.raises(UnsafeCheckpointError, match=r"asks for argparse\.Namespace, collections\.deque\. Bare weights"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", ["namespace", "model", "wrapped model", "bare"])
+def test_the_snippet_converts_a_trusted_file(tmp_path: Path, content: str) -> None:
+    model = torch.nn.Linear(3, 2)
+    saved: Any = {
+        "namespace": {"state_dict": model.state_dict(), "args": argparse.Namespace(rate=0.1)},
+        "model": model,
+        "wrapped model": {"model": model, "epoch": 3},
+        "bare": {**model.state_dict(), "args": argparse.Namespace()},
+    }[content]
+    path, target = save(tmp_path / "w.pth.tar", saved), tmp_path / "w-weights.pth"
+    with pytest.raises(UnsafeCheckpointError) as caught:
+        read_checkpoint(path)
+    snippet = conversion_snippet(path, target)
+    assert str(caught.value).endswith(snippet)
+    exec("\n".join(line.strip() for line in snippet.splitlines()), {})
+    assert same(read_checkpoint(target).tensors, dict(model.state_dict()))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"is empty \(0 bytes\).*Get the file again"),
+        (b"conv1 weights\nof a network\n", r"is text, not weights\. It starts with 'conv1 weights"),
+        (
+            b"<!DOCTYPE html><html>Too many requests</html>",
+            r"is a web page: the download failed\. It starts with '<!DOCTYPE",
+        ),
+        ("ça n'est pas un modèle ".encode() * 30, r"is text, not weights"),
+        (bytes(range(128, 256)) * 9, r"\(1,152 bytes\) cannot be read as a checkpoint.*torch says:"),
+        (pickle.dumps([1, 2]), r"cannot be read as a checkpoint"),
+    ],
+)
+def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_checkpoint(path)
+    assert type(caught.value) is CheckpointError
+    assert str(path) in str(caught.value)
+
+
+def test_a_zip_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("word/document.xml", "<xml/>")
+    with pytest.raises(
+        CheckpointError, match="cannot be read as a checkpoint: it is truncated or altered, or it is none"
+    ):
+        read_checkpoint(path)
+
+
+def test_a_torchscript_archive(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls TorchScript deprecated; people still have its files
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
+    with pytest.raises(CheckpointError, match=r"is a TorchScript archive.*torch\.jit\.load\(path\)\.state_dict"):
+        read_checkpoint(path)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(legacy=st.booleans(), part=st.floats(0, 1, exclude_max=True))
+def test_no_start_of_a_file_passes_for_a_file(tmp_path: Path, legacy: bool, part: float) -> None:
+    whole = save(tmp_path / "whole.pth", STATE, legacy=legacy).read_bytes()
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(cut)
+    assert type(caught.value) is CheckpointError
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ([torch.ones(2)], "a list was found"),
+        (torch.ones(2), "a Tensor was found"),
+        ({"epoch": 3, "lr": 0.1}, r"a dict with the keys 'epoch', 'lr' was found"),
+        ({}, "an empty dict was found"),
+        ({0: torch.ones(2)}, "a dict with the keys 0 was found"),
+    ],
+)
+def test_a_file_without_weights(tmp_path: Path, content: Any, found: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"holds no weights: .*{found}.*torch\.save\(model\.state_dict\(\)"):
+        read_checkpoint(save(tmp_path / "w.pth", content))
+
+
+def test_a_path_without_a_file(tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFoundError, match="No file of weights at"):
+        read_checkpoint(tmp_path / "none.pth")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        read_checkpoint(tmp_path)
+
+
+def test_other_formats_are_sent_to_their_door(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      \xff")
+    with pytest.raises(CheckpointError, match=r"not a torch checkpoint\. Open it with omnireid\.load_embedder"):
+        read_checkpoint(path)
