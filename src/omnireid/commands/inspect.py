@@ -1,0 +1,117 @@
+"""``omnireid inspect``: what a file of weights is."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnireid.commands.options import OptionalText, WeightsPositional
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What there is to say of a file of weights, as labelled lines and as plain values."""
+
+    lines: dict[str, str]
+    report: str
+    values: dict[str, Any]
+    refusal: str | None
+
+
+def inspect(weights: WeightsPositional, *, architecture: OptionalText = None, json: bool = False) -> None:
+    """Say what a file of weights is, its licence, and how it covers its network.
+
+    Nothing in the file is executed. A file that cannot be used is reported key by
+    key all the same, and the exit code is 2.
+
+    Example: omnireid inspect osnet_x0_25_market1501.pth
+
+    Args:
+        weights: a file, hf://owner/repository/file or https://…#sha256=….
+        architecture: hold the file against this network; by default the one it fits best.
+        json: print JSON instead of text.
+    """
+    from omnireid.embedding.fetch import resolve_weights
+    from omnireid.errors import CoverageError
+
+    path = resolve_weights(weights)
+    found = _of_artefact(path) if path.suffix == ".safetensors" else _of_checkpoint(path, architecture)
+    if json:
+        print(json_format.dumps(found.values, indent=2))
+    else:
+        width = max(map(len, found.lines))
+        for label, text in found.lines.items():
+            print(f"{label:<{width}}  {text}")
+        print(found.report)
+    if found.refusal is not None:
+        raise CoverageError(found.refusal)
+
+
+def _of_artefact(path: Path) -> _Findings:
+    from omnireid.embedding.artefact import read_artefact, sha256_of_tensors
+    from omnireid.files import sha256_of
+
+    tensors, metadata = read_artefact(path)
+    parameters = sum(tensor.size for name, tensor in tensors.items() if not _is_statistic(name))
+    size = metadata.preprocessing
+    lines = {
+        "file": str(path),
+        "kind": "omnireid artefact (safetensors); its tensors are those it was written with",
+        "sha256": sha256_of(path),
+        "architecture": metadata.architecture,
+        "parameters": f"{parameters:,} ({', '.join(sorted({str(tensor.dtype) for tensor in tensors.values()}))})",
+        "input": f"{size.height} × {size.width} (height × width), mean {size.mean}, std {size.std}",
+        "embedding": f"{metadata.embedding_dimension} values, compared by {metadata.distance} distance",
+        "training data": metadata.training_data,
+        "licence": metadata.licence,
+        "metrics": ", ".join(f"{name} {value:.4f}" for name, value in metadata.metrics.items()) or "none stated",
+        "made from": metadata.origin,
+    }
+    values = {"file": str(path), "kind": "artefact", "sha256": lines["sha256"], "parameters": parameters}
+    values |= {"tensors_sha256": sha256_of_tensors(tensors), "metadata": metadata.json()}
+    return _Findings(lines, "", values, None)
+
+
+def _is_statistic(name: str) -> bool:
+    return name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def _of_checkpoint(path: Path, architecture: str | None) -> _Findings:
+    from omnireid.embedding.torch_runtime import require_torch
+
+    require_torch()
+    from omnireid.models.checkpoint import inspect_checkpoint
+
+    found = inspect_checkpoint(path, architecture)
+    known = found.known
+    wrapping = [f"under {found.wrapper!r}" if found.wrapper else "", f"prefix {found.prefix!r}" if found.prefix else ""]
+    wrapping.append(f"beside {', '.join(found.beside)}" if found.beside else "")
+    lines = {
+        "file": str(path),
+        "kind": f"torch checkpoint, {found.source_format} format, {', '.join(found.data_types)}",
+        "wrapping": ", ".join(filter(None, wrapping)) or "a bare state dict",
+        "sha256": found.sha256,
+        "known as": known.name if known else "not one of the published files known here",
+        "training data": known.training_data if known else "unknown",
+        "licence": known.licence if known else "unknown: find out before you use it",
+        "classifier": f"{found.num_classes} identities" if found.num_classes else "none",
+    }
+    values = {
+        "file": str(path),
+        "kind": "checkpoint",
+        "sha256": found.sha256,
+        "architecture": found.architecture,
+        "source_format": found.source_format,
+        "wrapper": found.wrapper,
+        "prefix": found.prefix,
+        "beside": list(found.beside),
+        "data_types": list(found.data_types),
+        "num_classes": found.num_classes,
+        "known": known.name if known else None,
+        "training_data": lines["training data"],
+        "licence": known.licence if known else "unknown",
+        "coverage": found.report.json(),
+    }
+    return _Findings(lines, found.report.table(), values, found.refusal)
