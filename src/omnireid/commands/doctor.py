@@ -6,9 +6,11 @@ from pathlib import Path
 
 import tyro
 
+from omnireid.commands.options import OptionalPath
+
 
 def doctor(
-    path: tyro.conf.Positional[Path], *, layout: str = "auto", json: Path | None = None, fast: bool = False
+    path: tyro.conf.Positional[Path], *, layout: str = "auto", json: OptionalPath = None, fast: bool = False
 ) -> None:
     """Say what a data set is, what is wrong with it, and what to do about it.
 
@@ -17,7 +19,7 @@ def doctor(
     sizes, and differences from the published counts. Leaves with exit code 2
     where the data set cannot be evaluated.
 
-    Example: ``omnireid doctor data/Market-1501-v15.09.15``
+    Example: omnireid doctor data/Market-1501-v15.09.15
 
     Args:
         path: The data set's folder, the folder above it, or a manifest (.csv, .parquet).

@@ -19,7 +19,7 @@ def models(*, json: bool = False) -> None:
     Parameters are counted without a classifier, multiply-adds for one 256×128 image. Scores are those their
     authors published, on the test split of the training data; `omnireid evaluate` measures them on yours.
 
-    Example: ``omnireid models --json``
+    Example: omnireid models --json
 
     Args:
         json: print JSON instead of tables.

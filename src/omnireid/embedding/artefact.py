@@ -81,7 +81,7 @@ def sha256_of_tensors(tensors: Tensors) -> str:
     """SHA-256 over names, types, shapes and values, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
+        tensor = np.asarray(tensors[name], order="C")
         digest.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
         digest.update(tensor.tobytes())
     return digest.hexdigest()
@@ -95,7 +95,7 @@ def write_artefact(path: Path, tensors: Tensors, metadata: WeightsMetadata) -> N
     """
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     record = {"format_version": FORMAT_VERSION, "tensors_sha256": sha256_of_tensors(arrays), **metadata.json()}
     content = save(arrays, metadata={_KEY: json.dumps(record, sort_keys=True)})
     with atomic_output(path) as temporary:

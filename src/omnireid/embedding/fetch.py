@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from filelock import FileLock
 
 from omnireid.errors import DownloadError, MissingDependencyError, OutputError, WeightsNotFoundError
-from omnireid.files import atomic_output, make_folder, output_errors, sha256_of
+from omnireid.files import atomic_output, make_folder, output_error, output_errors, sha256_of
 from omnireid.progress import progress_bar
 
 TIMEOUT_S = 30.0
@@ -144,8 +144,7 @@ def _from_hub(name: str) -> Path:
     repository, file, revision = match["repository"], match["file"], match["revision"]
     folder = cache_folder() / "hub"
     try:
-        with output_errors(folder):
-            return Path(hf_hub_download(repository, file, revision=revision, cache_dir=folder))
+        return Path(hf_hub_download(repository, file, revision=revision, cache_dir=folder))
     except LocalEntryNotFoundError as error:
         raise DownloadError(
             f"{name} is not in the cache ({folder}) and the hub cannot be reached. Connect once, or download the file "
@@ -157,3 +156,5 @@ def _from_hub(name: str) -> Path:
             f"{name} could not be fetched: {reason} Check owner, repository, file and revision; a private repository "
             "needs a token (HF_TOKEN)."
         ) from error
+    except OSError as error:  # the hub's own errors are OSErrors too, so this comes last
+        raise output_error(error, folder) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,12 +35,9 @@ def load_network(
         ModelError: the device is not there.
         MissingDependencyError: torch is not installed.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Running weights in torch needs torch. Install it with: pip install 'omnireid[torch]'"
-        ) from error
+    require_torch()
+    import torch
+
     target = _device(device)
     if threads is not None:
         if threads < 1:
@@ -57,12 +55,29 @@ def load_network(
     return run, metadata
 
 
+def require_torch() -> None:
+    """Check that torch is installed.
+
+    Raises:
+        MissingDependencyError: it is not.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Reading a checkpoint or running weights in torch needs torch. Install it with: "
+            "pip install 'omnireid[torch]'"
+        ) from error
+
+
 def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet, WeightsMetadata]:
     """The model (evaluation mode, float32, CPU, no classifier) and metadata of an artefact or a foreign checkpoint.
 
     Raises:
         WeightsError: the file cannot be used.
+        MissingDependencyError: torch is not installed.
     """
+    require_torch()
     from omnireid.models.checkpoint import load_checkpoint, load_state
     from omnireid.models.zoo import create_model
 
@@ -77,21 +92,11 @@ def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet,
         load_state(model, tensors, where=str(path))
         return model.eval(), metadata
     checkpoint = load_checkpoint(path, architecture)
-    return checkpoint.model, _metadata_of_checkpoint(path, checkpoint.architecture)
-
-
-def _metadata_of_checkpoint(path: Path, architecture: str) -> WeightsMetadata:
-    """What is known of a foreign checkpoint: OSNet's usual preprocessing, and the zoo's record of its SHA-256."""
-    from omnireid.files import sha256_of
-    from omnireid.models.zoo import KNOWN_WEIGHTS
-
-    digest = sha256_of(path)
-    for known in KNOWN_WEIGHTS.values():
-        if known.sha256 == digest:
-            return WeightsMetadata(
-                architecture, training_data=known.training_data, licence=known.licence, origin=path.name
-            )
-    return WeightsMetadata(architecture, origin=path.name)
+    metadata = WeightsMetadata(checkpoint.architecture, origin=path.name)
+    if checkpoint.known is not None:
+        known = checkpoint.known
+        metadata = replace(metadata, training_data=known.training_data, licence=known.licence)
+    return checkpoint.model, metadata
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,70 @@
+"""``omnireid embed``: crops into a table of embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from omnireid.commands.options import OptionalNumber, OptionalText, WeightsOption
+
+
+def embed(
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")],
+    *,
+    weights: WeightsOption,
+    output: Path,
+    split: OptionalText = None,
+    layout: str = "auto",
+    skip_unreadable: bool = False,
+    batch_size: int = 32,
+    runtime: Literal["auto", "torch"] = "auto",
+    architecture: OptionalText = None,
+    device: str = "auto",
+    threads: OptionalNumber = None,
+) -> None:
+    """Turn crops into embeddings, a row each, in a Parquet file.
+
+    The file has the columns path, person_id, camera_id and embedding; its metadata
+    says which weights and preprocessing made it. Person and camera ids come from a
+    manifest, a data set, or Market-1501-style names; else they are empty. A job that
+    was stopped or killed goes on where it was when the same command is run again.
+
+    Example: omnireid embed crops/ --weights osnet_x0_25_market1501.pth --output crops.parquet
+
+    Args:
+        images: folders, image files, quoted globs, manifests (.csv, .parquet); or, with --split, one data set.
+        weights: a file, hf://owner/repository/file or https://…#sha256=….
+        output: the Parquet file to write.
+        split: the split of a data set to embed: train, validation, query, gallery or multi_query.
+        layout: of that data set; auto looks which one fits.
+        skip_unreadable: leave out crops that cannot be decoded, and list them, instead of stopping at the first.
+        batch_size: crops a step of the network.
+        runtime: what runs the network.
+        architecture: of a checkpoint whose keys do not tell.
+        device: auto, cpu, cuda or cuda:1.
+        threads: for the network on a CPU; the number of cores by default.
+    """
+    from omnireid.data.listing import list_crops, list_split
+    from omnireid.embedding.embedder import load_embedder
+    from omnireid.embedding.jobs import Crops, embed_to_parquet
+
+    listed = list_crops(images) if split is None else list_split(images, split, layout)
+    embedder = load_embedder(weights, runtime=runtime, architecture=architecture, device=device, threads=threads)
+    summary = embed_to_parquet(
+        embedder,
+        Crops(listed.paths, listed.labels, dict(listed.columns)),
+        output,
+        batch_size=batch_size,
+        skip_unreadable=skip_unreadable,
+        progress=True,
+    )
+    print(f"{output}: {summary.embedded:,} embeddings of {embedder.metadata.architecture}")
+    if summary.found_done:
+        print(f"{summary.found_done:,} crops were done in an earlier run.")
+    if summary.skipped:
+        print(f"{len(summary.skipped):,} unreadable crops were left out; the metadata lists them. The first:")
+        for path, reason in summary.skipped[:5]:
+            print(f"  {path}: {reason}")
+    print(f"licence of the weights: {embedder.metadata.licence}")

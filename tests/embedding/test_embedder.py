@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tests.embedding.colours import colour_embedder
+
+from omnireid.embedding.embedder import load_embedder
+from omnireid.errors import EmbeddingError, ImageError, ModelError, ShapeError
+
+
+def crops(count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    return [np.random.default_rng(i).integers(0, 256, (10 + i, 6, 3), dtype=np.uint8) for i in range(count)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(count=st.integers(0, 12), batch_size=st.integers(1, 13))
+def test_batch_size_changes_nothing(count: int, batch_size: int) -> None:
+    embedder = colour_embedder()
+    embeddings = embedder.embed(crops(count), batch_size=batch_size)
+    assert embeddings.shape == (count, 3)
+    assert embeddings.dtype == np.float32
+    for crop, row in zip(crops(count), embeddings, strict=True):
+        assert np.allclose(embedder.embed([crop])[0], row, rtol=1e-5, atol=1e-6)
+
+
+def test_arrays_paths_bytes_and_images_mix(tmp_path: Path) -> None:
+    crop = crops(1)[0]
+    path = tmp_path / "crop.png"
+    Image.fromarray(crop).save(path)
+    embeddings = colour_embedder().embed([crop, path, str(path), path.read_bytes(), Image.fromarray(crop)])
+    assert np.ptp(embeddings, axis=0).max() == 0
+    assert np.array_equal(colour_embedder().embed(np.stack([crop, crop])), embeddings[:2])
+
+
+def test_one_image_is_not_several() -> None:
+    embedder = colour_embedder()
+    for single in (crops(1)[0], "crop.jpg", b"bytes", Image.new("RGB", (4, 4)), Path("crop.jpg")):
+        with pytest.raises(ShapeError, match=r"write embed\(\[image\]\)\[0\]"):
+            embedder.embed(single)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="batch_size=0"):
+        embedder.embed(crops(1), batch_size=0)
+
+
+def test_an_unreadable_crop_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("text")
+    with pytest.raises(ImageError, match=r"bad\.jpg is not a JPEG"):
+        colour_embedder().embed([*crops(2), tmp_path / "bad.jpg"])
+
+
+def test_values_that_are_not_finite_stop_it() -> None:
+    embedder = replace(colour_embedder(), run=lambda images: np.full((len(images), 3), np.nan, np.float32))
+    with pytest.raises(EmbeddingError, match="not finite for image 0.*omnireid inspect"):
+        embedder.embed(crops(2))
+
+
+def test_unknown_runtime() -> None:
+    with pytest.raises(ModelError, match="No runtime 'tensorflow'. Known: auto, torch"):
+        load_embedder("w.pth", runtime="tensorflow")  # type: ignore[arg-type]

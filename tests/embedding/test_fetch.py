@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from omnireid.embedding.fetch import cache_folder, resolve_weights
+from omnireid.errors import DownloadError, WeightsNotFoundError
+
+CONTENT = bytes(range(256)) * 5000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Server(ThreadingHTTPServer):
+    """A file server, and a hub with one repository, that counts what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_HEAD(self) -> None:
+        self.respond(body=False)
+
+    def do_GET(self) -> None:
+        self.respond(body=True)
+
+    def respond(self, *, body: bool) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
+        known = self.path in ("/w.safetensors", "/cut.bin") or self.path.startswith("/team/osnet/resolve/main/w.bin")
+        self.send_response(200 if known else 404)
+        self.send_header("ETag", f'"{DIGEST}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        if not known and self.path.startswith("/team"):
+            self.send_header("X-Error-Code", "EntryNotFound")
+        self.send_header("Content-Length", str(len(CONTENT) if known else 0))
+        self.end_headers()
+        if known and body:
+            self.wfile.write(CONTENT[:1000] if self.path == "/cut.bin" else CONTENT)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OMNIREID_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_path_is_itself(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"x")
+    assert resolve_weights(path) == path
+    with pytest.raises(WeightsNotFoundError, match=r"No such file of weights: .*gone\.pth.*hf://owner"):
+        resolve_weights(tmp_path / "gone.pth")
+    with pytest.raises(WeightsNotFoundError, match="is a folder, not a file of weights"):
+        resolve_weights(tmp_path)
+
+
+def test_downloaded_once_then_taken_from_the_cache(server: Server) -> None:
+    name = f"{server.address}/w.safetensors#sha256={DIGEST}"
+    first = resolve_weights(name)
+    assert first.read_bytes() == CONTENT
+    assert first.name == "w.safetensors"
+    assert resolve_weights(name) == first
+    assert server.requests == ["GET /w.safetensors"]
+
+
+def test_works_offline_from_the_cache(server: Server) -> None:
+    name = f"{server.address}/w.safetensors#sha256={DIGEST}"
+    resolve_weights(name)
+    server.shutdown()
+    server.server_close()
+    assert resolve_weights(name).read_bytes() == CONTENT
+
+
+def test_a_damaged_cache_is_fetched_again(server: Server) -> None:
+    name = f"{server.address}/w.safetensors#sha256={DIGEST}"
+    resolve_weights(name).write_bytes(b"damaged")
+    assert resolve_weights(name).read_bytes() == CONTENT
+    assert len(server.requests) == 2
+
+
+def test_other_bytes_are_not_kept(server: Server, cache: Path) -> None:
+    wrong = "0" * 64
+    with pytest.raises(DownloadError, match=f"arrived with SHA-256 {DIGEST}, expected {wrong}. It was not kept"):
+        resolve_weights(f"{server.address}/w.safetensors#sha256={wrong}")
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def test_a_broken_off_download_is_not_kept(server: Server, cache: Path) -> None:
+    with pytest.raises(DownloadError, match=r"broke off after 1,000 of 1,280,000 bytes|could not be reached"):
+        resolve_weights(f"{server.address}/cut.bin#sha256={DIGEST}")
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def test_addresses_that_are_refused(server: Server) -> None:
+    with pytest.raises(DownloadError, match=r"does not say which bytes to expect.*#sha256="):
+        resolve_weights(f"{server.address}/w.safetensors")
+    with pytest.raises(DownloadError, match="without encryption. Use https://"):
+        resolve_weights(f"http://example.org/w.safetensors#sha256={DIGEST}")
+    with pytest.raises(DownloadError, match="answered 404"):
+        resolve_weights(f"{server.address}/other#sha256={DIGEST}")
+    with pytest.raises(DownloadError, match=r"not of the form hf://owner/repository/file\[@revision\]"):
+        resolve_weights("hf://only-an-owner")
+    assert not [request for request in server.requests if "/w." in request]
+
+
+def test_nobody_answers(server: Server) -> None:
+    address = server.address
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DownloadError, match="could not be reached.*download the file elsewhere"):
+        resolve_weights(f"{address}/w.safetensors#sha256={DIGEST}")
+
+
+def on_hub(name: str, endpoint: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Resolve `name` in a fresh process: huggingface_hub reads its endpoint when it is imported."""
+    code = (
+        "import sys; from omnireid.embedding.fetch import resolve_weights; from omnireid.errors import DownloadError\n"
+        "try: print(resolve_weights(sys.argv[1]))\n"
+        "except DownloadError as error: print('DownloadError:', error); sys.exit(2)"
+    )
+    settings = {"HF_ENDPOINT": endpoint, "OMNIREID_CACHE": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", code, name],
+        env={**os.environ, **settings, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_hub_file_is_downloaded_once_and_works_offline(server: Server, cache: Path) -> None:
+    name = "hf://team/osnet/w.bin@main"
+    first = on_hub(name, server.address, cache)
+    assert first.returncode == 0, first.stderr
+    path = Path(first.stdout.strip())
+    assert path.read_bytes() == CONTENT
+    assert cache in path.parents
+    gets = [request for request in server.requests if request.startswith("GET")]
+    offline = on_hub(name, server.address, cache, HF_HUB_OFFLINE="1")
+    assert Path(offline.stdout.strip()) == path
+    assert [request for request in server.requests if request.startswith("GET")] == gets
+
+
+def test_hub_file_that_is_not_there(server: Server, cache: Path) -> None:
+    missing = on_hub("hf://team/osnet/other.bin@main", server.address, cache)
+    assert missing.returncode == 2
+    assert "could not be fetched" in missing.stdout
+    never_seen = on_hub("hf://team/osnet/w.bin", server.address, cache, HF_HUB_OFFLINE="1")
+    assert never_seen.returncode == 2
+    assert "is not in the cache" in never_seen.stdout
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        ("linux", {"XDG_CACHE_HOME": "/x"}, Path("/x/omnireid")),
+        ("darwin", {}, Path.home() / "Library" / "Caches" / "omnireid"),
+        ("win32", {"LOCALAPPDATA": "/local"}, Path("/local/omnireid")),
+    ],
+)
+def test_cache_folder(
+    platform: str, environment: dict[str, str], expected: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMNIREID_CACHE")
+    monkeypatch.setattr(sys, "platform", platform)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == expected

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.embedding.colours import colour_embedder, mean_colour
+
+from omnireid.embedding.embedder import Embedder
+from omnireid.embedding.jobs import Crops, embed_to_parquet
+from omnireid.embedding.tables import read_embeddings
+from omnireid.errors import DataNotFoundError, ImageError, OutputError, OutputInUseError, StoppedError
+from omnireid.files import sole_writer
+from omnireid.types import FloatArray, Labels
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def crops(tmp_path: Path) -> Crops:
+    """Twenty-three PNGs, each of a colour of its own."""
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    paths = tuple(folder / f"{i:02d}.png" for i in range(23))
+    for i, path in enumerate(paths):
+        Image.new("RGB", (4, 8), (10 * i, 255 - 10 * i, i)).save(path)
+    return Crops(paths, Labels(np.arange(23), np.arange(23) % 3), {"note": [None] * 10 + ["x"] * 13})
+
+
+class Counting:
+    """The colour network, counting crops, and failing when told to."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.seen = 0
+        self.stop_after = stop_after
+
+    def __call__(self, images: FloatArray) -> FloatArray:
+        if self.stop_after is not None and self.seen >= self.stop_after:
+            raise KeyboardInterrupt
+        self.seen += len(images)
+        return mean_colour(images)
+
+
+def counting(stop_after: int | None = None) -> tuple[Embedder, Counting]:
+    network = Counting(stop_after)
+    return replace(colour_embedder(), run=network), network
+
+
+@pytest.mark.parametrize(("chunk_size", "batch_size"), [(5, 4), (4, 5), (100, 3), (1, 1), (23, 23), (7, 100)])
+def test_rows_are_the_crops_in_order(tmp_path: Path, crops: Crops, chunk_size: int, batch_size: int) -> None:
+    output = tmp_path / "out.parquet"
+    embedder = colour_embedder()
+    summary = embed_to_parquet(embedder, crops, output, chunk_size=chunk_size, batch_size=batch_size)
+    table = read_embeddings(output)
+    assert summary.embedded == 23
+    assert table.paths == tuple(map(str, crops.paths))
+    assert np.allclose(table.embeddings, embedder.embed(crops.paths), rtol=1e-5, atol=1e-6)
+    assert table.labels is not None
+    assert crops.labels is not None
+    assert table.labels.person_ids.tolist() == crops.labels.person_ids.tolist()
+    assert table.labels.camera_ids is not None
+    assert table.labels.camera_ids.tolist() == (np.arange(23) % 3).tolist()
+    assert list(table.columns["note"]) == [None] * 10 + ["x"] * 13
+    assert table.provenance.weights_sha256 == embedder.weights_sha256
+    assert table.provenance.preprocessing["height"] == 8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "out.parquet"]
+
+
+def test_ctrl_c_keeps_finished_chunks_and_the_same_command_goes_on(tmp_path: Path, crops: Crops) -> None:
+    output = tmp_path / "out.parquet"
+    interrupted, _ = counting(stop_after=12)
+    with pytest.raises(StoppedError, match=r"Stopped. 10 of 23 crops are embedded and kept"):
+        embed_to_parquet(interrupted, crops, output, chunk_size=5, batch_size=4)
+    assert not output.exists()
+    again, network = counting()
+    summary = embed_to_parquet(again, crops, output, chunk_size=5, batch_size=4)
+    assert network.seen == 13
+    assert summary.found_done == 10
+    whole = tmp_path / "whole.parquet"
+    embed_to_parquet(colour_embedder(), crops, whole, chunk_size=5)
+    assert np.allclose(read_embeddings(output).embeddings, read_embeddings(whole).embeddings, atol=1e-6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "out.parquet", "whole.parquet"]
+
+
+def test_done_is_done(tmp_path: Path, crops: Crops) -> None:
+    output = tmp_path / "out.parquet"
+    embed_to_parquet(colour_embedder(), crops, output)
+    before = output.stat().st_mtime_ns
+    again, network = counting()
+    assert embed_to_parquet(again, crops, output).found_done == 23
+    assert network.seen == 0
+    assert output.stat().st_mtime_ns == before
+
+
+def test_other_weights_other_crops_other_labels_are_another_job(tmp_path: Path, crops: Crops) -> None:
+    output = tmp_path / "out.parquet"
+    embed_to_parquet(colour_embedder(), crops, output)
+    relabelled = replace(crops, labels=Labels(np.arange(23)[::-1]))
+    Image.new("RGB", (4, 8), (1, 2, 3)).save(crops.paths[0], compress_level=0)
+    for embedder, other in [
+        (colour_embedder(sha256="d1" * 32), crops),
+        (colour_embedder(), replace(crops, paths=crops.paths[::-1])),
+        (colour_embedder(), relabelled),
+    ]:
+        summary = embed_to_parquet(embedder, other, output)
+        assert summary.found_done == 0
+    assert read_embeddings(output).labels is not None
+
+
+def test_a_half_written_chunk_is_done_again(tmp_path: Path, crops: Crops) -> None:
+    output = tmp_path / "out.parquet"
+    interrupted, _ = counting(stop_after=12)
+    with pytest.raises(StoppedError):
+        embed_to_parquet(interrupted, crops, output, chunk_size=5, batch_size=4)
+    parts = sorted((tmp_path / ".out.parquet.parts").rglob("*.parquet"))
+    assert len(parts) == 2
+    parts[0].write_bytes(parts[0].read_bytes()[:-10])
+    again, network = counting()
+    assert embed_to_parquet(again, crops, output, chunk_size=5).embedded == 23
+    assert network.seen == 18
+
+
+def test_unreadable_crops_stop_it_or_are_listed(tmp_path: Path, crops: Crops) -> None:
+    crops.paths[7].write_text("no image")
+    crops.paths[22].write_bytes(b"")
+    output = tmp_path / "out.parquet"
+    with pytest.raises(ImageError, match=r"07\.png is not a JPEG"):
+        embed_to_parquet(colour_embedder(), crops, output, chunk_size=5)
+    summary = embed_to_parquet(colour_embedder(), crops, output, chunk_size=5, skip_unreadable=True)
+    table = read_embeddings(output)
+    assert summary.embedded == len(table.paths) == 21
+    assert summary.skipped == table.provenance.skipped
+    assert [Path(path).name for path, _ in summary.skipped] == ["07.png", "22.png"]
+    assert "is empty (0 bytes)" in summary.skipped[1][1]
+    assert table.labels is not None
+    assert 7 not in table.labels.person_ids
+    assert np.allclose(table.embeddings[7], colour_embedder().embed([crops.paths[8]])[0], atol=1e-6)
+
+
+def test_a_chunk_without_any_readable_crop(tmp_path: Path, crops: Crops) -> None:
+    for path in crops.paths[5:10]:
+        path.write_text("no image")
+    output = tmp_path / "out.parquet"
+    embed_to_parquet(colour_embedder(), crops, output, chunk_size=5, skip_unreadable=True)
+    assert len(read_embeddings(output).paths) == 18
+    for path in crops.paths:
+        path.write_text("no image")
+    with pytest.raises(ImageError, match="None of the 23 crops can be read"):
+        embed_to_parquet(colour_embedder(), crops, output, chunk_size=5, skip_unreadable=True)
+    assert len(read_embeddings(output).paths) == 18
+
+
+def test_refusals(tmp_path: Path, crops: Crops) -> None:
+    with pytest.raises(DataNotFoundError, match="no crop to embed"):
+        embed_to_parquet(colour_embedder(), Crops(()), tmp_path / "out.parquet")
+    with sole_writer(tmp_path / "out.parquet"):
+        code = "from tests.embedding.test_jobs import second_writer; second_writer()"
+        second = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False, timeout=60)
+        assert second.returncode == 7
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="in the way"):
+        embed_to_parquet(colour_embedder(), crops, tmp_path / "file" / "out.parquet")
+
+
+def second_writer() -> None:
+    """Run in another process: leaves with 7 if the output is held by the first."""
+    folder = Path(sys.argv[1])
+    try:
+        embed_to_parquet(colour_embedder(), Crops(tuple((folder / "crops").iterdir())), folder / "out.parquet")
+    except OutputInUseError:
+        sys.exit(7)
+
+
+def slow_job() -> None:
+    """Run in another process, to be killed: a crop every 20 ms."""
+    folder = Path(sys.argv[1])
+
+    def slow(images: FloatArray) -> FloatArray:
+        time.sleep(0.02 * len(images))
+        return mean_colour(images)
+
+    paths = tuple(sorted((folder / "crops").iterdir()))
+    embedder = replace(colour_embedder(), run=slow)
+    embed_to_parquet(embedder, Crops(paths), folder / "out.parquet", chunk_size=2, batch_size=1)
+
+
+def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path: Path, crops: Crops) -> None:
+    code = "from tests.embedding.test_jobs import slow_job; slow_job()"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    parts = tmp_path / ".out.parquet.parts"
+    deadline = time.monotonic() + 60
+    while len(list(parts.rglob("[0-9]*.parquet"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    assert not (tmp_path / "out.parquet").exists()
+    again, network = counting()
+    summary = embed_to_parquet(again, Crops(crops.paths), tmp_path / "out.parquet", chunk_size=2)
+    assert summary.found_done >= 6
+    assert network.seen == 23 - summary.found_done
+    assert np.allclose(
+        read_embeddings(tmp_path / "out.parquet").embeddings, colour_embedder().embed(crops.paths), atol=1e-6
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "out.parquet"]

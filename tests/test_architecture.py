@@ -1,0 +1,182 @@
+"""The import table of docs/ARCHITECTURE.md, held by reading the imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "omnireid"
+LEAVES = {"errors", "files", "progress", "types"}
+MAY_IMPORT = {
+    "images": set(),
+    "data": {"images"},
+    "embedding": {"images"},
+    "retrieval": {"embedding"},
+    "evaluation": {"images", "data", "embedding", "retrieval"},
+    "models": {"images"},
+    "commands": {"images", "data", "embedding", "retrieval", "evaluation", "models"},
+    "cli": {"commands"},
+}
+"""Room to the rooms it may import, besides the leaves; the same rows as the table in docs/ARCHITECTURE.md."""
+
+TORCH_ROOMS = {"models"}
+TORCH_AT_CALL_TIME = {
+    PACKAGE / "embedding" / "torch_runtime.py",
+    PACKAGE / "models" / "architecture.py",
+    PACKAGE / "models" / "zoo.py",
+}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports(tree: ast.AST) -> list[tuple[str, bool]]:
+    """Modules imported, each with whether that happens when the file is imported (not inside a function)."""
+    found: list[tuple[str, bool]] = []
+
+    def visit(node: ast.AST, at_import: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+            if isinstance(child, ast.Import):
+                found.extend((alias.name, at_import) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                found.append((child.module or "", at_import))
+            visit(child, at_import and not inside and not typing_only)
+
+    visit(tree, True)
+    return found
+
+
+def violations(path: Path, source: str) -> list[str]:
+    room = room_of(path)
+    wrong = []
+    for module, at_import in imports(ast.parse(source)):
+        top, _, rest = module.partition(".")
+        if top == "omnireid" and rest and room != "__init__":
+            target = rest.split(".")[0]
+            allowed = target in LEAVES or target == room or target in MAY_IMPORT.get(room, set())
+            if path in TORCH_AT_CALL_TIME and target == "models" and not at_import:
+                allowed = True
+            if not allowed:
+                wrong.append(f"{path.relative_to(PACKAGE)}: {room} may not import {module}")
+        if top in ("torch", "kornia"):
+            allowed = room in TORCH_ROOMS and path not in TORCH_AT_CALL_TIME
+            allowed |= path in TORCH_AT_CALL_TIME and not at_import
+            if not allowed:
+                wrong.append(f"{path.relative_to(PACKAGE)}: {top} may not be imported here")
+    return wrong
+
+
+def test_every_room_imports_only_what_the_table_allows() -> None:
+    wrong = [line for path in SOURCES for line in violations(path, path.read_text())]
+    assert not wrong, "\n".join(["See docs/ARCHITECTURE.md; change the table first.", *wrong])
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("images/decode.py", "from omnireid.data.datasets import load_dataset"),
+        ("data/folder.py", "def f():\n    import torch"),
+        ("retrieval/distance.py", "from omnireid.models import zoo"),
+        ("embedding/tables.py", "def f():\n    import omnireid.models.zoo"),
+        ("embedding/torch_runtime.py", "import torch"),
+        ("models/zoo.py", "from torch import nn"),
+        ("types.py", "from omnireid.images.decode import read_image"),
+    ],
+)
+def test_the_check_sees_what_it_should(file: str, source: str) -> None:
+    assert violations(PACKAGE / file, source)
+
+
+def test_the_table_in_the_documentation_is_this_one() -> None:
+    page = (PACKAGE.parents[1] / "docs" / "ARCHITECTURE.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| ")]
+    documented = {room.strip(): allowed for room, allowed in rows if room.strip() in MAY_IMPORT}
+    assert set(documented) == set(MAY_IMPORT)
+    for room, allowed in documented.items():
+        if room != "commands":
+            named = {word for word in MAY_IMPORT if word in allowed.split(";")[0].replace(",", " ").split()}
+            assert named == MAY_IMPORT[room], room
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {room_of(path) for path in SOURCES} - LEAVES - {"__init__"}
+    assert rooms == set(MAY_IMPORT)
+
+
+FORBID_TORCH = """
+import sys
+class Forbid:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('torch', 'kornia'):
+            raise AssertionError(f'{name} was imported')
+sys.meta_path.insert(0, Forbid())
+"""
+
+
+def run_without_torch(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", FORBID_TORCH + code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_using_embeddings_needs_no_torch(tmp_path: Path, crop_folder: Path) -> None:
+    code = """
+import numpy as np
+from pathlib import Path
+from dataclasses import replace
+import omnireid
+from omnireid.images.preprocess import Preprocessing
+from omnireid.embedding.artefact import WeightsMetadata
+from omnireid.embedding.jobs import Crops, embed_to_parquet
+from omnireid.embedding.tables import read_embeddings
+from omnireid.cli import main
+folder, output = Path(sys.argv[1]), Path(sys.argv[2])
+metadata = WeightsMetadata('means', embedding_dimension=3, preprocessing=Preprocessing(8, 4))
+embedder = omnireid.Embedder(metadata, Path('w'), '0' * 64, 'torch', lambda batch: batch.mean(axis=(2, 3)))
+paths = tuple(sorted(folder.iterdir()))
+people = [int(path.name[:4]) for path in paths]
+cameras = [int(path.name[6]) for path in paths]
+crops = Crops(paths, omnireid.Labels(np.array(people), np.array(cameras)))
+embed_to_parquet(embedder, crops, output)
+table = read_embeddings(output)
+scores = omnireid.evaluate_ranking(table.embeddings, table.embeddings, table.labels, table.labels)
+assert scores.queries == 12, scores
+assert main(['evaluate', '--query', str(output), '--gallery', str(output)]) == 0
+assert main(['models']) == 0
+assert 'torch' not in sys.modules
+print('done')
+"""
+    done = run_without_torch(code, str(crop_folder), str(tmp_path / "out.parquet"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("done")
+
+
+def test_the_check_for_torch_would_notice() -> None:
+    assert "torch was imported" in run_without_torch("import torch").stderr
+
+
+def test_help_and_import_stay_light() -> None:
+    """The half second of `omnireid --help` is measured in benchmarks/startup.py; here, what it must not load."""
+    code = """
+import contextlib, io
+from omnireid.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    assert main(['--help']) == 0
+heavy = {'numpy', 'pyarrow', 'PIL', 'tyro', 'rich', 'scipy', 'safetensors', 'huggingface_hub'} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = run_without_torch(code)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import omnireid
+from omnireid import errors
+
+PUBLIC = {
+    "Dataset",
+    "Embedder",
+    "Labels",
+    "RankingScores",
+    "Split",
+    "__version__",
+    "create_model",
+    "evaluate_ranking",
+    "load_dataset",
+    "load_embedder",
+    "synthesize",
+}
+
+ERRORS = {
+    "CheckpointError",
+    "CoverageError",
+    "DataError",
+    "DataNotFoundError",
+    "DiskFullError",
+    "DownloadError",
+    "EmbeddingError",
+    "ImageError",
+    "ImageTooLargeError",
+    "IncompleteDatasetError",
+    "LabelsError",
+    "ManifestError",
+    "MissingDependencyError",
+    "ModelError",
+    "NoTrueMatchError",
+    "OmnireidError",
+    "OutputError",
+    "OutputInUseError",
+    "ShapeError",
+    "StoppedError",
+    "UnknownLayoutError",
+    "UnsafeCheckpointError",
+    "WeightsError",
+    "WeightsNotFoundError",
+}
+
+REMEDY = (
+    "The public surface changed. If that is meant: add or remove the name here, in src/omnireid/__init__.py (and for an "
+    "error in errors.py: __all__ and the tree in its docstring), and say so in CHANGELOG.md; a removed name needs a "
+    "release with a deprecation first."
+)
+
+
+def test_the_public_surface_is_frozen() -> None:
+    assert set(omnireid.__all__) == PUBLIC | ERRORS, REMEDY
+    assert set(errors.__all__) == ERRORS, REMEDY
+
+
+def test_every_public_name_is_there() -> None:
+    for name in omnireid.__all__:
+        assert getattr(omnireid, name) is not None
+    assert set(dir(omnireid)) == set(omnireid.__all__)
+
+
+def test_every_error_is_in_the_tree_that_is_drawn() -> None:
+    assert errors.__doc__ is not None
+    for name in ERRORS:
+        assert issubclass(getattr(errors, name), errors.OmnireidError)
+        assert f" {name} " in errors.__doc__ or f"\n{name}\n" in errors.__doc__.replace(" ", ""), name
