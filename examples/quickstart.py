@@ -21,7 +21,7 @@ def write_untrained(path: Path) -> None:
     tensors = {name: tensor.numpy() for name, tensor in create_model(MODEL).state_dict().items()}
     metadata = WeightsMetadata(
         MODEL,
-        training_data="none: random weights, an untrained network",
+        training_data="nothing: random weights, an untrained network",
         licence="Apache-2.0",
         origin=f"examples/quickstart.py, omnireid {__version__}",
     )

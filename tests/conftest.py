@@ -9,6 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from omnireid import create_model
+from omnireid.embedding.artefact import WeightsMetadata, write_artefact
+from omnireid.images.preprocess import Preprocessing
+
+# Small networks gain nothing from threads, and lose a factor of ten where other processes want the cores.
+# Set before torch is imported, and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -35,3 +43,15 @@ def crop_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels = np.clip(colour + noise, 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{person:04d}_c{camera}s1_{frame:06d}_00.jpg", quality=95)
     return folder
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artefact of osnet_x0_25 with random weights, for small and so fast crops of 64 × 32."""
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    tensors = {name: tensor.numpy() for name, tensor in create_model("osnet_x0_25").state_dict().items()}
+    metadata = WeightsMetadata(
+        "osnet_x0_25", preprocessing=Preprocessing(64, 32), training_data="none", licence="Apache-2.0"
+    )
+    write_artefact(path, tensors, metadata)
+    return path

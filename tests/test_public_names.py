@@ -45,8 +45,8 @@ ERRORS = {
 }
 
 REMEDY = (
-    "The public surface changed. If that is meant: add or remove the name here, in src/omnireid/__init__.py (and for an "
-    "error in errors.py: __all__ and the tree in its docstring), and say so in CHANGELOG.md; a removed name needs a "
+    "The public surface changed. If that is meant: add or remove the name here, in src/omnireid/__init__.py (and for "
+    "an error in errors.py: __all__ and the tree in its docstring), and say so in CHANGELOG.md; a removed name needs a "
     "release with a deprecation first."
 )
 

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from omnireid import __version__, synthesize
+from omnireid.cli import main
+from omnireid.embedding.tables import EmbeddingTable, Provenance, to_arrow
+from omnireid.files import sha256_of
+from omnireid.types import Labels
+
+JSON_KEYS = {
+    "rank1",
+    "rank5",
+    "rank10",
+    "rank20",
+    "mean_average_precision",
+    "mean_inverse_negative_penalty",
+    "intervals",
+    "queries",
+    "queries_without_match",
+    "gallery",
+    "distance",
+    "protocol",
+    "dataset",
+    "model",
+    "weights_sha256",
+    "omnireid_version",
+    "seconds",
+}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesize(tmp_path_factory.mktemp("drawn") / "people", identities=4, cameras=2, per_camera=2, workers=1)
+
+
+def test_weights_on_a_data_set(
+    tmp_path: Path, people: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report, picture = tmp_path / "out.json", tmp_path / "ranked.png"
+    words = ["evaluate", "--weights", str(untrained), "--data", str(people)]
+    assert main([*words, "--json", str(report), "--picture", str(picture)]) == 0
+    shown = capsys.readouterr().out
+    assert "rank-1" in shown
+    assert "distance euclidean" in shown
+    assert "licence: Apache-2.0" in shown
+    record = json.loads(report.read_text())
+    assert set(record) >= JSON_KEYS
+    assert record["dataset"] == "synthetic"
+    assert record["model"] == "osnet_x0_25"
+    assert record["weights_sha256"] == sha256_of(untrained)
+    assert record["omnireid_version"] == __version__
+    assert (record["queries"], record["gallery"]) == (4, 4)
+    assert 0 <= record["rank1"] <= record["rank5"] <= 1
+    with Image.open(picture) as image:
+        assert image.format == "PNG"
+        assert min(image.size) > 100
+
+
+def test_stored_embeddings_give_the_same_scores(tmp_path: Path, people: Path, untrained: Path) -> None:
+    for split in ("query", "gallery"):
+        words = ["embed", str(people), "--split", split, "--weights", str(untrained)]
+        assert main([*words, "--output", str(tmp_path / f"{split}.parquet")]) == 0
+    tables = ["--query", str(tmp_path / "query.parquet"), "--gallery", str(tmp_path / "gallery.parquet")]
+    for distance in ("euclidean", "cosine"):
+        for name, source in {
+            "tables": tables,
+            "weights": ["--weights", str(untrained), "--data", str(people)],
+        }.items():
+            report = tmp_path / f"{name}.json"
+            assert main(["evaluate", *source, "--distance", distance, "--json", str(report)]) == 0
+        one, other = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("tables", "weights"))
+        assert one["distance"] == other["distance"] == distance
+        assert one["rank1"] == other["rank1"]
+        assert one["mean_average_precision"] == pytest.approx(other["mean_average_precision"], abs=1e-6)
+
+
+def test_an_unreadable_crop_stops_it_or_is_counted(
+    tmp_path: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = synthesize(tmp_path / "people", identities=4, cameras=2, per_camera=3, workers=1)
+    broken = sorted((people / "bounding_box_test").glob("*.jpg"))[0]
+    broken.write_bytes(broken.read_bytes()[:500])
+    words = ["evaluate", "--weights", str(untrained), "--data", str(people), "--json", str(tmp_path / "out.json")]
+    assert main(words) == 2
+    assert f"{broken.name} is damaged or truncated" in capsys.readouterr().err
+    assert main([*words, "--skip-unreadable"]) == 0
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["gallery"] == 7
+    assert [Path(path).name for path, _ in record["unreadable"]] == [broken.name]
+
+
+def write_table(path: Path, labels: Labels | None, sha256: str = "ab" * 32, width: int = 4, **changes: object) -> Path:
+    provenance = Provenance(sha256, "osnet_x0_25", {"height": 256}, "euclidean", "unknown", "0")
+    count = 3 if labels is None else len(labels)
+    values = np.random.default_rng(0).random((count, width), dtype=np.float32)
+    paths = tuple(f"{i}.jpg" for i in range(count))
+    table = EmbeddingTable(paths, values, labels, replace(provenance, **changes))  # type: ignore[arg-type]
+    pq.write_table(to_arrow(table), path)
+    return path
+
+
+LABELS = Labels(np.array([1, 2, 3]), np.array([1, 1, 1]))
+OTHERS = Labels(np.array([1, 2, 3]), np.array([2, 2, 2]))
+
+
+@pytest.mark.parametrize(
+    ("query", "gallery", "message"),
+    [
+        ({}, {"sha256": "cd" * 32}, "made by weights abababababab… and"),
+        ({}, {"preprocessing": {"height": 128}}, "different preprocessing"),
+        ({}, {"width": 5}, "4 wide but gallery embeddings 5"),
+        ({"labels": None}, {}, "has no person ids"),
+        ({"labels": Labels(np.array([1, 2, 3]))}, {}, "no-cameras"),
+        ({"labels": Labels(np.array([7, 8]), np.array([1, 1]))}, {}, "7, 8"),
+        ({"labels": OTHERS}, {}, "Every crop carries camera 2"),
+    ],
+)
+def test_tables_that_cannot_be_compared(
+    tmp_path: Path,
+    query: dict[str, object],
+    gallery: dict[str, object],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    left = write_table(tmp_path / "q.parquet", **{"labels": LABELS, **query})  # type: ignore[arg-type]
+    right = write_table(tmp_path / "g.parquet", **{"labels": OTHERS, **gallery})  # type: ignore[arg-type]
+    assert main(["evaluate", "--query", str(left), "--gallery", str(right)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_tables_without_cameras_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = Labels(np.array([1, 2, 3]))
+    left, right = write_table(tmp_path / "q.parquet", labels), write_table(tmp_path / "g.parquet", labels)
+    assert main(["evaluate", "--query", str(left), "--gallery", str(right)]) == 0
+    shown = capsys.readouterr().out
+    assert "no camera ids, so the protocol is no-cameras" in shown
+    assert "protocol no-cameras" in shown
+
+
+def test_half_a_request(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--weights", "w"], ["--query", "q"], ["--weights", "w", "--data", "d", "--query", "q"]):
+        assert main(["evaluate", *words]) == 2
+        assert "Give --weights and --data, or --query and --gallery" in capsys.readouterr().err
+
+
+def test_what_cannot_be_found_is_seen_before_anything_is_embedded(
+    tmp_path: Path, people: Path, untrained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from omnireid.embedding.embedder import Embedder
+
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError("embedded")
+
+    monkeypatch.setattr(Embedder, "embed_batches", never)
+    for path in (people / "query").glob("*.jpg"):
+        target = tmp_path / "same" / "query" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    for folder in ("bounding_box_test", "bounding_box_train"):
+        (tmp_path / "same" / folder).mkdir()
+        for path in (people / "bounding_box_train").glob("*.jpg"):
+            (tmp_path / "same" / folder / path.name).write_bytes(path.read_bytes())
+    assert main(["evaluate", "--weights", str(untrained), "--data", str(tmp_path / "same")]) == 2
+    assert "No query person is in the gallery" in capsys.readouterr().err
+
+
+@pytest.mark.real
+def test_the_public_weights_on_the_real_market1501(tmp_path: Path, shared: Path) -> None:
+    weights = shared / "weights" / "osnet_x0_25_market1501.pth"
+    market = shared / "data" / "Market-1501-v15.09.15"
+    for split in ("query", "gallery"):
+        words = ["embed", str(market), "--split", split, "--weights", str(weights)]
+        assert main([*words, "--output", str(tmp_path / f"{split}.parquet")]) == 0
+    tables = ["--query", str(tmp_path / "query.parquet"), "--gallery", str(tmp_path / "gallery.parquet")]
+    report = tmp_path / "out.json"
+    for distance, rank1, mean_average_precision in (("euclidean", 0.912, 0.749), ("cosine", 0.915, 0.774)):
+        assert main(["evaluate", *tables, "--distance", distance, "--json", str(report)]) == 0
+        record = json.loads(report.read_text())
+        assert record["rank1"] == pytest.approx(rank1, abs=0.001)
+        assert record["mean_average_precision"] == pytest.approx(mean_average_precision, abs=0.001)
+        assert (record["queries"], record["gallery"], record["queries_without_match"]) == (3368, 15913, 0)
