@@ -5,13 +5,12 @@ Run: python benchmarks/startup.py
 
 from __future__ import annotations
 
-import platform
 import statistics
 import subprocess
 import sys
 import time
 
-from omnireid import __version__
+from machine import describe
 
 RUNS = 15
 COMMANDS = {
@@ -38,7 +37,7 @@ def main() -> None:
     print(f"{'command':<26} {'seconds':>8} {'ratio':>6}")
     for name, value in seconds.items():
         print(f"{name:<26} {value:>8.3f} {value / baseline:>6.1f}")
-    print(f"\n{platform.processor() or platform.machine()}, Python {platform.python_version()}, omnireid {__version__}")
+    print(describe())
 
 
 if __name__ == "__main__":
