@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import tyro
 
         function = getattr(import_module(f"omnireid.commands.{verb}"), verb)
-        tyro.cli(function, prog=f"omnireid {verb}", args=words[1:])
+        tyro.cli(function, prog=f"omnireid {verb}", args=words[1:], config=(tyro.conf.FlagCreatePairsOff,))
     except OmnireidError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
