@@ -140,7 +140,8 @@ from dataclasses import replace
 import omnireid
 from omnireid.images.preprocess import Preprocessing
 from omnireid.embedding.artefact import WeightsMetadata
-from omnireid.embedding.jobs import Crops, embed_to_parquet
+from omnireid.embedding.jobs import embed_to_parquet
+from omnireid.types import Crops
 from omnireid.embedding.tables import read_embeddings
 from omnireid.cli import main
 folder, output = Path(sys.argv[1]), Path(sys.argv[2])

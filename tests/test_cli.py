@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -71,6 +72,17 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_terminal_that_lacks_a_dash_is_no_error() -> None:
+    words = [sys.executable, "-m", "omnireid.cli", "models"]
+    done = subprocess.run(words, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_error_of_the_system_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "x" * 300]) == EXIT_ERROR
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def make_crops(folder: Path, count: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from omnireid.errors import DiskFullError, OutputError, OutputInUseError
-from omnireid.files import atomic_output, make_folder, output_error, sha256_of, sole_writer
+from omnireid.files import atomic_output, check_output, make_folder, output_error, sha256_of, sole_writer
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -69,8 +69,33 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="a file or folder of another kind is in the way"):
         make_folder(tmp_path / "taken" / "below")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputError, match="in the way"), atomic_output(tmp_path / "folder") as temporary:
+    with pytest.raises(OutputError, match="is a folder or a device, not a file"), atomic_output(tmp_path / "folder"):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a named pipe to stand for a device")
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(OutputError, match="is a folder or a device, not a file"), atomic_output(fifo):
+        pass
+    assert fifo.is_fifo()
+
+
+def test_whether_an_output_can_be_written_is_seen_beforehand(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "result.json"
+    check_output(path)
+    assert os.listdir(tmp_path / "new") == []
+    with pytest.raises(OutputError, match="not a file"):
+        check_output(tmp_path)
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with atomic_output(tmp_path / "link") as temporary:
         temporary.write_text("x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "x"
 
 
 def _hold(path: Path, held: multiprocessing.synchronize.Event, release: multiprocessing.synchronize.Event) -> None:

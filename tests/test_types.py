@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ def test_labels_refuse(person_ids: list[object], camera_ids: list[int] | None, m
 
 def test_split_is_aligned_and_selectable() -> None:
     split = split_of(4, colour=["red", "blue", "green", "black"])
+    assert pickle.loads(pickle.dumps(split))[2] == split[2]  # spawned workers are sent splits
     assert split[2] == Sample(Path("2.jpg"), 2, 0)
     chosen = split.select([3, 0])
     assert [path.name for path in chosen.paths] == ["3.jpg", "0.jpg"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -27,35 +28,46 @@ EXIT_ERROR = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, or 2 after an error that was reported on standard error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a dash that the terminal's encoding lacks is no reason to fail
     verb = words[0] if words else "--help"
     if verb in ("-h", "--help"):
         print(_help())
-        return 0
-    if verb == "--version":
+    elif verb == "--version":
         print(f"omnireid {__version__}")
-        return 0
-    if verb not in COMMANDS:
+    elif verb in COMMANDS:
+        return _run(verb, words[1:])
+    else:
         from difflib import get_close_matches
 
         close = get_close_matches(verb, COMMANDS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        print(f"error: no command {verb!r}.{hint} 'omnireid --help' lists them.", file=sys.stderr)
-        return EXIT_ERROR
+        return _fail(f"no command {verb!r}.{hint} 'omnireid --help' lists them.")
+    return 0
+
+
+def _run(verb: str, words: Sequence[str]) -> int:
     try:
         import tyro
 
         function = getattr(import_module(f"omnireid.commands.{verb}"), verb)
-        tyro.cli(function, prog=f"omnireid {verb}", args=words[1:], config=(tyro.conf.FlagCreatePairsOff,))
+        tyro.cli(function, prog=f"omnireid {verb}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
     except OmnireidError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_ERROR
+        return _fail(str(error))
     except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C. Nothing was left half-written; run the command again.", file=sys.stderr)
-        return EXIT_ERROR
+        return _fail("stopped by Ctrl-C. Nothing was left half-written; run the command again.")
     except BrokenPipeError:
         # The reader, such as head, has seen enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     return 0
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return EXIT_ERROR
 
 
 def _help() -> str:

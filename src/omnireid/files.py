@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,27 +53,43 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def check_output(path: Path) -> None:
+    """Check, before long work, that `path` can be written: it is not touched.
+
+    Raises:
+        OutputError: the folder cannot be written, or something that is no file has the name.
+    """
+    with suppress(_NotKeptError), atomic_output(path):
+        raise _NotKeptError
+
+
+class _NotKeptError(Exception):
+    """Leaves `atomic_output` without a result."""
+
+
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success move it to `path`, else remove it.
 
     A reader sees the old file or the new one, never a part. The temporary name
-    keeps the suffix of `path`, for libraries that choose a format by it.
+    keeps the suffix of `path`, for libraries that choose a format by it. Where
+    `path` is a link, the file it points to is written.
 
     Raises:
-        OutputError: the folder cannot be written; `DiskFullError` where the disk is full.
+        OutputError: the folder cannot be written, or something that is no file
+            has the name; `DiskFullError` where the disk is full.
     """
+    with output_errors(path):
+        path = path.resolve()
+        if path.exists() and not path.is_file():  # renaming over a device, such as /dev/null, would replace it
+            raise OutputError(f"Cannot write {path}: it is a folder or a device, not a file. Choose another output.")
     make_folder(path.parent)
     with output_errors(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
-    temporary = Path(name)
+        temporary = path.parent / f".{path.stem[:64]}-{secrets.token_hex(6)}{path.suffix}"
+        temporary.touch(exist_ok=False)  # with the rights any new file gets, which tempfile's would not have
     try:
         with output_errors(path):
             yield temporary
-            mask = os.umask(0)
-            os.umask(mask)
-            temporary.chmod(0o666 & ~mask)  # mkstemp makes it private; a result is not
             with temporary.open("rb+") as stream:
                 os.fsync(stream.fileno())
             temporary.replace(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
@@ -81,6 +80,21 @@ class Labels:
         return len(self.person_ids)
 
 
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """N files to embed, and who is on them where that is known for all of them.
+
+    Attributes:
+        paths: the files, in order.
+        labels: person and camera ids; None where some crop's are not known.
+        columns: what else was said of each crop; N values a column.
+    """
+
+    paths: tuple[Path, ...]
+    labels: Labels | None = None
+    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Sample:
     """One crop: its file, person and camera (None where cameras are not known)."""
@@ -116,7 +130,7 @@ class Split:
         object.__setattr__(self, "person_ids", labels.person_ids)
         object.__setattr__(self, "camera_ids", labels.camera_ids)
         columns = {name: tuple(values) for name, values in self.columns.items()}
-        object.__setattr__(self, "columns", MappingProxyType(columns))
+        object.__setattr__(self, "columns", columns)
         lengths = {"paths": len(self.paths), "person_ids": len(labels)}
         lengths |= {name: len(values) for name, values in columns.items()}
         if len(set(lengths.values())) > 1:

@@ -78,7 +78,8 @@ def test_stored_embeddings_give_the_same_scores(tmp_path: Path, people: Path, un
             assert main(["evaluate", *source, "--distance", distance, "--json", str(report)]) == 0
         one, other = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("tables", "weights"))
         assert one["distance"] == other["distance"] == distance
-        assert one["rank1"] == other["rank1"]
+        for name in ("rank1", "cmc", "intervals", "queries", "gallery", "protocol", "camera_pairs"):
+            assert one[name] == other[name], name
         assert one["mean_average_precision"] == pytest.approx(other["mean_average_precision"], abs=1e-6)
 
 
@@ -143,6 +144,20 @@ def test_tables_without_cameras_say_so(tmp_path: Path, capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert "no camera ids, so the protocol is no-cameras" in shown
     assert "protocol no-cameras" in shown
+
+
+def test_outputs_that_cannot_be_written_are_seen_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for flag in ("--json", "--picture"):
+        assert main(["evaluate", "--weights", "gone", "--data", "gone", flag, str(tmp_path)]) == 2
+        assert "is a folder or a device, not a file" in capsys.readouterr().err
+
+
+def test_a_request_that_mixes_tables_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = ["--query", "q.parquet", "--gallery", "g.parquet"]
+    assert main(["evaluate", *tables, "--picture", str(tmp_path / "p.png")]) == 2
+    assert "A picture needs the crops" in capsys.readouterr().err
+    assert main(["evaluate", *tables, "--skip-unreadable"]) == 2
+    assert "go with --data" in capsys.readouterr().err
 
 
 def test_half_a_request(capsys: pytest.CaptureFixture[str]) -> None:

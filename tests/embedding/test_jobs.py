@@ -13,11 +13,11 @@ from PIL import Image
 from tests.embedding.colours import colour_embedder, mean_colour
 
 from omnireid.embedding.embedder import Embedder
-from omnireid.embedding.jobs import Crops, embed_to_parquet
+from omnireid.embedding.jobs import embed_to_parquet
 from omnireid.embedding.tables import read_embeddings
 from omnireid.errors import DataNotFoundError, ImageError, OutputError, OutputInUseError, StoppedError
 from omnireid.files import sole_writer
-from omnireid.types import FloatArray, Labels
+from omnireid.types import Crops, FloatArray, Labels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -124,6 +124,25 @@ def test_a_half_written_chunk_is_done_again(tmp_path: Path, crops: Crops) -> Non
     again, network = counting()
     assert embed_to_parquet(again, crops, output, chunk_size=5).embedded == 23
     assert network.seen == 18
+
+
+def test_a_job_that_stopped_at_a_bad_crop_goes_on_once_it_is_mended(tmp_path: Path, crops: Crops) -> None:
+    output = tmp_path / "out.parquet"
+    crops.paths[12].write_text("no image")
+    with pytest.raises(ImageError, match=r"12\.png"):
+        embed_to_parquet(colour_embedder(), crops, output, chunk_size=5, batch_size=5)
+    Image.new("RGB", (4, 8)).save(crops.paths[12])
+    again, network = counting()
+    assert embed_to_parquet(again, crops, output, chunk_size=5, batch_size=5).found_done == 10
+    assert network.seen == 13
+
+
+def test_what_was_skipped_is_met_again_when_skipping_is_not_wanted(tmp_path: Path, crops: Crops) -> None:
+    output = tmp_path / "out.parquet"
+    crops.paths[12].write_text("no image")
+    embed_to_parquet(colour_embedder(), crops, output, chunk_size=5, skip_unreadable=True)
+    with pytest.raises(ImageError, match=r"12\.png"):
+        embed_to_parquet(colour_embedder(), crops, output, chunk_size=5)
 
 
 def test_unreadable_crops_stop_it_or_are_listed(tmp_path: Path, crops: Crops) -> None:

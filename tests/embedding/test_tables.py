@@ -61,6 +61,18 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
     pq.write_table(to_arrow(table()).replace_schema_metadata(None), path)
     with pytest.raises(EmbeddingError, match="does not say which weights made it"):
         read_embeddings(path)
+    for damage in (b"{", b"[1]", b'{"format_version": 1}', b'{"format_version": 1, "skipped": [], "colour": 3}'):
+        pq.write_table(to_arrow(table()).replace_schema_metadata({b"omnireid": damage}), path)
+        with pytest.raises(EmbeddingError, match=r"metadata of .*e\.parquet is damaged"):
+            read_embeddings(path)
+    pq.write_table(to_arrow(table()).replace_schema_metadata({b"omnireid": b'{"format_version": 2}'}), path)
+    with pytest.raises(EmbeddingError, match=r"newer omnireid \(format 2"):
+        read_embeddings(path)
+    arrow = to_arrow(table())
+    for column in (pa.array([[1.0], [2.0], [3.0]]), pa.array([None, [1.0], [2.0]], pa.list_(pa.float32(), 1))):
+        pq.write_table(arrow.set_column(3, "embedding", column), path)
+        with pytest.raises(EmbeddingError, match="not float32 lists of one width"):
+            read_embeddings(path)
 
 
 def test_not_a_number(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from omnireid.commands.options import OptionalNumber, OptionalPath, OptionalText
 if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
     from omnireid.evaluation.scores import RankingScores
-    from omnireid.types import Distance, Protocol
+    from omnireid.evaluation.scoring import EvaluatedEmbedder
+    from omnireid.types import Dataset, Distance, Protocol
 
 DistanceOption = Annotated[Literal["euclidean", "cosine"] | None, tyro.conf.arg(metavar="{euclidean,cosine}")]
 ProtocolOption = Annotated[
@@ -30,7 +31,8 @@ def evaluate(
     query: OptionalPath = None,
     gallery: OptionalPath = None,
     layout: str = "auto",
-    split: OptionalNumber = None,
+    split_index: OptionalNumber = None,
+    seed: int = 0,
     distance: DistanceOption = None,
     protocol: ProtocolOption = None,
     json: OptionalPath = None,
@@ -55,7 +57,8 @@ def evaluate(
         query: a table of query embeddings made by omnireid embed; with --gallery, instead of --weights and --data.
         gallery: a table of gallery embeddings.
         layout: of the data set; auto looks which one fits.
-        split: score only this published split, counted from 0.
+        split_index: score only this published split, counted from 0.
+        seed: of the automatic split of data that has none.
         distance: how embeddings are compared; by default as the weights say.
         protocol: what a query is scored against; by default as the data set is published.
         json: write all numbers here as JSON.
@@ -68,106 +71,111 @@ def evaluate(
         threads: for the network on a CPU; the number of cores by default.
     """
     from omnireid import __version__
+    from omnireid.errors import DataError
+    from omnireid.files import atomic_output, check_output
 
     started = time.perf_counter()
+    for output in (json, picture):
+        if output is not None:
+            check_output(output)  # before minutes of work, not after
+    drawing = None
     if weights is not None and data is not None and query is None and gallery is None:
         from omnireid.embedding.embedder import load_embedder
+        from omnireid.evaluation.scoring import evaluate_embedder
 
+        datasets = _load(data, layout, split_index, seed)
         embedder = load_embedder(weights, runtime=runtime, architecture=architecture, device=device, threads=threads)
-        scores, details = _of_weights(
-            embedder, data, layout, split, distance, protocol, picture, batch_size, skip_unreadable
+        _announce(datasets[0], embedder)
+        evaluated = evaluate_embedder(
+            embedder,
+            datasets,
+            distance=distance,
+            protocol=protocol,
+            batch_size=batch_size,
+            skip_unreadable=skip_unreadable,
+            progress=True,
         )
+        for path, reason in evaluated.crops.skipped[:5]:
+            print(f"left out {path}: {reason}")
+        scores, details = evaluated.scores, _details(datasets[0], embedder, evaluated)
+        drawing = (datasets[0], embedder, evaluated)
     elif query is not None and gallery is not None and weights is None and data is None:
-        scores, details = _of_tables(query, gallery, distance, protocol, picture)
+        if picture is not None:
+            raise DataError("A picture needs the crops: give --weights and --data.")
+        if skip_unreadable or split_index is not None or layout != "auto":
+            raise DataError("--skip-unreadable, --split-index and --layout go with --data, not with stored embeddings.")
+        scores, details = _of_tables(query, gallery, distance, protocol)
     else:
-        from omnireid.errors import DataError
-
         raise DataError("Give --weights and --data, or --query and --gallery. See omnireid evaluate --help.")
     print(scores.table())
     seconds = time.perf_counter() - started
     print(f"{details['dataset']} · {details['model']} · weights {details['weights_sha256'][:12]}… · {seconds:.1f} s")
     if json is not None:
-        from omnireid.files import atomic_output
-
         record = {**scores.json(), **details, "omnireid_version": __version__, "seconds": round(seconds, 3)}
         with atomic_output(json) as temporary:
             temporary.write_text(json_format.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if picture is not None and drawing is not None:
+        _draw(picture, *drawing)
 
 
-def _of_weights(
-    embedder: Embedder,
-    data: Path,
-    layout: str,
-    split: int | None,
-    distance: Distance | None,
-    protocol: Protocol | None,
-    picture: Path | None,
-    batch_size: int,
-    skip_unreadable: bool,
-) -> tuple[RankingScores, dict[str, Any]]:
+def _load(data: Path, layout: str, split_index: int | None, seed: int) -> list[Dataset]:
+    """The data set, or all its published splits where none was chosen."""
     from omnireid.data.datasets import load_dataset
-    from omnireid.evaluation.scoring import evaluate_embedder
 
-    first = load_dataset(data, layout, split=split or 0)
-    datasets = [first]
-    if split is None:
-        datasets += [load_dataset(data, layout, split=index) for index in range(1, first.split_count)]
+    first = load_dataset(data, layout, split=split_index or 0, seed=seed)
+    others = range(1, first.split_count) if split_index is None else ()
+    return [first, *(load_dataset(data, layout, split=index, seed=seed) for index in others)]
+
+
+def _announce(dataset: Dataset, embedder: Embedder) -> None:
     metadata = embedder.metadata
-    print(f"{first.name}: {len(first.query):,} queries, {len(first.gallery):,} gallery crops, licence: {first.licence}")
-    for note in first.notes:
+    counts = f"{len(dataset.query):,} queries, {len(dataset.gallery):,} gallery crops"
+    splits = f" in the first of {dataset.split_count} splits" if dataset.split_count > 1 else ""
+    print(f"{dataset.name}: {counts}{splits}, licence: {dataset.licence}")
+    for note in dataset.notes:
         print(f"note: {note}")
     print(f"{metadata.architecture}: trained on {metadata.training_data}, licence: {metadata.licence}")
-    evaluated = evaluate_embedder(
-        embedder,
-        datasets,
-        distance=distance,
-        protocol=protocol,
-        batch_size=batch_size,
-        skip_unreadable=skip_unreadable,
-        progress=True,
-    )
-    for path, reason in evaluated.crops.skipped[:5]:
-        print(f"left out {path}: {reason}")
-    if picture is not None:
-        from omnireid.evaluation.report import draw_ranked_crops
 
-        (query, query_embeddings), (gallery, gallery_embeddings) = (
-            evaluated.crops.pick(first.query),
-            evaluated.crops.pick(first.gallery),
-        )
-        draw_ranked_crops(
-            query,
-            gallery,
-            query_embeddings,
-            gallery_embeddings,
-            picture,
-            distance=evaluated.scores.distance,
-            protocol=evaluated.scores.protocol,
-            title=f"{metadata.architecture} · trained on {metadata.training_data} · {first.name}",
-        )
-        print(f"picture: {picture}")
-    details = {
-        "dataset": first.name,
-        "layout": first.layout,
-        "model": metadata.architecture,
+
+def _details(dataset: Dataset, embedder: Embedder, evaluated: EvaluatedEmbedder) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "layout": dataset.layout,
+        "model": embedder.metadata.architecture,
         "weights_sha256": embedder.weights_sha256,
-        "weights_licence": metadata.licence,
-        "training_data": metadata.training_data,
+        "weights_licence": embedder.metadata.licence,
+        "training_data": embedder.metadata.training_data,
         "unreadable": [list(entry) for entry in evaluated.crops.skipped],
-        "notes": list(first.notes),
+        "notes": list(dataset.notes),
     }
-    return evaluated.scores, details
+
+
+def _draw(picture: Path, dataset: Dataset, embedder: Embedder, evaluated: EvaluatedEmbedder) -> None:
+    from omnireid.evaluation.report import draw_ranked_crops
+
+    query, query_embeddings = evaluated.crops.pick(dataset.query)
+    gallery, gallery_embeddings = evaluated.crops.pick(dataset.gallery)
+    metadata = embedder.metadata
+    draw_ranked_crops(
+        query,
+        gallery,
+        query_embeddings,
+        gallery_embeddings,
+        picture,
+        distance=evaluated.scores.distance,
+        protocol=evaluated.scores.protocol,
+        title=f"{metadata.architecture} · trained on {metadata.training_data} · {dataset.name}",
+    )
+    print(f"picture: {picture}")
 
 
 def _of_tables(
-    query: Path, gallery: Path, distance: Distance | None, protocol: Protocol | None, picture: Path | None
+    query: Path, gallery: Path, distance: Distance | None, protocol: Protocol | None
 ) -> tuple[RankingScores, dict[str, Any]]:
     from omnireid.embedding.tables import read_embeddings
-    from omnireid.errors import DataError, EmbeddingError, LabelsError
+    from omnireid.errors import EmbeddingError, LabelsError
     from omnireid.evaluation.ranking import evaluate_ranking
 
-    if picture is not None:
-        raise DataError("A picture needs the crops: give --weights and --data.")
     left, right = read_embeddings(query), read_embeddings(gallery)
     if left.provenance.weights_sha256 != right.provenance.weights_sha256:
         raise EmbeddingError(
@@ -177,14 +185,11 @@ def _of_tables(
         )
     if left.provenance.preprocessing != right.provenance.preprocessing:
         raise EmbeddingError(f"{query} and {gallery} were made with different preprocessing. Embed both the same way.")
-    for path, table in ((query, left), (gallery, right)):
-        if table.labels is None:
-            raise LabelsError(
-                f"{path} has no person ids, so there is nothing to score. Embed a data set's split (--split), "
-                "a manifest with person_id, or crops with Market-1501-style names."
-            )
-    assert left.labels is not None
-    assert right.labels is not None
+    if left.labels is None or right.labels is None:
+        raise LabelsError(
+            f"{query if left.labels is None else gallery} has no person ids, so there is nothing to score. Embed a "
+            "data set's split (--split), a manifest with person_id, or crops with Market-1501-style names."
+        )
     if protocol is None and left.labels.camera_ids is None and right.labels.camera_ids is None:
         print("note: the tables have no camera ids, so the protocol is no-cameras.")
         protocol = "no-cameras"
@@ -195,6 +200,8 @@ def _of_tables(
         right.labels,
         distance or ("cosine" if left.provenance.distance == "cosine" else "euclidean"),
         protocol=protocol or "single-query",
+        camera_pairs=True,
+        progress=True,
     )
     details = {
         "dataset": f"{query.name} against {gallery.name}",

@@ -54,7 +54,7 @@ class Embedder:
         Args:
             images: paths, bytes, PIL images or (H, W, 3) RGB uint8 arrays, of any
                 sizes; or one (N, H, W, 3) array.
-            batch_size: crops a step of the network; it changes the speed, not the result.
+            batch_size: crops a step of the network; it changes the speed, and of the result the last digit at most.
             progress: show a bar on standard error.
 
         Returns:

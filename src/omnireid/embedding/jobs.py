@@ -1,17 +1,19 @@
 """Embedding many crops into one table, in chunks that survive a kill.
 
 Beside the output, in ``.<output>.parts/``, each finished chunk is a Parquet
-file of its own. The same job started again finds them, does only what is
-missing, joins them into the output and removes them.
+file of its own, which says what it was made of. A job started again finds them,
+does only the chunks that are missing or that its crops have changed, joins all
+into the output and removes them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,19 +25,10 @@ from omnireid.embedding.tables import EmbeddingTable, Provenance, read_provenanc
 from omnireid.errors import DataNotFoundError, EmbeddingError, ImageError, StoppedError
 from omnireid.files import atomic_output, make_folder, output_errors, sole_writer
 from omnireid.progress import progress_bar
-from omnireid.types import FloatArray, Labels
+from omnireid.types import Crops, FloatArray, Labels
 
 CHUNK_SIZE = 1024
 """Crops a chunk: what a kill can cost, at most."""
-
-
-@dataclass(frozen=True, eq=False)
-class Crops:
-    """What to embed: N files, and who is on them where that is known."""
-
-    paths: tuple[Path, ...]
-    labels: Labels | None = None
-    columns: dict[str, Sequence[object]] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +38,14 @@ class JobSummary:
     embedded: int
     found_done: int
     skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some crops in a row, and the fingerprint of all that their embeddings depend on."""
+
+    positions: range
+    fingerprint: str
 
 
 def embed_to_parquet(
@@ -59,9 +60,9 @@ def embed_to_parquet(
 ) -> JobSummary:
     """Embed `crops` into the Parquet file `output`, going on where an earlier run stopped.
 
-    A kill at any moment loses at most one chunk. The same crops, labels and
-    weights make the same job; when its output is already there, nothing is done.
-    A crop whose size or time of change differs counts as another crop.
+    A kill at any moment loses at most one chunk. A chunk is done again where its
+    weights, paths, ids, or the size or time of change of its files differ. When the
+    output of this very job is already there, nothing is done.
 
     Args:
         embedder: what embeds.
@@ -82,49 +83,54 @@ def embed_to_parquet(
     if not crops.paths:
         raise DataNotFoundError("There is no crop to embed.")
     with sole_writer(output):
-        job = _fingerprint(embedder, crops, chunk_size, skip_unreadable)
-        if (done := _finished(output, job)) is not None:
+        chunks = _cut(embedder, crops, chunk_size)
+        job = hashlib.sha256("".join(chunk.fingerprint for chunk in chunks).encode()).hexdigest()
+        if (done := _finished(output, job, skip_unreadable)) is not None:
             return done
-        parts = output.parent / f".{output.name}.parts" / job[:16]
-        provenance = _provenance(embedder, job)
-        make_folder(parts)
+        parts = make_folder(output.parent / f".{output.name}.parts")
+        todo = [chunk for chunk in chunks if not _is_done(_part(parts, chunk), chunk.fingerprint, skip_unreadable)]
         total = len(crops.paths)
-        chunks = [range(start, min(start + chunk_size, total)) for start in range(0, total, chunk_size)]
-        todo = [chunk for chunk in chunks if not _is_part(_part(parts, chunk), job)]
-        kept = finished = total - sum(map(len, todo))
+        kept = finished = total - sum(len(chunk.positions) for chunk in todo)
         with progress_bar("embed", total, show=progress) as advance:
             advance(kept)
             try:
-                for chunk, table in _chunks(embedder, crops, todo, batch_size, skip_unreadable, provenance):
+                for chunk, table in _tables(embedder, crops, todo, batch_size, skip_unreadable, advance):
                     _write_parquet(_part(parts, chunk), table)
-                    finished += len(chunk)
-                    advance(len(chunk))
+                    finished += len(chunk.positions)
             except KeyboardInterrupt:
                 raise StoppedError(
                     f"Stopped. {finished:,} of {total:,} crops are embedded and kept; the same command goes on there."
                 ) from None
-        summary = _join([_part(parts, chunk) for chunk in chunks], output, provenance, kept)
-        shutil.rmtree(parts.parent, ignore_errors=True)
+        summary = _join([_part(parts, chunk) for chunk in chunks], output, _provenance(embedder, job), kept)
+        shutil.rmtree(parts, ignore_errors=True)
         return summary
 
 
-def _fingerprint(embedder: Embedder, crops: Crops, chunk_size: int, skip_unreadable: bool) -> str:
-    digest = hashlib.sha256()
-    head = [embedder.weights_sha256, asdict(embedder.metadata.preprocessing), chunk_size, skip_unreadable]
-    digest.update(json.dumps(head, sort_keys=True).encode())
-    for path in crops.paths:
-        try:
-            status = path.stat()
-            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-        except OSError:
-            digest.update(f"{path}\0missing\n".encode())
-    if crops.labels is not None:
-        digest.update(crops.labels.person_ids.tobytes())
-        if crops.labels.camera_ids is not None:
-            digest.update(b"cameras")
-            digest.update(crops.labels.camera_ids.tobytes())
-    digest.update(repr(sorted((name, tuple(values)) for name, values in (crops.columns or {}).items())).encode())
-    return digest.hexdigest()
+def _cut(embedder: Embedder, crops: Crops, chunk_size: int) -> list[_Chunk]:
+    made_by = json.dumps([embedder.weights_sha256, asdict(embedder.metadata.preprocessing)], sort_keys=True)
+    total = len(crops.paths)
+    chunks = []
+    for start in range(0, total, chunk_size):
+        positions = range(start, min(start + chunk_size, total))
+        digest = hashlib.sha256(made_by.encode())
+        for position in positions:
+            digest.update(_describe(crops, position))
+        chunks.append(_Chunk(positions, digest.hexdigest()))
+    return chunks
+
+
+def _describe(crops: Crops, position: int) -> bytes:
+    """All that a crop's row depends on, besides the weights."""
+    path, labels = crops.paths[position], crops.labels
+    try:
+        status = path.stat()
+        version = (status.st_size, status.st_mtime_ns)
+    except OSError:
+        version = (-1, -1)  # it will be reported when it is read
+    person_id = None if labels is None else int(labels.person_ids[position])
+    camera_id = None if labels is None or labels.camera_ids is None else int(labels.camera_ids[position])
+    columns = sorted((name, values[position]) for name, values in crops.columns.items())
+    return os.fsencode(path) + repr((version, person_id, camera_id, columns)).encode(errors="backslashreplace")
 
 
 def _provenance(embedder: Embedder, job: str) -> Provenance:
@@ -140,41 +146,45 @@ def _provenance(embedder: Embedder, job: str) -> Provenance:
     )
 
 
-def _finished(output: Path, job: str) -> JobSummary | None:
+def _finished(output: Path, job: str, skip_unreadable: bool) -> JobSummary | None:
     """The summary of `output` if this very job made it."""
     import pyarrow.parquet as pq
 
-    try:
-        provenance = read_provenance(output)
-    except (DataNotFoundError, EmbeddingError):
+    if not _is_done(output, job, skip_unreadable):
         return None
-    if provenance.job != job:
-        return None
-    rows = pq.read_metadata(output).num_rows
-    return JobSummary(rows, rows + len(provenance.skipped), provenance.skipped)
+    rows, skipped = pq.read_metadata(output).num_rows, read_provenance(output).skipped
+    return JobSummary(rows, rows + len(skipped), skipped)
 
 
-def _part(parts: Path, chunk: range) -> Path:
-    return parts / f"{chunk.start:09d}.parquet"
+def _part(parts: Path, chunk: _Chunk) -> Path:
+    return parts / f"{chunk.positions.start:09d}.parquet"
 
 
-def _is_part(path: Path, job: str) -> bool:
+def _is_done(path: Path, fingerprint: str, skip_unreadable: bool) -> bool:
+    """Whether `path` is whole and holds just this; where nothing may be skipped, nothing was."""
     try:
-        return read_provenance(path).job == job
+        provenance = read_provenance(path)
     except (DataNotFoundError, EmbeddingError):
         return False
+    return provenance.job == fingerprint and (skip_unreadable or not provenance.skipped)
 
 
-def _chunks(
-    embedder: Embedder, crops: Crops, todo: list[range], batch_size: int, skip_unreadable: bool, provenance: Provenance
-) -> Iterator[tuple[range, EmbeddingTable]]:
+def _tables(
+    embedder: Embedder,
+    crops: Crops,
+    todo: list[_Chunk],
+    batch_size: int,
+    skip_unreadable: bool,
+    advance: Callable[[int], None],
+) -> Iterator[tuple[_Chunk, EmbeddingTable]]:
     """Embed the chunks of `todo` as one stream, so that decoding never waits at a border between chunks."""
-    positions = [position for chunk in todo for position in chunk]
+    positions = [position for chunk in todo for position in chunk.positions]
     rows: dict[int, FloatArray] = {}
     unreadable: dict[int, str] = {}
 
     def leave_out(index: int, error: ImageError) -> None:
         unreadable[positions[index]] = str(error)
+        advance(1)
 
     waiting = deque(todo)
     stream = embedder.embed_batches(
@@ -184,36 +194,33 @@ def _chunks(
     )
     for indices, embeddings in stream:
         rows.update((positions[index], row) for index, row in zip(indices.tolist(), embeddings, strict=True))
-        while waiting and positions[int(indices[-1])] >= waiting[0].stop:
+        advance(len(indices))
+        while waiting and positions[int(indices[-1])] >= waiting[0].positions.stop - 1:
             chunk = waiting.popleft()
-            yield chunk, _table_of(crops, chunk, rows, unreadable, provenance, embedder)
+            yield chunk, _table_of(embedder, crops, chunk, rows, unreadable)
     for chunk in waiting:
-        yield chunk, _table_of(crops, chunk, rows, unreadable, provenance, embedder)
+        yield chunk, _table_of(embedder, crops, chunk, rows, unreadable)
 
 
 def _table_of(
-    crops: Crops,
-    chunk: range,
-    rows: dict[int, FloatArray],
-    unreadable: dict[int, str],
-    provenance: Provenance,
-    embedder: Embedder,
+    embedder: Embedder, crops: Crops, chunk: _Chunk, rows: dict[int, FloatArray], unreadable: dict[int, str]
 ) -> EmbeddingTable:
     """The finished chunk as a table; its rows are taken out of `rows`."""
-    readable = [position for position in chunk if position in rows]
+    readable = [position for position in chunk.positions if position in rows]
     embeddings = np.empty((len(readable), embedder.metadata.embedding_dimension), dtype=np.float32)
     for row, position in enumerate(readable):
         embeddings[row] = rows.pop(position)
     labels = crops.labels
     if labels is not None:
-        labels = Labels(labels.person_ids[readable], None if labels.camera_ids is None else labels.camera_ids[readable])
-    skipped = tuple((str(crops.paths[position]), unreadable[position]) for position in chunk if position in unreadable)
+        camera_ids = None if labels.camera_ids is None else labels.camera_ids[readable]
+        labels = Labels(labels.person_ids[readable], camera_ids)
+    skipped = tuple((str(crops.paths[i]), unreadable[i]) for i in chunk.positions if i in unreadable)
     return EmbeddingTable(
         paths=tuple(str(crops.paths[position]) for position in readable),
         embeddings=embeddings,
         labels=labels,
-        provenance=replace(provenance, skipped=skipped),
-        columns={name: [values[position] for position in readable] for name, values in (crops.columns or {}).items()},
+        provenance=replace(_provenance(embedder, chunk.fingerprint), skipped=skipped),
+        columns={name: [values[position] for position in readable] for name, values in crops.columns.items()},
     )
 
 

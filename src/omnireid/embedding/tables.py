@@ -104,9 +104,9 @@ def read_provenance(path: Path) -> Provenance:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not path.is_file():
-        raise DataNotFoundError(f"No such table of embeddings: {path}. Make it with: omnireid embed")
     try:
+        if not path.is_file():
+            raise DataNotFoundError(f"No such table of embeddings: {path}. Make it with: omnireid embed")
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise EmbeddingError(
@@ -119,11 +119,18 @@ def read_provenance(path: Path) -> Provenance:
         raise EmbeddingError(
             f"{path} is a Parquet file, but not of embeddings made by omnireid ({lack}). Make it with: omnireid embed"
         )
-    record = json.loads(metadata[_KEY])
-    if int(record.pop("format_version")) > FORMAT_VERSION:
-        raise EmbeddingError(f"{path} was written by a newer omnireid. Upgrade with: pip install --upgrade omnireid")
-    record["skipped"] = tuple((name, reason) for name, reason in record["skipped"])
-    return Provenance(**record)
+    try:
+        record = json.loads(metadata[_KEY])
+        version = int(record.pop("format_version"))
+        if version <= FORMAT_VERSION:
+            record["skipped"] = tuple((name, reason) for name, reason in record["skipped"])
+            return Provenance(**record)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EmbeddingError(f"The metadata of {path} is damaged ({error!r}). Make the table again.") from error
+    raise EmbeddingError(
+        f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
+        "Upgrade with: pip install --upgrade omnireid"
+    )
 
 
 def read_embeddings(path: Path) -> EmbeddingTable:
@@ -142,7 +149,10 @@ def read_embeddings(path: Path) -> EmbeddingTable:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise EmbeddingError(f"{path} is damaged ({error}). Make it again with: omnireid embed") from error
+    kind = table.schema.field("embedding").type
     column = table.column("embedding").combine_chunks()
+    if not pa.types.is_fixed_size_list(kind) or not pa.types.is_float32(kind.value_type) or column.null_count:
+        raise EmbeddingError(f"The embeddings of {path} are not float32 lists of one width. Make the table again.")
     embeddings = np.asarray(column.flatten(), dtype=np.float32).reshape(len(table), column.type.list_size)
     finite = np.isfinite(embeddings).all(axis=1)
     if not finite.all():
