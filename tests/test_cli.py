@@ -115,7 +115,7 @@ def test_ctrl_c_while_embedding_loses_nothing(tmp_path: Path, untrained: Path) -
 
 def readme_commands() -> list[str]:
     text = (ROOT / "README.md").read_text()
-    lines = [line for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    lines = [line for block in text.split("```")[1::2] for line in block.splitlines()]
     return [line.split("#")[0].strip() for line in lines if line.startswith("omnireid ") and "COMMAND" not in line]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 
 from omnireid import create_model, load_embedder
 from omnireid.cli import main
-from omnireid.embedding.artefact import read_metadata
+from omnireid.embedding.artefact import WeightsMetadata, read_metadata, write_artefact
+from omnireid.images.preprocess import Preprocessing
 
 
 @pytest.fixture
@@ -41,10 +43,40 @@ def test_the_input_size_travels_with_the_weights(tmp_path: Path, checkpoint: Pat
     assert embedder.embed(sorted(crop_folder.iterdir())).shape == (12, 512)
 
 
+def test_only_what_is_named_changes(tmp_path: Path) -> None:
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
+    metadata = WeightsMetadata(
+        "osnet_x0_25",
+        preprocessing=Preprocessing(64, 32, mean, std),
+        distance="cosine",
+        training_data="our shop",
+        metrics={"shop.rank1": 0.5},
+    )
+    tensors = {name: tensor.numpy() for name, tensor in create_model("osnet_x0_25").state_dict().items()}
+    ours, output = tmp_path / "ours.safetensors", tmp_path / "w.safetensors"
+    write_artefact(ours, tensors, metadata)
+    assert main(["convert", str(ours), "--output", str(output), "--licence", "MIT"]) == 0
+    found = read_metadata(output)
+    assert found == replace(metadata, licence="MIT", origin=found.origin)
+    assert main(["convert", str(ours), "--output", str(output), "--height", "128", "--distance", "euclidean"]) == 0
+    found = read_metadata(output)
+    assert found.preprocessing == Preprocessing(128, 32, mean, std)
+    assert found.distance == "euclidean"
+
+
+def test_a_checkpoint_without_a_word_of_its_input(tmp_path: Path, checkpoint: Path) -> None:
+    output = tmp_path / "w.safetensors"
+    assert main(["convert", str(checkpoint), "--output", str(output)]) == 0
+    assert read_metadata(output).preprocessing == Preprocessing(256, 128)
+    assert read_metadata(output).distance == "euclidean"
+
+
 def test_refusals(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", str(checkpoint), "--output", str(tmp_path / "w.onnx")]) == 2
     assert "ends in .safetensors" in capsys.readouterr().err
     output = tmp_path / "w.safetensors"
+    assert main(["convert", str(checkpoint), "--output", str(output), "--height", "0"]) == 2
+    assert "An input of 0 × 128 pixels" in capsys.readouterr().err
     assert main(["convert", str(checkpoint), "--output", str(output), "--architecture", "osnet_x1_0"]) == 2
     assert "osnet_x0_25" in capsys.readouterr().err
     assert not output.exists()

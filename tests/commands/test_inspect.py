@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from omnireid import create_model
 from omnireid.cli import main
+from omnireid.embedding.artefact import WeightsMetadata, write_artefact
 
 
 def test_an_artefact(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,6 +22,70 @@ def test_an_artefact(untrained: Path, capsys: pytest.CaptureFixture[str]) -> Non
     record = json.loads(capsys.readouterr().out)
     assert record["metadata"]["architecture"] == "osnet_x0_25"
     assert record["parameters"] == 201_864
+    assert record["coverage"]["is_complete"] is True
+
+
+def test_an_artefact_is_held_against_its_network(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(untrained)]) == 0
+    assert "coverage      100 % of the backbone" in capsys.readouterr().out
+    assert main(["inspect", str(untrained), "--architecture", "osnet_x0_25"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", str(untrained), "--architecture", "osnet_x0_5"]) == 2
+    assert "holds osnet_x0_25, not osnet_x0_5" in capsys.readouterr().err
+
+
+def test_an_artefact_that_cannot_be_used_is_reported_key_by_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = {name: tensor.numpy() for name, tensor in create_model("osnet_x0_25").state_dict().items()}
+    path = tmp_path / "w.safetensors"
+    del tensors["fc.linear.weight"]
+    write_artefact(path, tensors, WeightsMetadata("osnet_x0_25"))
+    assert main(["inspect", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert "missing: fc.linear.weight" in captured.out
+    assert "does not cover the backbone of osnet_x0_25" in captured.err
+    assert main(["inspect", str(path), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["coverage"]["missing"] == ["fc.linear.weight"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (WeightsMetadata("osnet_x9"), "No model 'osnet_x9'"),
+        (WeightsMetadata("osnet_x0_25", embedding_dimension=256), "256 values; those of osnet_x0_25 have 512"),
+    ],
+)
+def test_an_artefact_whose_metadata_is_wrong(
+    tmp_path: Path, metadata: WeightsMetadata, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = {name: tensor.numpy() for name, tensor in create_model("osnet_x0_25").state_dict().items()}
+    write_artefact(tmp_path / "w.safetensors", tensors, metadata)
+    assert main(["inspect", str(tmp_path / "w.safetensors")]) == 2
+    captured = capsys.readouterr()
+    assert metadata.architecture in captured.out
+    assert message in captured.err
+
+
+def test_an_artefact_with_values_that_are_not_finite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors = {name: tensor.numpy() for name, tensor in create_model("osnet_x0_25").state_dict().items()}
+    tensors["fc.linear.bias"] = np.full_like(tensors["fc.linear.bias"], np.nan)
+    write_artefact(tmp_path / "w.safetensors", tensors, WeightsMetadata("osnet_x0_25"))
+    assert main(["inspect", str(tmp_path / "w.safetensors")]) == 2
+    assert "fc.linear.bias has 512 values that are not finite" in capsys.readouterr().err
+
+
+def test_without_torch_coverage_is_not_checked(
+    untrained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(["inspect", str(untrained)]) == 0
+    shown = capsys.readouterr().out
+    assert "201,864" in shown
+    assert "not checked: that needs torch (pip install 'omnireid[torch]')" in shown
+    assert main(["inspect", str(untrained), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["coverage"] is None
+    assert main(["inspect", str(untrained), "--architecture", "osnet_x0_5"]) == 2
 
 
 def test_a_checkpoint_that_cannot_be_used_is_reported_key_by_key(
@@ -45,6 +112,6 @@ def test_the_public_file_is_recognised(shared: Path, capsys: pytest.CaptureFixtu
     assert main(["inspect", str(shared / "weights" / "osnet_x0_25_market1501.pth")]) == 0
     shown = capsys.readouterr().out
     assert "osnet_x0_25.market1501" in shown
-    assert "research only" in shown
+    assert "research-only training data" in shown
     assert "751 identities" in shown
     assert "100 % of the backbone" in shown

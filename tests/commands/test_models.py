@@ -19,7 +19,7 @@ def test_the_table_has_every_variant_and_no_control_codes(capsys: pytest.Capture
     assert "978.9 M" in lines["osnet_x1_0"]
     assert "osnet_x0_25.market1501" in lines["osnet_x0_25"]
     assert "91.2%" in lines["osnet_x0_25.market1501"]
-    assert "research only" in lines["osnet_x0_25.market1501"]
+    assert "research-only training data" in lines["osnet_x0_25.market1501"]
     assert "as published" in out
     assert "\x1b" not in out
 

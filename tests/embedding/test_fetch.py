@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import huggingface_hub
 import pytest
+from huggingface_hub import errors as hub_errors
 
+from omnireid.embedding import fetch
 from omnireid.embedding.fetch import cache_folder, resolve_weights
-from omnireid.errors import DownloadError, WeightsNotFoundError
+from omnireid.errors import DiskFullError, DownloadError, OutputError, WeightsNotFoundError
+from omnireid.files import output_errors
 
 CONTENT = bytes(range(256)) * 5000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -25,6 +33,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[str] = []
+        self.stopping = threading.Event()
 
     @property
     def address(self) -> str:
@@ -42,16 +51,33 @@ class Handler(BaseHTTPRequestHandler):
 
     def respond(self, *, body: bool) -> None:
         self.server.requests.append(f"{self.command} {self.path}")
-        known = self.path in ("/w.safetensors", "/cut.bin") or self.path.startswith("/team/osnet/resolve/main/w.bin")
+        kind = self.path.rpartition("/")[2].partition(".")[0]
+        known = kind in ("w", "cut", "chunked", "reset", "stall")
         self.send_response(200 if known else 404)
         self.send_header("ETag", f'"{DIGEST}"')
         self.send_header("X-Repo-Commit", COMMIT)
         if not known and self.path.startswith("/team"):
             self.send_header("X-Error-Code", "EntryNotFound")
-        self.send_header("Content-Length", str(len(CONTENT) if known else 0))
+        if kind == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(CONTENT) if known else 0))
         self.end_headers()
         if known and body:
-            self.wfile.write(CONTENT[:1000] if self.path == "/cut.bin" else CONTENT)
+            self.send_body(kind)
+
+    def send_body(self, kind: str) -> None:
+        if kind == "w":
+            self.wfile.write(CONTENT)
+            return
+        self.wfile.write(b"2000\r\n" if kind == "chunked" else b"")
+        self.wfile.write(CONTENT[:1000])
+        if kind == "stall":
+            self.server.stopping.wait(30)
+        if kind == "reset":
+            self.server.stopping.wait(0.3)  # until the client has read what came before
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
@@ -62,6 +88,7 @@ def server() -> Iterator[Server]:
     with Server() as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield running
+        running.stopping.set()
         running.shutdown()
 
 
@@ -79,6 +106,26 @@ def test_a_path_is_itself(tmp_path: Path) -> None:
         resolve_weights(tmp_path / "gone.pth")
     with pytest.raises(WeightsNotFoundError, match="is a folder, not a file of weights"):
         resolve_weights(tmp_path)
+
+
+def test_a_path_that_cannot_be_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WeightsNotFoundError, match=r"cannot be looked up: File name too long. Check the path"):
+        resolve_weights(tmp_path / ("x" * 300))
+    with pytest.raises(WeightsNotFoundError, match=r"'w\\x00\.pth' cannot be looked up: .*null"):
+        resolve_weights("w\0.pth")
+    with pytest.raises(WeightsNotFoundError, match="cannot be looked up: .*home"):
+        resolve_weights("~nobody-of-that-name/w.pth")
+    with pytest.raises(WeightsNotFoundError, match="No such file of weights"):
+        resolve_weights(Path(__file__) / "w.pth")
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)  # tests may run as root, whom no folder keeps out
+    with pytest.raises(
+        WeightsNotFoundError, match=r"w\.pth' cannot be looked up: Permission denied. Check the path and"
+    ):
+        resolve_weights(tmp_path / "w.pth")
 
 
 def test_downloaded_once_then_taken_from_the_cache(server: Server) -> None:
@@ -113,9 +160,38 @@ def test_other_bytes_are_not_kept(server: Server, cache: Path) -> None:
 
 
 def test_a_broken_off_download_is_not_kept(server: Server, cache: Path) -> None:
-    with pytest.raises(DownloadError, match=r"broke off after 1,000 of 1,280,000 bytes|could not be reached"):
+    with pytest.raises(DownloadError, match=r"broke off after 1,000 of 1,280,000 bytes .*Run the command again"):
         resolve_weights(f"{server.address}/cut.bin#sha256={DIGEST}")
     assert not [path for path in cache.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("stall.bin", r"broke off after [\d,]+ of 1,280,000 bytes \(.*timed out\). Run the command again"),
+        ("reset.bin", r"broke off after [\d,]+ of 1,280,000 bytes \(.*reset.*\). Run the command again"),
+        ("chunked.bin", r"broke off after [\d,]+ bytes \(.*\). Run the command again"),
+    ],
+)
+def test_a_network_that_fails_is_not_a_disk_that_fails(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch, file: str, message: str
+) -> None:
+    monkeypatch.setattr(fetch, "TIMEOUT_S", 2.0)
+    with pytest.raises(DownloadError, match=message):
+        resolve_weights(f"{server.address}/{file}#sha256={DIGEST}")
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_fails_is_not_a_network_that_fails(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def on_full_disk(path: Path) -> Iterator[Path]:
+        with output_errors(path):
+            yield Path("/dev/full")
+
+    monkeypatch.setattr(fetch, "atomic_output", on_full_disk)
+    with pytest.raises(DiskFullError, match=r"No space left on the disk while writing .*w\.safetensors"):
+        resolve_weights(f"{server.address}/w.safetensors#sha256={DIGEST}")
 
 
 def test_addresses_that_are_refused(server: Server) -> None:
@@ -127,6 +203,12 @@ def test_addresses_that_are_refused(server: Server) -> None:
         resolve_weights(f"{server.address}/other#sha256={DIGEST}")
     with pytest.raises(DownloadError, match=r"not of the form hf://owner/repository/file\[@revision\]"):
         resolve_weights("hf://only-an-owner")
+    for address in ("http://[::1/x", "https://[::1/x", "http://[x]/w"):
+        with pytest.raises(DownloadError, match="is not an address: .* Check it"):
+            resolve_weights(f"{address}#sha256={DIGEST}")
+    for path in ("a file", "gewichte-für-x"):
+        with pytest.raises(DownloadError, match="could not be reached"):
+            resolve_weights(f"{server.address}/{path}#sha256={DIGEST}")
     assert not [request for request in server.requests if "/w." in request]
 
 
@@ -176,6 +258,65 @@ def test_hub_file_that_is_not_there(server: Server, cache: Path) -> None:
     never_seen = on_hub("hf://team/osnet/w.bin", server.address, cache, HF_HUB_OFFLINE="1")
     assert never_seen.returncode == 2
     assert "is not in the cache" in never_seen.stdout
+
+
+def test_hub_file_comes_from_the_cache_when_the_hub_is_dead(server: Server, cache: Path) -> None:
+    name = "hf://team/osnet/w.bin@main"
+    first = on_hub(name, server.address, cache)
+    server.shutdown()
+    server.server_close()
+    second = on_hub(name, server.address, cache)
+    assert (second.returncode, second.stdout) == (0, first.stdout)
+
+
+def test_hub_connection_that_breaks(server: Server, cache: Path) -> None:
+    broken = on_hub("hf://team/osnet/reset.bin@main", server.address, cache)
+    assert broken.returncode == 2, broken.stderr
+    assert "reset.bin@main could not be fetched from the hub: " in broken.stdout
+    assert "Run the command again" in broken.stdout
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["RevisionResolutionError", "XetDownloadError", "FileMetadataError", "OfflineModeIsEnabled", "EntryNotFoundError"],
+)
+def test_errors_of_the_hub(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = getattr(hub_errors, kind, None)
+    if error is None:
+        pytest.skip(f"this huggingface_hub has no {kind}")
+    with pytest.raises(DownloadError, match="hf://a/b/w.pth could not be fetched from the hub: it says why. Run the"):
+        resolve_from_hub_that_raises(error("first line\nit says why"), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("Consistency check failed"),  # huggingface_hub raises it bare, after a short file
+        RuntimeError("Data processing error: CAS service error"),  # Xet
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+        TimeoutError(errno.ETIMEDOUT, "timed out"),
+        *(kind("") for kind in hub_errors.HfHubHTTPError.__mro__[1:2]),  # the HTTP client's, without a word
+    ],
+)
+def test_errors_below_the_hub(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DownloadError, match="could not be fetched from the hub: .+ Run the command again") as caught:
+        resolve_from_hub_that_raises(error, monkeypatch)
+    assert caught.value.__cause__ is error
+
+
+def test_errors_of_the_disk_below_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DiskFullError, match="No space left on the disk"):
+        resolve_from_hub_that_raises(OSError(errno.ENOSPC, "No space left on device"), monkeypatch)
+    with pytest.raises(OutputError, match="No permission to write"):
+        resolve_from_hub_that_raises(PermissionError(errno.EACCES, "Permission denied"), monkeypatch)
+
+
+def resolve_from_hub_that_raises(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    resolve_weights("hf://a/b/w.pth")
 
 
 @pytest.mark.parametrize(

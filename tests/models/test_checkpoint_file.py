@@ -102,6 +102,22 @@ def test_a_key_never_overwrites_another(tmp_path: Path) -> None:
     assert file.tensors["fc.bias"].shape == (1,)
 
 
+@pytest.mark.parametrize(
+    ("keys", "prefix", "expected"),
+    [
+        (["a", "model.a", "model.model.a"], "", {"a", "model.a", "model.model.a"}),
+        (["model.model.a", "model.a", "a"], "", {"a", "model.a", "model.model.a"}),
+        (["module.a", "module.model.a", "module.model.model.a"], "module.", {"a", "model.a", "model.model.a"}),
+    ],
+)
+def test_keys_that_stand_in_each_others_way_keep_their_prefix(
+    tmp_path: Path, keys: list[str], prefix: str, expected: set[str]
+) -> None:
+    file = read_checkpoint(save(tmp_path / "w.pt", {key: torch.ones(1) for key in keys}))
+    assert set(file.tensors) == expected
+    assert file.prefix == prefix
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_numpy_values_beside_the_weights_do_no_harm(tmp_path: Path, legacy: bool) -> None:
     content = {

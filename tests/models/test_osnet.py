@@ -320,7 +320,8 @@ def test_compiles_as_one_graph(name: str) -> None:
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same_embeddings() -> None:
     model, images = create_model("osnet_x0_25").eval(), pictures(4, 256, 128)
-    with torch.no_grad():
+    # cuDNN's default, TF32, keeps 10 bits after the point. The embedder turns it off likewise.
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         expected = model(images)
         found = model.cuda()(images.cuda()).cpu()
-    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3 * float(expected.max()))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.max()))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from omnireid.commands.options import OptionalText, WeightsPositional
+import tyro
+
+from omnireid.commands.options import OptionalNumber, OptionalText, WeightsPositional
+
+DistanceOption = Annotated[Literal["euclidean", "cosine"] | None, tyro.conf.arg(metavar="{euclidean,cosine}")]
 
 
 def convert(
@@ -15,15 +19,15 @@ def convert(
     architecture: OptionalText = None,
     licence: OptionalText = None,
     training_data: OptionalText = None,
-    distance: Literal["euclidean", "cosine"] = "euclidean",
-    height: int = 256,
-    width: int = 128,
+    distance: DistanceOption = None,
+    height: OptionalNumber = None,
+    width: OptionalNumber = None,
 ) -> None:
     """Turn a checkpoint into an omnireid artefact: one safe file that says what it is and how to use it.
 
     The artefact is a safetensors file with architecture, input size, mean and std,
     distance, training data, licence and a checksum in its metadata. A classifier is
-    left out.
+    left out. Given an artefact, it writes it again with what is named here changed.
 
     Example: omnireid convert osnet_x0_25_market1501.pth --output osnet_x0_25.safetensors
 
@@ -33,9 +37,9 @@ def convert(
         architecture: of a checkpoint whose keys do not tell.
         licence: terms of the weights in one line; by default what is known of the file.
         training_data: what they were trained on; by default what is known of the file.
-        distance: how their embeddings are meant to be compared.
-        height: input height they were trained at, in pixels.
-        width: input width they were trained at, in pixels.
+        distance: how their embeddings are meant to be compared; euclidean unless the file says otherwise.
+        height: input height they were trained at, in pixels; 256 unless the file says otherwise.
+        width: input width they were trained at, in pixels; 128 unless the file says otherwise.
     """
     from dataclasses import replace
 
@@ -44,7 +48,6 @@ def convert(
     from omnireid.embedding.torch_runtime import load_weights
     from omnireid.errors import OutputError
     from omnireid.files import sha256_of
-    from omnireid.images.preprocess import Preprocessing
 
     if output.suffix != ".safetensors":
         raise OutputError(
@@ -52,15 +55,17 @@ def convert(
         )
     path = resolve_weights(weights)
     model, found = load_weights(path, architecture=architecture)
+    size = found.preprocessing
+    size = replace(size, height=size.height if height is None else height, width=size.width if width is None else width)
     metadata = replace(
         found,
-        preprocessing=Preprocessing(height=height, width=width),
-        distance=distance,
+        preprocessing=size,
+        distance=distance or found.distance,
         licence=licence or found.licence,
         training_data=training_data or found.training_data,
         origin=f"{path.name}, SHA-256 {sha256_of(path)}",
     )
     write_artefact(output, {name: tensor.numpy() for name, tensor in model.state_dict().items()}, metadata)
-    print(f"{output}: {metadata.architecture}, {height} × {width}, licence: {metadata.licence}")
+    print(f"{output}: {metadata.architecture}, {size.height} × {size.width}, licence: {metadata.licence}")
     if metadata.licence == "unknown":
         print("Nobody said on what terms these weights may be used. Find out, and say so with --licence.")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json as json_format
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omnireid.commands.options import OptionalText, WeightsPositional
+
+if TYPE_CHECKING:
+    from omnireid.embedding.artefact import Tensors
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,22 @@ def inspect(weights: WeightsPositional, *, architecture: OptionalText = None, js
     """Say what a file of weights is, its licence, and how it covers its network.
 
     Nothing in the file is executed. A file that cannot be used is reported key by
-    key all the same, and the exit code is 2.
+    key all the same, and the exit code is 2. How an artefact covers its network is
+    checked where torch is installed.
 
     Example: omnireid inspect osnet_x0_25_market1501.pth
 
     Args:
         weights: a file, hf://owner/repository/file or https://…#sha256=….
-        architecture: hold the file against this network; by default the one it fits best.
+        architecture: hold the file against this network; by default the one an artefact names, or a checkpoint
+            fits best.
         json: print JSON instead of text.
     """
     from omnireid.embedding.fetch import resolve_weights
-    from omnireid.errors import CoverageError
+    from omnireid.errors import WeightsError
 
     path = resolve_weights(weights)
-    found = _of_artefact(path) if path.suffix == ".safetensors" else _of_checkpoint(path, architecture)
+    found = _of_artefact(path, architecture) if path.suffix == ".safetensors" else _of_checkpoint(path, architecture)
     if json:
         print(json_format.dumps(found.values, indent=2))
     else:
@@ -46,14 +51,17 @@ def inspect(weights: WeightsPositional, *, architecture: OptionalText = None, js
             print(f"{label:<{width}}  {text}")
         print(found.report)
     if found.refusal is not None:
-        raise CoverageError(found.refusal)
+        raise WeightsError(found.refusal)
 
 
-def _of_artefact(path: Path) -> _Findings:
+def _of_artefact(path: Path, architecture: str | None) -> _Findings:
     from omnireid.embedding.artefact import read_artefact, sha256_of_tensors
+    from omnireid.embedding.torch_runtime import check_architecture
     from omnireid.files import sha256_of
 
     tensors, metadata = read_artefact(path)
+    check_architecture(path, metadata, architecture)
+    coverage, table, refusal = _coverage_of_artefact(path, metadata.architecture, tensors)
     parameters = sum(tensor.size for name, tensor in tensors.items() if not _is_statistic(name))
     size = metadata.preprocessing
     lines = {
@@ -71,7 +79,33 @@ def _of_artefact(path: Path) -> _Findings:
     }
     values = {"file": str(path), "kind": "artefact", "sha256": lines["sha256"], "parameters": parameters}
     values |= {"tensors_sha256": sha256_of_tensors(tensors), "metadata": metadata.json()}
-    return _Findings(lines, "", values, None)
+    values["coverage"] = coverage
+    return _Findings(lines, table, values, refusal)
+
+
+def _coverage_of_artefact(
+    path: Path, architecture: str, tensors: Tensors
+) -> tuple[dict[str, object] | None, str, str | None]:
+    """Its coverage as plain values and as text, and why `load_embedder` would refuse it; None where it would not."""
+    from omnireid.embedding.torch_runtime import load_weights
+    from omnireid.errors import MissingDependencyError, OmnireidError
+
+    refusal = None
+    try:
+        load_weights(path)
+    except MissingDependencyError:
+        return None, "coverage      not checked: that needs torch (pip install 'omnireid[torch]')", None
+    except OmnireidError as error:
+        refusal = str(error)
+    from omnireid.models.coverage import compare
+    from omnireid.models.layouts import layout_of
+    from omnireid.models.zoo import VARIANTS
+
+    if architecture not in VARIANTS:
+        return None, f"coverage      not checked: no network {architecture!r} is known here", refusal
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    report, _ = compare(architecture, found, layout_of(architecture).shapes)
+    return report.json(), report.table(), refusal
 
 
 def _is_statistic(name: str) -> bool:

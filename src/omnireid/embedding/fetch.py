@@ -5,24 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import sys
 import urllib.error
 import urllib.request
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from filelock import FileLock
 
-from omnireid.errors import DownloadError, MissingDependencyError, OutputError, WeightsNotFoundError
+from omnireid.errors import DownloadError, MissingDependencyError, WeightsNotFoundError
 from omnireid.files import atomic_output, make_folder, output_error, output_errors, sha256_of
 from omnireid.progress import progress_bar
 
 TIMEOUT_S = 30.0
 _CHUNK = 1 << 20
 _HUB_NAME = re.compile(r"hf://(?P<repository>[^/@\s]+/[^/@\s]+)/(?P<file>[^@\s]+?)(?:@(?P<revision>[^@\s]+))?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def cache_folder() -> Path:
@@ -54,10 +54,21 @@ def resolve_weights(weights: str | os.PathLike[str]) -> Path:
         return _from_hub(name)
     if name.startswith(("https://", "http://")):
         return _from_url(name)
-    path = Path(name).expanduser()
-    if path.is_file():
+    return _from_disk(name)
+
+
+def _from_disk(name: str) -> Path:
+    try:
+        path = Path(name).expanduser()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = 0
+    except (OSError, ValueError, RuntimeError) as error:  # no permission, too long, a zero byte, no such home
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsNotFoundError(f"{name!r} cannot be looked up: {reason}. Check the path and its rights.") from error
+    if stat.S_ISREG(mode):
         return path
-    if path.is_dir():
+    if stat.S_ISDIR(mode):
         raise WeightsNotFoundError(f"{path} is a folder, not a file of weights. Name a file in it.")
     raise WeightsNotFoundError(
         f"No such file of weights: {path}. Give a path, hf://owner/repository/file or https://…#sha256=…; "
@@ -66,8 +77,12 @@ def resolve_weights(weights: str | os.PathLike[str]) -> Path:
 
 
 def _from_url(url: str) -> Path:
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_this_machine(parts):
+    try:
+        parts = urlsplit(url)
+        is_open = parts.scheme == "http" and not _is_this_machine(parts)
+    except ValueError as error:
+        raise DownloadError(f"{url} is not an address: {error}. Check it.") from error
+    if is_open:
         raise DownloadError(f"{url} would be fetched without encryption. Use https://.")
     match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", parts.fragment)
     if match is None:
@@ -76,7 +91,7 @@ def _from_url(url: str) -> Path:
             "digits> (sha256sum FILE prints it)."
         )
     expected = match[1].lower()
-    file_name = Path(unquote(parts.path)).name or "weights"
+    file_name = Path(unquote(parts.path).replace("\0", "_")).name or "weights"
     target = cache_folder() / "downloads" / expected / file_name
     make_folder(target.parent)
     # Two processes that want the same file: the second waits and finds it there.
@@ -98,36 +113,54 @@ def _is_this_machine(parts: SplitResult) -> bool:
 
 
 def _download(url: str, target: Path, expected: str) -> None:
+    """Write what `url` gives to `target`. What fails on the network and what fails on the disk are told apart."""
     digest = hashlib.sha256()
-    request = urllib.request.Request(url, headers={"User-Agent": "omnireid"})
+    received = 0
+    with _open(url) as response, atomic_output(target) as temporary:
+        length = response.headers.get("Content-Length")
+        total = int(length) if length and length.isdigit() else None
+        with temporary.open("wb") as stream, progress_bar(f"download {target.name}", total, unit="B") as advance:
+            while chunk := _read(response, url, received, total):
+                stream.write(chunk)
+                digest.update(chunk)
+                received += len(chunk)
+                advance(len(chunk))
+        if total is not None and received < total:
+            raise _broken_off(url, received, total, "the connection was closed")
+        if digest.hexdigest() != expected:
+            raise DownloadError(
+                f"{url} arrived with SHA-256 {digest.hexdigest()}, expected {expected}. It was not kept: the file "
+                "at that address has changed, or something on the way altered it."
+            )
+
+
+def _open(url: str) -> HTTPResponse:
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response, atomic_output(target) as temporary:
-            length = response.headers.get("Content-Length")
-            total = int(length) if length and length.isdigit() else None
-            received = 0
-            with temporary.open("wb") as stream, progress_bar(f"download {target.name}", total, unit="B") as advance:
-                while chunk := response.read(_CHUNK):
-                    with output_errors(target):
-                        stream.write(chunk)
-                    digest.update(chunk)
-                    received += len(chunk)
-                    advance(len(chunk))
-            if total is not None and received < total:
-                raise DownloadError(f"{url} broke off after {received:,} of {total:,} bytes. Run the command again.")
-            if digest.hexdigest() != expected:
-                raise DownloadError(
-                    f"{url} arrived with SHA-256 {digest.hexdigest()}, expected {expected}. It was not kept: the file "
-                    "at that address has changed, or something on the way altered it."
-                )
-    except OutputError:
-        raise
+        # Inside, for a ValueError: a space or a letter beyond ASCII that the address should have escaped.
+        request = urllib.request.Request(url, headers={"User-Agent": "omnireid"})
+        response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
+        error.close()
         raise DownloadError(f"{url} answered {error.code} {error.reason}. Check the address.") from error
-    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise DownloadError(
             f"{url} could not be reached ({getattr(error, 'reason', None) or error}). Without a network, download the "
             "file elsewhere and give its path."
         ) from error
+    return response
+
+
+def _read(response: HTTPResponse, url: str, received: int, total: int | None) -> bytes:
+    """The next bytes; its errors are the network's, whatever file is open around it."""
+    try:
+        return response.read(_CHUNK)
+    except (OSError, HTTPException) as error:
+        raise _broken_off(url, received, total, str(error) or type(error).__name__) from error
+
+
+def _broken_off(url: str, received: int, total: int | None, reason: str) -> DownloadError:
+    of = "" if total is None else f" of {total:,}"
+    return DownloadError(f"{url} broke off after {received:,}{of} bytes ({reason}). Run the command again.")
 
 
 def _from_hub(name: str) -> Path:
@@ -147,14 +180,43 @@ def _from_hub(name: str) -> Path:
         return Path(hf_hub_download(repository, file, revision=revision, cache_dir=folder))
     except LocalEntryNotFoundError as error:
         raise DownloadError(
-            f"{name} is not in the cache ({folder}) and the hub cannot be reached. Connect once, or download the file "
-            "elsewhere and give its path."
+            f"{name} is not in the cache ({folder}) and the hub cannot be reached: "
+            f"{_last_line(error.__cause__ or error)} Connect once, or download the file elsewhere and give its path."
         ) from error
     except (HfHubHTTPError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[-1]
         raise DownloadError(
-            f"{name} could not be fetched: {reason} Check owner, repository, file and revision; a private repository "
-            "needs a token (HF_TOKEN)."
+            f"{name} could not be fetched: {_last_line(error)} Check owner, repository, file and revision; a private "
+            "repository needs a token (HF_TOKEN)."
         ) from error
-    except OSError as error:  # the hub's own errors are OSErrors too, so this comes last
+    except _hub_failures() as error:
+        raise _hub_broken_off(name, error) from error
+    except OSError as error:  # many of the hub's own errors are OSErrors too, so this comes last
+        if error.errno is None or isinstance(error, (ConnectionError, TimeoutError)):
+            raise _hub_broken_off(name, error) from error
         raise output_error(error, folder) from error
+
+
+def _hub_failures() -> tuple[type[Exception], ...]:
+    """What a failed download from the hub raises, the errors about a name apart.
+
+    They are all errors of huggingface_hub, whatever this version of it has; those of its HTTP client, which was
+    requests, then httpx, then httpx2, and is known by the errors that derive from it; and RuntimeError, from Xet.
+    """
+    from huggingface_hub import errors
+
+    own = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    kinds = {base for kind in own for base in kind.__mro__ if base.__module__ != "builtins"}
+    return (*kinds, RuntimeError)
+
+
+def _hub_broken_off(name: str, error: Exception) -> DownloadError:
+    return DownloadError(
+        f"{name} could not be fetched from the hub: {_last_line(error)} Run the command again; without a network, "
+        "download the file elsewhere and give its path."
+    )
+
+
+def _last_line(error: BaseException) -> str:
+    """The end of an error's text, where the hub says what matters, as a sentence; its type where it has no text."""
+    line = (str(error).strip().splitlines() or [""])[-1].strip() or type(error).__name__
+    return line if line.endswith((".", "!", "?")) else f"{line}."

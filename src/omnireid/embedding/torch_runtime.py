@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from omnireid.embedding.artefact import WeightsMetadata, read_artefact
-from omnireid.errors import MissingDependencyError, ModelError
+from omnireid.errors import CheckpointError, MissingDependencyError, ModelError
 from omnireid.types import FloatArray
 
 if TYPE_CHECKING:
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
     from omnireid.embedding.embedder import RunNetwork
     from omnireid.models.osnet import OSNet
+
+_PRECISION = Lock()  # torch keeps it in globals: two threads would restore each other's
 
 
 def load_network(
@@ -48,9 +54,19 @@ def load_network(
     model = model.to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(images: FloatArray) -> FloatArray:
-        with torch.inference_mode():
-            batch = torch.from_numpy(images).to(target).contiguous(memory_format=torch.channels_last)
-            return np.asarray(model(batch).float().cpu().numpy())
+        try:
+            with torch.inference_mode(), full_precision(target):
+                batch = torch.from_numpy(images).to(target).contiguous(memory_format=torch.channels_last)
+                return np.asarray(model(batch).float().cpu().numpy())
+        except RuntimeError as error:
+            # A GPU's allocator has an error of its own; the CPU's is known by its name in the text.
+            if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+                count, _, height, width = images.shape
+                raise ModelError(
+                    f"No memory on {target} for a batch of {count} crops of {height} × {width}. Use a smaller "
+                    "--batch-size (batch_size=…), or another device."
+                ) from error
+            raise
 
     return run, metadata
 
@@ -78,15 +94,18 @@ def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet,
         MissingDependencyError: torch is not installed.
     """
     require_torch()
+    from omnireid.models.architecture import EMBEDDING_WIDTH
     from omnireid.models.checkpoint import load_checkpoint, load_state
     from omnireid.models.zoo import create_model
 
     if path.suffix == ".safetensors":
         tensors, metadata = read_artefact(path)
-        if architecture not in (None, metadata.architecture):
-            raise ModelError(
-                f"{path} holds {metadata.architecture}, not {architecture}. "
-                "Leave the architecture out: the file says it."
+        check_architecture(path, metadata, architecture)
+        if metadata.embedding_dimension != EMBEDDING_WIDTH:
+            raise CheckpointError(
+                f"{path} says that its embeddings have {metadata.embedding_dimension} values; those of "
+                f"{metadata.architecture} have {EMBEDDING_WIDTH}. Write the artefact again from the original weights "
+                "with: omnireid convert"
             )
         model = create_model(metadata.architecture)
         load_state(model, tensors, where=str(path))
@@ -99,17 +118,64 @@ def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet,
     return checkpoint.model, metadata
 
 
+def check_architecture(path: Path, metadata: WeightsMetadata, architecture: str | None) -> None:
+    """Check that an artefact is of the architecture asked for, if any. Needs no torch.
+
+    Raises:
+        ModelError: it is of another one.
+    """
+    if architecture not in (None, metadata.architecture):
+        raise ModelError(
+            f"{path} holds {metadata.architecture}, not {architecture}. Leave the architecture out: the file says it."
+        )
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute in float32 on a GPU while the body runs, so that it gives what a CPU gives.
+
+    By default cuDNN convolves in TF32, with 10 bits after the point of float32's 23.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with _PRECISION:
+        changed = _turn_off_tf32()
+        try:
+            yield
+        finally:
+            for owner, name, before in changed:
+                setattr(owner, name, before)
+
+
+def _turn_off_tf32() -> list[tuple[Any, str, object]]:
+    """Turn TF32 off where it is on: what was changed, its name, and its value before."""
+    from torch import backends
+
+    cudnn, matmul = backends.cudnn, backends.cuda.matmul
+    places: tuple[tuple[Any, Any], ...] = ((cudnn, getattr(cudnn, "conv", None)), (matmul, matmul))
+    changed: list[tuple[Any, str, object]] = []
+    for owner, newer in places:
+        try:
+            setting = (owner, "allow_tf32", owner.allow_tf32)
+        except RuntimeError:  # it was set through fp32_precision, which torch has since 2.9
+            setting = (newer, "fp32_precision", newer.fp32_precision)
+        if setting[2] in (True, "tf32"):
+            setattr(setting[0], setting[1], False if setting[2] is True else "ieee")
+            changed.append(setting)
+    return changed
+
+
 def _device(name: str) -> torch.device:
     import torch
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"No device {name!r}: use auto, cpu, cuda or cuda:1.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    found = re.fullmatch(r"cpu|cuda(?::(0|[1-9][0-9]*))?", name)
+    if found is None:
+        raise ModelError(f"No device {name!r}: use auto, cpu, cuda or cuda:1.")
+    if name != "cpu" and int(found[1] or 0) >= torch.cuda.device_count():
         raise ModelError(
             f"Device {name} is not there: torch sees {torch.cuda.device_count()} CUDA devices. Use device='cpu'."
         )
-    return device
+    return torch.device(name)

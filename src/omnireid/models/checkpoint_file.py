@@ -300,12 +300,13 @@ def _strip_prefixes(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tenso
         prefix = next((p for p in _PREFIXES if 2 * sum(key.startswith(p) for key in current) > len(current)), None)
         if prefix is None:
             return removed, current
-        removed += prefix
         stripped: dict[str, Tensor] = {}
         for key, tensor in current.items():
             short = key.removeprefix(prefix)
             stripped[key if short in stripped or (short != key and short in current) else short] = tensor
-        current = stripped
+        if stripped.keys() == current.keys():  # `a`, `model.a`, `model.model.a`: each stands in the other's way
+            return removed, current
+        removed, current = removed + prefix, stripped
 
 
 def _describe(content: object) -> str:

@@ -75,7 +75,7 @@ VARIANTS: Mapping[str, Variant] = _by_name(
     Variant("osnet_ain_x0_25", OSNetConfig(width=0.25, normalisation="ain"), 201_864, 82_314_880),
 )
 
-_MARKET_LICENCE = "code MIT; training data for research only"
+_MARKET_LICENCE = "research-only training data (code MIT)"
 
 
 def _market(architecture: str, rank1: float, mean_average_precision: float, sha256: str | None = None) -> KnownWeights:
