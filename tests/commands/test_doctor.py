@@ -50,3 +50,15 @@ def test_the_layout_may_be_named(root: Path, capsys: pytest.CaptureFixture[str])
 def test_a_missing_folder_is_an_error_without_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.startswith("error: There is no ")
+
+
+def test_the_published_split_and_the_seed_may_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    viper = fabrication.viper(tmp_path / "VIPeR", (1, 2, 3, 4), [((1, 2), (3, 4)), ((3, 4), (1, 2))])
+    report = tmp_path / "doctor.json"
+    assert main(["doctor", str(viper), "--fast", "--split-index", "3", "--json", str(report)]) == 0
+    assert json.loads(report.read_text(encoding="utf-8"))["split_index"] == 3
+    assert main(["doctor", str(viper), "--fast", "--split-index", "20"]) == 2
+    assert "viper has 20 split(s), counted from 0; there is no split 20" in capsys.readouterr().err
+    own = fabrication.touch(tmp_path / "own", [f"{who}/{n}.jpg" for who in "abcd" for n in (1, 2)])
+    assert main(["doctor", str(own), "--fast", "--seed", "7"]) == 0
+    assert "Split automatically with seed 7" in capsys.readouterr().out

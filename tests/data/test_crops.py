@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from tests.data.fabrication import touch
 
 from omnireid.data.crops import image_names, market_ids, missing_files, some, split_of, walk_images
+from omnireid.errors import DataError
 from omnireid.types import Sample
 
 
@@ -35,6 +38,9 @@ def test_missing_files_keep_their_order(tmp_path: Path) -> None:
         ("c1_0002.jpg", None),
         ("x0002_c1.jpg", None),
         ("0002.jpg", None),
+        ("999999999999999999_c1.jpg", (999999999999999999, 1)),
+        (f"{2**63}_c1s1_000451_03.jpg", None),
+        (f"0002_c{2**63}.jpg", None),
     ],
 )
 def test_market_names(name: str, ids: tuple[int, int] | None) -> None:
@@ -55,3 +61,27 @@ def test_a_split_is_sorted_by_path_and_knows_whether_it_has_cameras() -> None:
 def test_only_the_first_few_are_shown() -> None:
     assert some([1, 2, 3]) == "1, 2, 3"
     assert some(list(range(1_005))) == "0, 1, 2 and 1,002 more"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_each_folder_is_walked_once_though_links_lead_to_it(tmp_path: Path) -> None:
+    touch(tmp_path, ["a/1.jpg", "b/2.jpg"])
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "b" / "aside").symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "c").symlink_to(tmp_path / "c")
+    assert list(walk_images(tmp_path, 32)) == [("a", "1.jpg"), ("b", "2.jpg")]
+
+
+def test_files_that_cannot_be_there_are_missing(tmp_path: Path) -> None:
+    touch(tmp_path, ["a/1.jpg"])
+    paths = [tmp_path / "a" / f"{'x' * 300}.jpg", tmp_path / "a\0b" / "1.jpg", tmp_path / "a" / "1.jpg"]
+    assert missing_files(paths) == paths[:2]
+
+
+def test_a_folder_of_listed_files_that_is_locked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(DataError, match=r"Cannot look into the folder .*a: Permission denied"):
+        missing_files([tmp_path / "a" / "1.jpg"])

@@ -146,6 +146,22 @@ def test_auto_asks_which_of_its_layouts_is_meant(root: Path) -> None:
         assert f"  {name} in {root}: CUHK03" in str(caught.value)
 
 
+def test_auto_takes_the_only_layout_whose_parts_are_all_there(root: Path) -> None:
+    load_dataset(root, "cuhk03-detected")
+    folder = root / "cuhk03_release"
+    (folder / RELEASE_FILE).unlink()
+    testsets = (folder / TESTSETS_FILE).read_text()
+    (folder / TESTSETS_FILE).unlink()
+    assert load_dataset(root).layout == "cuhk03-detected"
+    (folder / TESTSETS_FILE).write_text(testsets)
+    with pytest.raises(
+        UnknownLayoutError, match=r"Several layouts fit(?s:.*)detected in .*(?s:.*)cuhk03-classic-detected in"
+    ):
+        load_dataset(root)
+    (root / "cuhk03_new_protocol_config_detected.mat").unlink()
+    assert load_dataset(root).layout == "cuhk03-classic-detected"
+
+
 def test_missing_lists_of_the_new_protocol_are_named(root: Path) -> None:
     (root / "cuhk03_new_protocol_config_labeled.mat").unlink()
     with pytest.raises(
@@ -212,6 +228,80 @@ def test_another_or_a_damaged_release_is_refused(tmp_path: Path) -> None:
         load_dataset(tmp_path, "cuhk03-classic-detected")
     release.write_bytes(b"MATLAB 7.3 MAT-file, cut short")
     with pytest.raises(DataError, match=f"{RELEASE_FILE} is not a readable MATLAB file"):
+        load_dataset(tmp_path, "cuhk03-classic-detected")
+
+
+def test_a_release_of_another_shape_is_refused(tmp_path: Path) -> None:
+    import h5py
+
+    release = tmp_path / RELEASE_FILE
+
+    def refused(name: str, values: object, message: str) -> None:
+        fabrication.cuhk03_release(release)
+        with h5py.File(release, "r+") as file:
+            del file[name]
+            if values is None:
+                file.create_group(name)
+            else:
+                file.create_dataset(name, data=values)
+        with pytest.raises(DataError, match=message):
+            load_dataset(tmp_path, "cuhk03-classic-detected")
+        release.unlink()
+
+    another = f"is damaged, or another file than CUHK03's {RELEASE_FILE} .*Copy it again"
+    refused("testsets", np.zeros((1, 20)), another)
+    refused("testsets", None, r"testsets in .* has 0 entries, not 20. Is it cuhk-03.mat")
+    assert not (tmp_path / TESTSETS_FILE).exists()
+    refused("detected", np.zeros((1, 5)), another)
+    refused("detected", None, "detected in .* has 0 entries, not 5")
+    assert not (tmp_path / "images_detected").exists()
+    (tmp_path / TESTSETS_FILE).unlink()
+
+
+def test_release_cells_of_another_kind_are_refused(tmp_path: Path) -> None:
+    release = tmp_path / RELEASE_FILE
+    for name, values, message in (
+        ("detected", np.zeros(4), r"A camera pair in .* has shape \(4,\)"),
+        ("testsets", np.full((2, 3), np.nan), r"A test set in .* is not of numbers"),
+    ):
+        fabrication.cuhk03_release(release, **{name: values})
+        with pytest.raises(DataError, match=message):
+            load_dataset(tmp_path, "cuhk03-classic-detected")
+        release.unlink()
+        (tmp_path / TESTSETS_FILE).unlink(missing_ok=True)
+
+
+def test_numbers_where_references_to_images_should_be_are_refused(tmp_path: Path) -> None:
+    import h5py
+
+    release = fabrication.cuhk03_release(tmp_path / RELEASE_FILE)
+    with h5py.File(release, "r+") as file:
+        numbers = file.create_dataset("numbers", data=np.ones((10, 2)))
+        file["detected"][...] = numbers.ref
+    with pytest.raises(DataError, match="is damaged, or another file than CUHK03's"):
+        load_dataset(tmp_path, "cuhk03-classic-detected")
+
+
+def test_images_of_another_kind_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fabrication, "cuhk03_pixels", lambda *_: np.zeros((4, 3, 2), dtype=np.float64))
+    fabrication.cuhk03_release(tmp_path / RELEASE_FILE)
+    with pytest.raises(DataError, match=r"Image 1_001_1_01.png in .* is float64 of shape \(4, 3, 2\), not uint8"):
+        load_dataset(tmp_path, "cuhk03-classic-detected")
+
+
+def test_a_damaged_part_of_the_release_is_refused(tmp_path: Path) -> None:
+    import h5py
+
+    release = fabrication.cuhk03_release(tmp_path / RELEASE_FILE)
+    with h5py.File(release, "r+") as file:
+        del file["testsets"]
+        stored = file.create_dataset("testsets", data=np.zeros((1, 20)), chunks=(1, 20), fletcher32=True)
+        file.flush()
+        place = stored.id.get_chunk_info(0).byte_offset
+    content = bytearray(release.read_bytes())
+    content[place + 3] ^= 255
+    release.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{RELEASE_FILE} is damaged, or another file .*Copy it again"):
         load_dataset(tmp_path, "cuhk03-classic-detected")
 
 

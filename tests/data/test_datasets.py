@@ -3,7 +3,10 @@ from __future__ import annotations
 import errno
 import locale
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.data import fabrication
@@ -169,3 +172,70 @@ def test_a_folder_one_may_not_look_into(tmp_path: Path, monkeypatch: pytest.Monk
         DataError, match=r"Cannot look into the folder .*: Permission denied. Check its name and rights"
     ):
         load_dataset(tmp_path)
+
+
+def lock(monkeypatch: pytest.MonkeyPatch, locked: Path) -> None:
+    """Take away all rights on `locked` and what is in it, also from root, whom no rights bind."""
+
+    def guarded(function: Callable[..., Any], inside: bool) -> Callable[..., Any]:
+        def guard(path: Any, *args: Any, **kwargs: Any) -> Any:
+            place = Path(os.fsdecode(path)) if not isinstance(path, int) else Path()
+            if locked in place.parents or (inside and place == locked):
+                raise PermissionError(errno.EACCES, "Permission denied", str(place))
+            return function(path, *args, **kwargs)
+
+        return guard
+
+    for name, inside in (("scandir", True), ("listdir", True), ("stat", False)):
+        monkeypatch.setattr(os, name, guarded(getattr(os, name), inside))
+
+
+@pytest.mark.parametrize("neighbour", ["lost+found", "cuhk03_release", "cam/cam_a"])
+def test_a_neighbour_one_may_not_look_into_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, neighbour: str
+) -> None:
+    root = fabrication.market(tmp_path / "Market")
+    (tmp_path / neighbour).mkdir(parents=True)
+    lock(monkeypatch, tmp_path / neighbour)
+    assert load_dataset(tmp_path).root == root
+
+
+def test_a_locked_folder_of_the_data_set_itself_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = fabrication.market(tmp_path / "Market")
+    lock(monkeypatch, root / "query")
+    with pytest.raises(DataError, match=r"Cannot look into the folder .*query: Permission denied"):
+        load_dataset(tmp_path)
+
+
+def test_a_path_inside_a_locked_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock(monkeypatch, tmp_path)
+    with pytest.raises(DataError, match=r"Cannot look at .*Market: Permission denied. Check its name and rights"):
+        load_dataset(tmp_path / "Market")
+
+
+def test_paths_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Cannot look at .*xxx: File name too long"):
+        load_dataset(tmp_path / ("x" * 300))
+    with pytest.raises(DataError, match=r"'.*a\\x00b' cannot be the name of a file: .*null.*Check the path"):
+        load_dataset(f"{tmp_path}/a\0b")
+    with pytest.raises(DataNotFoundError, match="There is no home folder for ~nobody-of-that-name/x"):
+        load_dataset("~nobody-of-that-name/x")
+
+
+def test_a_list_one_may_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = fabrication.msmt17(tmp_path)
+
+    def refuse(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(DataError, match=r"Cannot read .*list_train.txt: Permission denied. Check its name and rights"):
+        load_dataset(root)
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are Unicode there")
+def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:
+    root = fabrication.market(tmp_path / "Market")
+    (root / "query" / os.fsdecode(b"0003_c1s1_caf\xe9.jpg")).touch()
+    with pytest.raises(DataError, match=r"query/0003_c1s1_caf\\udce9.jpg' is not UTF-8.* Rename the file or folder"):
+        load_dataset(root)

@@ -59,3 +59,17 @@ def test_a_file_of_another_shape_is_refused(root: Path) -> None:
     savemat(root / "features_and_partitions.mat", {"trainIdxAll": [1, 2, 3]})
     with pytest.raises(DataError, match="holds no split 1 as GRID's does"):
         load_dataset(root, split=1)
+
+
+def test_own_probe_and_gallery_are_no_grid(tmp_path: Path) -> None:
+    fabrication.touch(tmp_path, ["probe/ann/1/a.jpg", "gallery/ann/2/b.jpg", "gallery/bob/1/c.jpg"])
+    dataset = load_dataset(tmp_path)
+    assert dataset.layout == "folder"
+    assert list(dataset.query.columns["person_name"]) == ["ann"]
+    assert list(dataset.gallery.columns["person_name"]) == ["ann", "bob"]
+
+
+def test_a_number_too_long_for_a_person_is_named(root: Path) -> None:
+    fabrication.touch(root, [f"probe/{2**63}_1_25004_107_32_106_221.jpeg"])
+    with pytest.raises(DataError, match=r"are not named like .*: 9223372036854775808_1_25004"):
+        load_dataset(root)

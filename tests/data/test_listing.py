@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.data import fabrication
 from tests.data.fabrication import draw
 
+from omnireid.data.datasets import load_dataset
 from omnireid.data.listing import list_crops, list_split
 from omnireid.errors import DataError, DataNotFoundError, ManifestError
 
@@ -93,3 +98,64 @@ def test_the_split_of_a_data_set(tmp_path: Path) -> None:
         list_split([str(tmp_path / "set")], "probe")
     with pytest.raises(DataError, match="name one data set; got 2 names"):
         list_split(["a", "b"], "query")
+
+
+def test_numbers_too_long_for_ids_are_none(folder: Path) -> None:
+    draw(folder / "long" / f"{2**63}_c1s1_000001_00.jpg")
+    draw(folder / "long" / "0001_c1s1_000001_00.jpg")
+    assert list_crops([str(folder / "long")]).labels is None
+
+
+def test_the_published_split_and_the_seed_are_chosen(tmp_path: Path) -> None:
+    people = [((1, 2), (3, 4)), ((3, 4), (1, 2))]
+    root = fabrication.viper(tmp_path / "VIPeR", (1, 2, 3, 4), people)
+    assert names(list_split([str(root)], "query", split_index=2).paths) == names(
+        load_dataset(root, split=2).query.paths
+    )
+    assert names(list_split([str(root)], "query").paths) != names(load_dataset(root, split=2).query.paths)
+    own = fabrication.touch(tmp_path / "own", [f"{who}/{n}.jpg" for who in "abcdefgh" for n in (1, 2)])
+    drawn = {list_split([str(own)], "query", "folder", seed=seed).paths for seed in range(5)}
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize("ending", ["", "/*.jpg"])
+def test_names_no_file_can_have(folder: Path, ending: str) -> None:
+    with pytest.raises(DataError, match=r"'.*a\\x00b.*' cannot be the name of a file"):
+        list_crops([f"{folder}/a\0b{ending}"])
+    with pytest.raises(DataError, match=r"Cannot look at .*xxx.*: File name too long. Check its name and rights"):
+        list_crops([f"{folder}/{'x' * 300}{ending}"])
+    with pytest.raises(DataError, match=r"Cannot read .*: File name too long"):
+        list_crops([f"{folder}/{'x' * 300}.csv"])
+
+
+def test_a_name_in_a_locked_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(DataError, match=r"Cannot look at .*b.jpg: Permission denied. Check its name and rights"):
+        list_crops([str(folder / "b.jpg")])
+    with pytest.raises(DataError, match=r"Cannot read .*list.csv: Permission denied. Check its name and rights"):
+        list_crops([str(folder / "list.csv")])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_to_a_folder_above_lists_nothing_twice(folder: Path) -> None:
+    (folder / "deep" / "a_loop").symlink_to(folder, target_is_directory=True)
+    assert names(list_crops([str(folder)]).paths) == ["a.PNG", "b.jpg", "c.webp"]
+    assert list_crops([f"{folder}/**/*.webp"]).paths == (folder / "deep" / "er" / "c.webp",)
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are Unicode there")
+def test_a_name_that_is_no_text_is_named(folder: Path) -> None:
+    strange = folder / "deep" / os.fsdecode(b"caf\xe9.jpg")
+    strange.touch()
+    for name in (folder, strange, f"{folder}/deep/*.jpg"):
+        with pytest.raises(DataError, match=r"caf\\udce9.jpg' is not UTF-8, .* Rename the file or folder"):
+            list_crops([str(name)])
+    strange.unlink()
+    strange.mkdir()
+    assert len(list_crops([str(folder)]).paths) == 3
+    draw(strange / "1.jpg")
+    with pytest.raises(DataError, match=r"caf\\udce9.jpg/1.jpg' is not UTF-8"):
+        list_crops([str(folder)])

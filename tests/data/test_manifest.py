@@ -254,3 +254,9 @@ def test_a_list_of_paths_alone_has_no_labels(tmp_path: Path) -> None:
 def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="There is no manifest .*none.csv"):
         list_manifest(tmp_path / "none.csv")
+
+
+def test_paths_that_no_file_can_have_are_missing(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "manifest.csv", ("path", "person_id"), [("x" * 300 + "/a.jpg", 1), ("a\0b/c.jpg", 1)])
+    with pytest.raises(ManifestError, match=r"2 of the 2 crops listed in .* are not there"):
+        load_dataset(file)

@@ -48,14 +48,16 @@ def test_a_distractor_is_never_a_query_nor_learned(root: Path) -> None:
     ]
 
 
-def test_gt_bbox_of_the_query_people_is_multi_query(root: Path) -> None:
+def test_gt_bbox_of_each_querys_person_and_camera_is_multi_query(root: Path) -> None:
     assert load_dataset(root).multi_query is None
     fabrication.touch(
-        root / "gt_bbox", ["0001_c1s1_000001_00.jpg", "0003_c1s1_000001_00.jpg", "0003_c2s1_000001_00.jpg"]
+        root / "gt_bbox",
+        ["0001_c1s1_000001_00.jpg", "0003_c1s1_000001_00.jpg", "0003_c1s1_000002_00.jpg", "0003_c2s1_000001_00.jpg"],
     )
     multi_query = load_dataset(root).multi_query
     assert multi_query is not None
-    assert multi_query.person_ids.tolist() == [3, 3]
+    # The query of person 3 was seen by camera 1: its box in camera 2 would be a query of its own.
+    assert [path.name for path in multi_query.paths] == ["0003_c1s1_000001_00.jpg", "0003_c1s1_000002_00.jpg"]
 
 
 def test_counts_that_are_not_the_published_ones_are_told(root: Path) -> None:

@@ -55,11 +55,24 @@ def test_listed_crops_that_are_not_there_are_counted_and_named(tmp_path: Path) -
         load_dataset(root)
 
 
-@pytest.mark.parametrize("line", ["0000/0000_045_12_x.jpg", "0000/nocamera.jpg 0", "0000/0000_045_12_x.jpg zero"])
+@pytest.mark.parametrize(
+    "line",
+    ["0000/0000_045_12_x.jpg", "0000/nocamera.jpg 0", "0000/0000_045_12_x.jpg zero", f"0000/0000_045_12_x.jpg {2**63}"],
+)
 def test_a_wrong_line_of_a_list_is_named(tmp_path: Path, line: str) -> None:
     root = fabrication.msmt17(tmp_path)
     (root / "list_query.txt").write_text(f"{fabrication.MSMT17_LISTS['list_query.txt'][0]}\n\n{line}\n")
     with pytest.raises(DataError, match=r"Line 3 of .*list_query.txt is not of the form"):
+        load_dataset(root)
+
+
+def test_a_listed_crop_that_cannot_be_there_is_missing(tmp_path: Path) -> None:
+    root = fabrication.msmt17(tmp_path)
+    lines = [f"0000/0000_000_01_{'x' * 300}.jpg 0", "/elsewhere/0000_000_01_x.jpg 0", "a\0b/0000_000_01_x.jpg 0"]
+    (root / "list_query.txt").write_text("\n".join(lines))
+    with pytest.raises(
+        IncompleteDatasetError, match=r"3 of the 3 crops in list_query.txt are not in .*/elsewhere/0000"
+    ):
         load_dataset(root)
 
 

@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from PIL import Image
 
 from omnireid.data import synthetic
 from omnireid.data.drawing.pedestrian import Cue
-from omnireid.data.synthetic import MARKER, draw_sheet, synthesize
+from omnireid.data.synthetic import draw_sheet, synthesize
+from omnireid.data.synthetic_marker import MARKER
 from omnireid.errors import (
     DataError,
     DataNotFoundError,
@@ -177,6 +179,59 @@ def test_what_a_killed_run_left_is_cleared(small: Path, tmp_path: Path) -> None:
     (left / "half.jpg").write_bytes(b"half")
     assert contents(synthesize(tmp_path / "set", **SMALL)) == contents(small)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("moved", [0, 1, 3, 4])
+def test_a_kill_while_an_empty_folder_is_filled_is_made_good_by_the_next_run(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    move = shutil.move
+    done: list[object] = []
+
+    def killed(source: Path, target: Path) -> None:
+        if len(done) == moved:
+            raise KeyboardInterrupt
+        done.append(move(source, target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "move", killed)
+        if moved == 4:
+            patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(synthetic, "_clear_unfinished", lambda _root: None)  # a kill leaves no time to clear up
+        with pytest.raises((StoppedError, KeyboardInterrupt)):
+            synthesize(root, **SMALL)
+    assert any(root.iterdir())
+    assert contents(synthesize(root, **SMALL)) == contents(small)
+    assert not [path for path in root.iterdir() if path.name.startswith(".")]
+
+
+def test_ctrl_c_while_an_empty_folder_is_filled_leaves_it_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = shutil.move
+    done: list[object] = []
+
+    def stopped(source: Path, target: Path) -> None:
+        if done:
+            raise KeyboardInterrupt
+        done.append(move(source, target))
+
+    monkeypatch.setattr(shutil, "move", stopped)
+    with pytest.raises(StoppedError, match="nothing is left of"):
+        synthesize(tmp_path, **SMALL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_of_an_unfinished_set_is_never_cleared(tmp_path: Path) -> None:
+    for name in (".synthetic-unfinished", "query/mine.jpg", "mine.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match="it is not empty and holds no synthetic set"):
+        synthesize(tmp_path, **SMALL)
+    assert contents(tmp_path) == before
 
 
 def failing_write(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

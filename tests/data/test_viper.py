@@ -104,6 +104,30 @@ def test_without_scipy_the_extra_is_named(root: Path, monkeypatch: pytest.Monkey
         load_dataset(root)
 
 
+def test_own_people_seen_by_cam_a_and_cam_b_are_no_viper(tmp_path: Path) -> None:
+    fabrication.touch(
+        tmp_path,
+        [f"{who}/{cam}/{n}.jpg" for who in ("alice", "bob", "eve") for cam in ("cam_a", "cam_b") for n in (1, 2)],
+    )
+    dataset = load_dataset(tmp_path)
+    assert dataset.layout == "folder"
+    assert set(dataset.query.columns["camera_name"]) == {"cam_a", "cam_b"}
+
+
+def test_with_its_partitions_the_images_may_be_of_another_format(root: Path) -> None:
+    for path in [*root.glob("cam_*/*.bmp")]:
+        path.rename(path.with_suffix(".png"))
+    assert load_dataset(root).layout == "viper"
+    (root / "partition_viper.mat").rename(root.parent / "partition_viper.mat")
+    assert load_dataset(root).layout == "viper"
+
+
+def test_a_number_too_long_for_a_person_is_named(root: Path) -> None:
+    fabrication.touch(root, [f"cam_a/{2**63}_0.bmp"])
+    with pytest.raises(DataError, match=r"9223372036854775808_0.bmp is not the one crop of a person"):
+        load_dataset(root)
+
+
 @pytest.mark.real
 def test_the_real_partitions(shared: Path, tmp_path: Path) -> None:
     from scipy.io import loadmat

@@ -10,7 +10,13 @@ from omnireid.commands.options import OptionalPath
 
 
 def doctor(
-    path: tyro.conf.Positional[Path], *, layout: str = "auto", json: OptionalPath = None, fast: bool = False
+    path: tyro.conf.Positional[Path],
+    *,
+    layout: str = "auto",
+    split_index: int = 0,
+    seed: int = 0,
+    json: OptionalPath = None,
+    fast: bool = False,
 ) -> None:
     """Say what a data set is, what is wrong with it, and what to do about it.
 
@@ -24,6 +30,8 @@ def doctor(
     Args:
         path: The data set's folder, the folder above it, or a manifest (.csv, .parquet).
         layout: What it is; see docs/datasets.md. "auto" looks which layout fits.
+        split_index: Which published split to look at, from 0, where there are several (CUHK03 classic, VIPeR, GRID).
+        seed: Of the automatic split of data that has none.
         json: Also write the examination to this file.
         fast: Look at names and counts only; do not read the images.
     """
@@ -32,7 +40,7 @@ def doctor(
     from omnireid.errors import DataError
     from omnireid.files import atomic_output
 
-    examination = examine(load_dataset(path, layout), decode=not fast, progress=True)
+    examination = examine(load_dataset(path, layout, split=split_index, seed=seed), decode=not fast, progress=True)
     print(examination.table())
     if json is not None:
         with atomic_output(json) as temporary:

@@ -48,8 +48,9 @@ def synthesize(
     import json
 
     from omnireid.data.drawing.sheet import check_sheet_name
-    from omnireid.data.synthetic import MARKER, draw_sheet
+    from omnireid.data.synthetic import draw_sheet
     from omnireid.data.synthetic import synthesize as draw
+    from omnireid.data.synthetic_marker import MARKER
 
     if sheet is not None:
         check_sheet_name(sheet)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from omnireid.errors import DataError, IncompleteDatasetError
+from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError
 from omnireid.images.decode import IMAGE_SUFFIXES
 from omnireid.types import JUNK_PERSON_ID, Sample, Split
 
@@ -18,7 +20,55 @@ DISTRACTOR_PERSON_ID = 0
 
 MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 
-_MARKET_NAME = re.compile(r"(-?\d+)_c(\d+)")
+# 18 digits fit into an int64; a longer number is a time or a serial number, no id.
+_MARKET_NAME = re.compile(r"(-?\d{1,18})_c(\d{1,18})(?!\d)")
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL)  # EINVAL: Windows, of a name with * or ?
+
+
+@contextmanager
+def input_errors(path: Path) -> Iterator[None]:
+    """Turn every `OSError` met while reading `path`, or what is in it, into a `DataError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"Cannot read {error.filename or path}: {error.strerror or error}. Check its name and rights."
+        ) from error
+
+
+def given_path(name: str | Path) -> Path:
+    """The path a user means, with ``~`` written out.
+
+    Raises:
+        DataNotFoundError: there is no such home folder.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise DataNotFoundError(f"There is no home folder for {name}. Write the path out.") from None
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything at `path`, as a user gave it.
+
+    Raises:
+        DataError: that cannot be known: it is in a folder without permission, or no possible name.
+    """
+    try:
+        path.stat()
+    except ValueError as error:  # NUL in it
+        raise DataError(f"{str(path)!r} cannot be the name of a file: {error}. Check the path.") from None
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return False
+        raise DataError(f"Cannot look at {path}: {error.strerror}. Check its name and rights.") from error
+    return True
+
+
+def is_visible(path: Path) -> bool:
+    """Whether there is something at `path` that can be looked at; `Path.exists` raises where that is not allowed."""
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def folder_names(folder: Path) -> list[tuple[str, bool]]:
@@ -31,11 +81,26 @@ def folder_names(folder: Path) -> list[tuple[str, bool]]:
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+            return sorted((entry.name, _is_folder(entry)) for entry in entries if not entry.name.startswith("."))
     except OSError as error:
         raise DataError(
             f"Cannot look into the folder {folder}: {error.strerror}. Check its name and rights."
         ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder without permission
+        return False
+
+
+def visible_names(folder: Path) -> list[tuple[str, bool]]:
+    """`folder_names`, but empty where one may not look: for searching through folders that need not be meant."""
+    try:
+        return folder_names(folder)
+    except DataError:
+        return []
 
 
 def is_image_name(name: str) -> bool:
@@ -45,32 +110,83 @@ def is_image_name(name: str) -> bool:
 
 def image_names(folder: Path) -> list[str]:
     """Names of the image files right inside `folder`, sorted by code point, whatever the locale."""
-    return [name for name, is_folder in folder_names(folder) if not is_folder and is_image_name(name)]
+    names = [name for name, is_folder in folder_names(folder) if not is_folder and is_image_name(name)]
+    for name in names:
+        require_utf8(folder, name)
+    return names
+
+
+def first_image_name(folder: Path) -> str:
+    """The first of `image_names`; empty where there is none, or one may not look. To recognise a layout by."""
+    return next((name for name, is_folder in visible_names(folder) if not is_folder and is_image_name(name)), "")
+
+
+def require_utf8(folder: Path, name: str) -> None:
+    """Check that the path of a crop is text.
+
+    Raises:
+        DataError: on Linux a name may be any bytes, but no table, report or message can hold these.
+    """
+    if name.isascii() and str(folder).isascii():
+        return
+    path = str(folder / name)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"The name {path!r} is not UTF-8, so that no table can hold it. Rename the file or folder "
+            "(convmv -f latin1 -t utf8 does many at once)."
+        ) from None
 
 
 def walk_images(folder: Path, depth: int) -> Iterator[tuple[str, ...]]:
-    """The image files at most `depth` folders below `folder`, as the parts of their relative paths, in sorted order."""
-    entries = folder_names(folder)
-    for name, is_folder in entries:
+    """The image files at most `depth` folders below `folder`, as the parts of their relative paths, in sorted order.
+
+    A folder that is met again through a link is passed over, so that a link to a folder above it is no endless tree.
+    """
+    return _walk(folder, depth, set())
+
+
+def _walk(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[str, ...]]:
+    place = os.path.realpath(folder)
+    if place in seen:
+        return
+    seen.add(place)
+    for name, is_folder in folder_names(folder):
         if is_folder and depth > 0:
-            for parts in walk_images(folder / name, depth - 1):
+            for parts in _walk(folder / name, depth - 1, seen):
                 yield (name, *parts)
         elif not is_folder and is_image_name(name):
+            require_utf8(folder, name)
             yield (name,)
 
 
 def missing_files(paths: Iterable[Path]) -> list[Path]:
-    """Those of `paths` that are not there, in order. Each folder is listed once: much faster than a look a file."""
+    """Those of `paths` that are not there, in order. Each folder is listed once: much faster than a look a file.
+
+    Raises:
+        DataError: no permission to look into a folder.
+    """
     present: dict[Path, frozenset[str]] = {}
     missing = []
     for path in paths:
         parent = path.parent
         if parent not in present:
-            present[parent] = frozenset(os.listdir(parent)) if parent.is_dir() else frozenset()  # noqa: PTH208
+            present[parent] = _all_names(parent)
         # The second look finds names that differ in case, on systems where that does not matter.
-        if path.name not in present[parent] and not path.exists():
+        if path.name not in present[parent] and not is_visible(path):
             missing.append(path)
     return missing
+
+
+def _all_names(folder: Path) -> frozenset[str]:
+    """Every name in `folder`; none where it is not there, or cannot be (NUL in it, or too long)."""
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208
+    except PermissionError as error:
+        raise DataError(f"Cannot look into the folder {folder}: {error.strerror}. Check its rights.") from error
+    except (OSError, ValueError):
+        return frozenset()
 
 
 def some(values: Sequence[object], count: int = 3) -> str:
@@ -92,7 +208,10 @@ def split_of(samples: Iterable[Sample]) -> Split:
 
 
 def market_ids(name: str) -> tuple[int, int] | None:
-    """Person and camera id of a name such as ``0002_c1s1_000451_03.jpg``, or None where it is not of that form."""
+    """Person and camera id of a name such as ``0002_c1s1_000451_03.jpg``, or None where it is not of that form.
+
+    Numbers of 19 digits and more are no ids.
+    """
     found = _MARKET_NAME.match(name)
     return (int(found.group(1)), int(found.group(2))) if found else None
 
@@ -167,9 +286,4 @@ def market_splits(root: Path, layout: str) -> tuple[dict[str, Split], tuple[str,
 
 def first_market_name(root: Path) -> str:
     """The first image name in the first Market-style folder that has one; empty where none has."""
-    for name in MARKET_FOLDERS:
-        if (root / name).is_dir():
-            names = image_names(root / name)
-            if names:
-                return names[0]
-    return ""
+    return next(filter(None, (first_image_name(root / name) for name in MARKET_FOLDERS)), "")

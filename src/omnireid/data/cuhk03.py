@@ -14,7 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import MARKET_FOLDERS, folder_names, image_names, market_splits, missing_files, some, split_of
+from omnireid.data.crops import (
+    MARKET_FOLDERS,
+    folder_names,
+    image_names,
+    is_visible,
+    market_splits,
+    missing_files,
+    some,
+    split_of,
+)
 from omnireid.data.cuhk03_release import (
     RELEASE_FILE,
     TESTSETS_FILE,
@@ -53,14 +62,14 @@ def find_parts(folder: Path, kind: Kind) -> Parts:
     market = folder if folder.name == kind else folder / kind
 
     def first(name: str) -> Path | None:
-        return next((place / name for place in places if (place / name).exists()), None)
+        return next((place / name for place in places if is_visible(place / name)), None)
 
     return Parts(
         images=first(images_folder(folder, kind).name),
         release=first(RELEASE_FILE),
         lists=first(f"cuhk03_new_protocol_config_{kind}.mat"),
         testsets=first(TESTSETS_FILE),
-        market=market if any((market / name).is_dir() for name in MARKET_FOLDERS) else None,
+        market=market if any(is_visible(market / name) for name in MARKET_FOLDERS) else None,
     )
 
 
@@ -72,6 +81,16 @@ def detect(folder: Path, names: frozenset[str], kind: Kind, *, classic: bool) ->
     parts = find_parts(folder, kind)
     has_images = parts.images is not None or parts.release is not None
     return has_images or (parts.market is not None and not classic)
+
+
+def is_readable(folder: Path, kind: Kind, *, classic: bool) -> bool:
+    """Whether all parts are there: the images, and the lists that say how they are split."""
+    parts = find_parts(folder, kind)
+    if parts.market is not None and parts.lists is None:
+        return not classic
+    has_images = parts.images is not None or parts.release is not None
+    lists = (parts.testsets or parts.release) if classic else parts.lists
+    return has_images and lists is not None
 
 
 def read_new(root: Path, request: Request, kind: Kind) -> Dataset:
@@ -208,6 +227,7 @@ def _new_layout(kind: Kind) -> Layout:
         f"or {kind}/ with bounding_box_train/, query/ and bounding_box_test/ (CUHK03-NP)",
         licence=_LICENCE,
         detect=partial(detect, kind=kind, classic=False),
+        is_readable=partial(is_readable, kind=kind, classic=False),
         read=partial(read_new, kind=kind),
         published={"train": Published(train, 767), "query": Published(query, 700), "gallery": Published(gallery, 700)},
     )
@@ -220,6 +240,7 @@ def _classic_layout(kind: Kind) -> Layout:
         expected=f"{RELEASE_FILE}, or images_{kind}/ with {TESTSETS_FILE}",
         licence=_LICENCE,
         detect=partial(detect, kind=kind, classic=True),
+        is_readable=partial(is_readable, kind=kind, classic=True),
         read=partial(read_classic, kind=kind),
         split_count=20,
         published={"train": Published(None, 1_367), "query": Published(None, 100), "gallery": Published(None, 100)},

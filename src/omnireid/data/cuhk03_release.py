@@ -103,19 +103,50 @@ def read_testsets(path: Path) -> list[TestSet]:
         raise DataError(f"{path} is damaged ({error}). Delete it and read {RELEASE_FILE} again.") from error
 
 
+def _array(file: Any, place: Any) -> Any:
+    """What is stored at a name or a reference.
+
+    Raises:
+        DataError: it cannot be read, or it is of another kind than in the release.
+    """
+    try:
+        return np.asarray(file[place])
+    except (OSError, TypeError, ValueError, KeyError, RuntimeError) as error:  # h5py has one for each way to be damaged
+        raise DataError(
+            f"{file.filename} is damaged, or another file than CUHK03's {RELEASE_FILE} ({error}). Copy it again."
+        ) from error
+
+
 def _references(file: Any, name: str) -> list[Any]:
     if name not in file:
         raise DataError(f"{file.filename} has no {name}; it has {', '.join(sorted(file))}. Is it {RELEASE_FILE}?")
-    return list(np.asarray(file[name]).ravel())
+    return list(_array(file, name).ravel())
+
+
+def _require_count(file: Any, name: str, found: int, wanted: int) -> None:
+    if found != wanted:
+        raise DataError(f"{name} in {file.filename} has {found} entries, not {wanted}. Is it {RELEASE_FILE}?")
+
+
+def _people(file: Any, reference: Any) -> Any:
+    """The references to the images of one pair of cameras, (people, images of each)."""
+    people = _array(file, reference).T
+    if people.ndim != 2:
+        raise DataError(f"A camera pair in {file.filename} has shape {people.shape}. Is it {RELEASE_FILE}?")
+    return people
 
 
 def _write_testsets(file: Any, path: Path, release: Path) -> None:
     testsets = []
     for reference in _references(file, "testsets"):
-        people = np.asarray(file[reference]).T
+        people = _array(file, reference).T
         if people.ndim != 2 or people.shape[1] != 2:
             raise DataError(f"A test set in {release} has shape {people.shape}, not (people, 2). Is it {RELEASE_FILE}?")
-        testsets.append(sorted((int(pair), int(person)) for pair, person in people))
+        try:
+            testsets.append(sorted((int(pair), int(person)) for pair, person in people))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"A test set in {release} is not of numbers ({error}). Is it {RELEASE_FILE}?") from error
+    _require_count(file, "testsets", len(testsets), 20)
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(testsets), encoding="utf-8")
 
@@ -126,7 +157,8 @@ def _write_images(file: Any, kind: Kind, target: Path, *, progress: bool) -> Non
     with output_errors(target):
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
-        pairs = [np.asarray(file[reference]).T for reference in _references(file, kind)]
+        pairs = [_people(file, reference) for reference in _references(file, kind)]
+        _require_count(file, kind, len(pairs), 5)
         with progress_bar(
             f"extract {target.name}", sum(len(people) for people in pairs), unit="people", show=progress
         ) as advance:
@@ -151,11 +183,14 @@ def _images(file: Any, pairs: list[Any], advance: Any) -> Iterator[tuple[str, np
     for pair, people in enumerate(pairs, start=1):
         for person, references in enumerate(people, start=1):
             for number, reference in enumerate(references, start=1):
-                pixels = np.asarray(file[reference]).T  # MATLAB counts axes the other way round
+                pixels = _array(file, reference).T  # MATLAB counts axes the other way round
                 if pixels.ndim == 3:
                     camera_id = 1 if number <= 5 else 2
-                    yield (
-                        f"{pair}_{person:03d}_{camera_id}_{number:02d}.png",
-                        np.ascontiguousarray(pixels, dtype=np.uint8),
-                    )
+                    name = f"{pair}_{person:03d}_{camera_id}_{number:02d}.png"
+                    if pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+                        raise DataError(
+                            f"Image {name} in {file.filename} is {pixels.dtype} of shape {pixels.shape}, not uint8 of "
+                            f"(height, width, 3). Is it {RELEASE_FILE}?"
+                        )
+                    yield name, np.ascontiguousarray(pixels)
             advance(1)

@@ -9,7 +9,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from omnireid.data import cuhk03, dukemtmcreid, folder, grid, manifest, market1501, msmt17, viper
-from omnireid.data.crops import folder_names, some, walk_images
+from omnireid.data.crops import (
+    folder_names,
+    given_path,
+    input_errors,
+    is_there,
+    some,
+    visible_names,
+    walk_images,
+)
 from omnireid.data.layout import Layout, Request, count_differences
 from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, UnknownLayoutError
 from omnireid.images.decode import IMAGE_SUFFIXES
@@ -54,22 +62,24 @@ def load_dataset(
         IncompleteDatasetError: a folder, list or image of the data set is missing.
         ManifestError: a wrong column or value; the message names the row.
         MissingDependencyError: a ``.mat`` file needs the extra ``omnireid[matlab]``.
-        DataError: the split does not exist, or the files are not what their names promise.
+        DataError: the split does not exist, a file or folder may not be read, or is not what its name promises.
 
     >>> sorted(LAYOUTS)[:2]
     ['cuhk03-classic-detected', 'cuhk03-classic-labeled']
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise UnknownLayoutError(_no_such_layout(layout))
-    path = Path(root).expanduser()
-    _require(path)
-    chosen, home = _locate(path, layout)
+    path = given_path(root)
+    with input_errors(path):
+        _require(path)
+        chosen, home = _locate(path, layout)
     if not 0 <= split < chosen.split_count:
         raise DataError(
             f"{chosen.name} has {chosen.split_count} split(s), counted from 0; there is no split {split}. "
             f"Choose one from 0 to {chosen.split_count - 1}."
         )
-    dataset = chosen.read(home, Request(split=split, seed=seed, progress=progress))
+    with input_errors(home):
+        dataset = chosen.read(home, Request(split=split, seed=seed, progress=progress))
     return replace(dataset, notes=count_differences(dataset, chosen) + dataset.notes)
 
 
@@ -81,9 +91,9 @@ def _no_such_layout(name: str) -> str:
 
 def _require(path: Path) -> None:
     """Check that there is something at `path` to look at."""
-    if not path.exists():
+    if not is_there(path):
         parent = path.parent
-        siblings = [name for name, _ in folder_names(parent)] if parent.is_dir() else []
+        siblings = [name for name, _ in visible_names(parent)]
         close = difflib.get_close_matches(path.name, siblings, n=1)
         hint = f" Did you mean {parent / close[0]}?" if close else " Check the path."
         raise DataNotFoundError(f"There is no {path}.{hint}")
@@ -104,7 +114,7 @@ def _locate(path: Path, name: str) -> tuple[Layout, Path]:
         return LAYOUTS[name], path
     wanted = [layout for layout in LAYOUTS.values() if name in ("auto", layout.name) and layout.name != "folder"]
     for level in _levels(path):
-        found = [(layout, home) for home, names in level for layout in wanted if layout.detect(home, names)]
+        found = _readable([(layout, home) for home, names in level for layout in wanted if layout.detect(home, names)])
         if len(found) > 1:
             raise UnknownLayoutError(_several(path, found))
         if found:
@@ -123,11 +133,17 @@ def _locate(path: Path, name: str) -> tuple[Layout, Path]:
     return LAYOUTS["folder"], path
 
 
+def _readable(found: list[tuple[Layout, Path]]) -> list[tuple[Layout, Path]]:
+    """`found` without the layouts that lack a part, wherever another layout can read the same folder."""
+    homes = {home for layout, home in found if layout.is_readable(home)}
+    return [(layout, home) for layout, home in found if home not in homes or layout.is_readable(home)]
+
+
 def _levels(root: Path) -> Iterator[list[tuple[Path, frozenset[str]]]]:
-    """The folders at depth 0, 1 and 2, each with the names in it."""
+    """The folders at depth 0, 1 and 2, each with the names in it; below `root`, one may not be allowed to look."""
     level = [root]
-    for _ in range(_SEARCH_DEPTH + 1):
-        listed = [(home, folder_names(home)) for home in level]
+    for depth in range(_SEARCH_DEPTH + 1):
+        listed = [(home, visible_names(home) if depth else folder_names(home)) for home in level]
         yield [(home, frozenset(name for name, _ in entries)) for home, entries in listed]
         level = [home / name for home, entries in listed for name, is_folder in entries if is_folder]
 

@@ -16,6 +16,7 @@ _ROLE_OF_FOLDER = {
     "validation": "validation",
     "val": "validation",
     "query": "query",
+    "probe": "query",
     "gallery": "gallery",
     "test": "test",
 }

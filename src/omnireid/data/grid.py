@@ -10,19 +10,22 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import image_names, require_folders, some, split_of
+from omnireid.data.crops import first_image_name, image_names, require_folders, some, split_of
 from omnireid.data.layout import Layout, Published, Request
 from omnireid.data.matlab import read_mat
 from omnireid.errors import DataError, IncompleteDatasetError
 from omnireid.types import Dataset, Sample
 
 _SPLIT_FILE = "features_and_partitions.mat"
-_NAME = re.compile(r"(\d+)_(\d+)_")
+_NAME = re.compile(r"(\d{1,9})_(\d{1,9})_")
+_OWN_NAME = re.compile(r"\d{4}_\d(_\d+){5}\.")
 
 
-def detect(_folder: Path, names: frozenset[str]) -> bool:
-    """GRID's probe folder with its gallery or its split file."""
-    return "probe" in names and bool(names & {"gallery", _SPLIT_FILE})
+def detect(folder: Path, names: frozenset[str]) -> bool:
+    """GRID's probe folder with its split file, or with its names: one's own data may have a probe folder too."""
+    if "probe" not in names:
+        return False
+    return _SPLIT_FILE in names or _OWN_NAME.match(first_image_name(folder / "probe")) is not None
 
 
 def read(root: Path, request: Request) -> Dataset:

@@ -48,6 +48,7 @@ class Layout:
         licence: terms of use in one line.
         detect: given a folder and the names in it, whether it looks like the data set's root.
         read: given that root, the data set. Published counts are checked by the caller.
+        is_readable: given that root, whether no part is missing. Asked only where several layouts fit one folder.
         split_count: how many published splits there are to average over.
         published: the published counts by split name.
         people_numbered_apart: the same person id in train and test is *not* the same person.
@@ -59,6 +60,7 @@ class Layout:
     licence: str
     detect: Callable[[Path, frozenset[str]], bool]
     read: Callable[[Path, Request], Dataset]
+    is_readable: Callable[[Path], bool] = lambda _root: True
     split_count: int = 1
     published: Mapping[str, Published] = field(default_factory=dict)
     people_numbered_apart: bool = False

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import is_image_name, market_ids, walk_images
+from omnireid.data.crops import given_path, input_errors, is_image_name, is_there, market_ids, require_utf8, walk_images
 from omnireid.data.datasets import load_dataset
 from omnireid.data.manifest import MANIFEST_SUFFIXES, list_manifest
 from omnireid.errors import DataError, DataNotFoundError
@@ -42,14 +43,14 @@ def list_crops(names: Sequence[str]) -> Listing:
 
     Raises:
         DataNotFoundError: a name means nothing, or no image at all.
-        DataError: a manifest together with something else.
+        DataError: a manifest together with something else; a folder that may not be read, or a name that is no text.
         ManifestError: a manifest whose columns or values are wrong.
     """
     manifests = [name for name in names if Path(name).suffix.lower() in MANIFEST_SUFFIXES]
     if manifests:
         if len(names) > 1:
             raise DataError(f"Give the manifest {manifests[0]} alone, or list the other crops in it too.")
-        return Listing(*list_manifest(Path(manifests[0]).expanduser()))
+        return Listing(*list_manifest(given_path(manifests[0])))
     paths = list(dict.fromkeys(path for name in names for path in _paths(name)))
     if not paths:
         raise DataNotFoundError("No crop was named. Give folders, files, globs or a manifest.")
@@ -61,15 +62,24 @@ def list_crops(names: Sequence[str]) -> Listing:
     return Listing(tuple(paths), Labels(people, cameras))
 
 
-def list_split(names: Sequence[str], split: str, layout: str = "auto") -> Listing:
+def list_split(
+    names: Sequence[str], split: str, layout: str = "auto", *, split_index: int = 0, seed: int = 0
+) -> Listing:
     """List one split of the data set at the only entry of `names`.
+
+    Args:
+        names: the data set's folder or manifest, alone.
+        split: train, query, gallery or another part that it has.
+        layout: as for `load_dataset`.
+        split_index: which published split, from 0, where there are several.
+        seed: of the automatic split of data that has none.
 
     Raises:
         DataError: several names, or no such split; or as for `load_dataset`.
     """
     if len(names) != 1:
         raise DataError(f"With a split, name one data set; got {len(names)} names.")
-    dataset = load_dataset(names[0], layout)
+    dataset = load_dataset(names[0], layout, split=split_index, seed=seed)
     if split not in dataset.splits:
         raise DataError(f"{dataset.name} has no split {split!r}. It has: {', '.join(dataset.splits)}.")
     chosen = dataset.splits[split]
@@ -79,18 +89,32 @@ def list_split(names: Sequence[str], split: str, layout: str = "auto") -> Listin
 
 
 def _paths(name: str) -> list[Path]:
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = given_path(name)
+    there = is_there(path)
+    if there and path.is_dir():
         found = [path.joinpath(*parts) for parts in walk_images(path, _DEPTH)]
         if not found:
             raise DataNotFoundError(f"There is no image in {path}, nor in a folder below it.")
         return found
-    if path.exists():
+    if there:
+        require_utf8(path.parent, path.name)
         return [path]
     if glob.has_magic(name):
-        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-        found = [match for match in matches if match.is_file() and is_image_name(match.name)]
+        with input_errors(path):
+            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+            found = [match for match in matches if is_image_name(match.name) and match.is_file()]
         if not found:
             raise DataNotFoundError(f"No image matches {name}.")
-        return found
+        for match in found:
+            require_utf8(match.parent, match.name)
+        return _seen_once(found) if "**" in name else found
     raise DataNotFoundError(f"There is no {path}. Check the path.")
+
+
+def _seen_once(paths: list[Path]) -> list[Path]:
+    """`paths` without those whose folder has a shorter path: ``**`` follows links, even to a folder above."""
+    shortest: dict[tuple[str, str], Path] = {}
+    for path in sorted(paths, key=lambda path: len(path.parts)):
+        shortest.setdefault((os.path.realpath(path.parent), path.name), path)
+    kept = set(shortest.values())
+    return [path for path in paths if path in kept]

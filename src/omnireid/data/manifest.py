@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from omnireid.data.assembly import ROLES, OwnData, Row, assemble, number_ids, role_problem
-from omnireid.data.crops import missing_files, some
+from omnireid.data.crops import input_errors, missing_files, some
 from omnireid.data.layout import Layout, Request
 from omnireid.errors import DataNotFoundError, ManifestError
 from omnireid.types import Dataset, IntArray, Labels
@@ -80,9 +80,10 @@ def list_manifest(file: Path) -> tuple[tuple[Path, ...], Labels | None, dict[str
 
 def _columns_of(file: Path, needed: Sequence[str]) -> dict[str, list[object]]:
     """The columns of a manifest by name, checked to be there and to have rows."""
-    if not file.is_file():
-        raise DataNotFoundError(f"There is no manifest {file}. Check the path.")
-    columns = _read_parquet(file) if file.suffix.lower() == ".parquet" else _read_csv(file)
+    with input_errors(file):
+        if not file.is_file():
+            raise DataNotFoundError(f"There is no manifest {file}. Check the path.")
+        columns = _read_parquet(file) if file.suffix.lower() == ".parquet" else _read_csv(file)
     for name in needed:
         if name not in columns:
             raise ManifestError(

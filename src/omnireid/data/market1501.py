@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
 from omnireid.data.crops import first_market_name, market_crops, market_splits, split_of
 from omnireid.data.layout import Layout, Published, Request
+from omnireid.data.synthetic_marker import is_synthetic
 from omnireid.types import Dataset, Split
 
 _DUKE_NAME = re.compile(r"-?\d+_c\d+_f\d+")
@@ -32,12 +31,6 @@ def has_duke_names(folder: Path) -> bool:
     return _DUKE_NAME.match(first_market_name(folder)) is not None
 
 
-def is_synthetic(folder: Path) -> bool:
-    """Whether ``omnireid synthesize`` drew this folder, by the ``synthetic.json`` it leaves."""
-    card = folder / "synthetic.json"
-    return card.is_file() and "omnireid_synthetic" in card.read_text(encoding="utf-8", errors="replace")
-
-
 def read(root: Path, _request: Request) -> Dataset:
     """Read Market-1501: junk (-1) dropped, distractors (0000) kept in the gallery, ``gt_bbox/`` as multi_query."""
     splits, notes = market_splits(root, LAYOUT.name)
@@ -56,11 +49,14 @@ def read(root: Path, _request: Request) -> Dataset:
 
 
 def _multi_query(root: Path, query: Split) -> Split | None:
-    """The hand-drawn boxes of the query persons, where they are there."""
+    """The hand-drawn boxes of each query's person in its camera, where they are there.
+
+    Boxes of a query person in a camera without a query are left out: they would make queries that nobody else counts.
+    """
     if not (root / "gt_bbox").is_dir():
         return None
-    people = {int(person_id) for person_id in np.unique(query.person_ids)}
-    return split_of(crop for crop in market_crops(root / "gt_bbox") if crop.person_id in people)
+    asked = {(sample.person_id, sample.camera_id) for sample in map(query.__getitem__, range(len(query)))}
+    return split_of(crop for crop in market_crops(root / "gt_bbox") if (crop.person_id, crop.camera_id) in asked)
 
 
 LAYOUT = Layout(

@@ -19,6 +19,7 @@ _LISTS = {
     "query": "list_query.txt",
     "gallery": "list_gallery.txt",
 }
+_TOO_LARGE = 2**63
 _FOLDERS = {"train": ("mask_train_v2", "train"), "test": ("mask_test_v2", "test")}
 
 
@@ -73,7 +74,10 @@ def _read_list(list_file: Path, folder: Path) -> Split:
         try:
             name, person_id = line.split()
             camera_id = name.rpartition("/")[2].split("_")[2]
-            samples.append(Sample(folder / name, int(person_id), int(camera_id)))
+            ids = int(person_id), int(camera_id)
+            if max(ids) >= _TOO_LARGE:
+                raise ValueError
+            samples.append(Sample(folder / name, *ids))
         except (ValueError, IndexError):
             raise DataError(
                 f"Line {number} of {list_file} is not of the form "
@@ -87,7 +91,7 @@ def _require_files(root: Path, splits: dict[str, Split]) -> None:
     for name, split in splits.items():
         missing = missing_files(split.paths)
         if missing:
-            shown = [path.relative_to(root).as_posix() for path in missing]
+            shown = [path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in missing]
             raise IncompleteDatasetError(
                 f"{len(missing):,} of the {len(split):,} crops in {_LISTS[name]} are not in {root}: {some(shown)}. "
                 "Unpack the images again; the archive was cut short or files were moved."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,15 +13,15 @@ from omnireid.data.drawing.pedestrian import Cue
 from omnireid.data.drawing.plan import FOLDERS, Plan, PlannedCrop, count_splits, draw_planned, planned_crops
 from omnireid.data.drawing.sheet import write_sheet
 from omnireid.data.drawing.worker import draw_in_processes, suggest_workers
+from omnireid.data.synthetic_marker import MARKER, MARKER_KEY
 from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, OutputError, StoppedError
 from omnireid.files import output_errors, sole_writer
 from omnireid.progress import progress_bar
 
-MARKER = "synthetic.json"
-"""The file in the root of a synthetic data set that says so, with every parameter it was drawn with."""
-
 FORMAT = 1
-"""Version of that file, under the key ``omnireid_synthetic``; another number means that the drawing has changed."""
+"""Version of the drawing, kept in `MARKER` under `MARKER_KEY`; a set of another version is not added to."""
+
+_MOVING = ".synthetic-unfinished"
 
 
 def synthesize(
@@ -79,6 +80,8 @@ def synthesize(
     root = Path(output)
     crops = planned_crops(plan)
     with sole_writer(root.absolute()):
+        with output_errors(root):
+            _clear_unfinished(root)
         if not _holds(root, plan, crops):
             _draw_into(root, plan, crops, suggest_workers(len(crops)) if workers is None else workers, progress)
     return root
@@ -118,7 +121,7 @@ def _read_plan(root: Path) -> Plan | None:
     """What the synthetic set in `root` was drawn with; None where there is no set, or one of another format."""
     try:
         marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
-        if marker.pop("omnireid_synthetic") != FORMAT:
+        if marker.pop(MARKER_KEY) != FORMAT:
             return None
         return Plan(**{field.name: marker[field.name] for field in fields(Plan)})
     except (OSError, ValueError, TypeError, AttributeError, KeyError, DataError):
@@ -175,12 +178,14 @@ def _draw_into(root: Path, plan: Plan, crops: Sequence[PlannedCrop], workers: in
                     draw_planned(plan, crops, partial, advance)
                 else:
                     draw_in_processes(plan, partial, workers, advance)
-            marker = {"omnireid_synthetic": FORMAT, **plan.parameters, "crops": count_splits(crops)}
+            marker = {MARKER_KEY: FORMAT, **plan.parameters, "crops": count_splits(crops)}
             (partial / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
             _move(partial, root)
     except KeyboardInterrupt:
         raise StoppedError(f"Stopped; nothing is left of {root}. Run the same command to draw it again.") from None
     finally:
+        with suppress(OSError):
+            _clear_unfinished(root)
         shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -189,5 +194,22 @@ def _move(partial: Path, root: Path) -> None:
     if not root.exists():
         partial.rename(root)
         return
-    for name in (*FOLDERS.values(), MARKER):  # an empty folder may be a mount point or somebody's working folder
+    # An empty folder may be a mount point or somebody's working folder, so it is filled and not replaced. The sign
+    # lets the next run know what a kill in between leaves for its own.
+    sign = root / _MOVING
+    sign.touch()
+    for name in (*FOLDERS.values(), MARKER):
         shutil.move(partial / name, root / name)
+    sign.unlink()
+
+
+def _clear_unfinished(root: Path) -> None:
+    """Empty `root` of a set that was being moved into it; where anything else is there too, nothing is touched."""
+    sign = root / _MOVING
+    if not sign.is_file() or not {path.name for path in root.iterdir()} <= {*FOLDERS.values(), MARKER, _MOVING}:
+        return
+    for name in FOLDERS.values():
+        if (root / name).is_dir():
+            shutil.rmtree(root / name)
+    (root / MARKER).unlink(missing_ok=True)
+    sign.unlink()

@@ -7,11 +7,12 @@ and Tracking", PETS 2007. The partitions are those published with Chen et al.,
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import image_names, require_folders, some, split_of
+from omnireid.data.crops import first_image_name, image_names, is_visible, require_folders, some, split_of
 from omnireid.data.layout import Layout, Published, Request
 from omnireid.data.matlab import read_mat
 from omnireid.errors import DataError, IncompleteDatasetError
@@ -22,11 +23,19 @@ PARTITIONS = 10
 
 _PARTITION_FILE = "partition_viper.mat"
 _CAMERAS = {"cam_a": 1, "cam_b": 2}
+_NAME = re.compile(r"(\d{1,9})_", re.ASCII)
+_OWN_NAME = re.compile(r"\d{3}_\d{1,3}\.bmp", re.ASCII | re.IGNORECASE)
 
 
-def detect(_folder: Path, names: frozenset[str]) -> bool:
-    """VIPeR's two camera folders."""
-    return names >= set(_CAMERAS)
+def detect(folder: Path, names: frozenset[str]) -> bool:
+    """VIPeR's two camera folders with its names or its partitions: one's own person may have folders of these names."""
+    if not names >= set(_CAMERAS):
+        return False
+    return (
+        _OWN_NAME.fullmatch(first_image_name(folder / "cam_a")) is not None
+        or _PARTITION_FILE in names
+        or is_visible(folder.parent / _PARTITION_FILE)
+    )
 
 
 def read(root: Path, request: Request) -> Dataset:
@@ -59,12 +68,13 @@ def _crops(folder: Path, camera_id: int) -> dict[int, Sample]:
     """One crop a person, by person in sorted order. ``001_45.bmp`` is person 1, seen from 45 degrees."""
     crops: dict[int, Sample] = {}
     for name in image_names(folder):
-        number = name.partition("_")[0]
-        if not number.isascii() or not number.isdigit() or int(number) in crops:
+        found = _NAME.match(name)
+        if found is None or int(found.group(1)) in crops:
             raise DataError(
                 f"{folder / name} is not the one crop of a person, named like 001_45.bmp. Move it away, or rename it."
             )
-        crops[int(number)] = Sample(folder / name, int(number), camera_id)
+        person_id = int(found.group(1))
+        crops[person_id] = Sample(folder / name, person_id, camera_id)
     return crops
 
 
