@@ -17,6 +17,8 @@ def embed(
     output: Path,
     split: OptionalText = None,
     layout: str = "auto",
+    split_index: int = 0,
+    seed: int = 0,
     skip_unreadable: bool = False,
     batch_size: int = 32,
     runtime: Literal["auto", "torch"] = "auto",
@@ -39,6 +41,8 @@ def embed(
         output: the Parquet file to write.
         split: the split of a data set to embed: train, validation, query, gallery or multi_query.
         layout: of that data set; auto looks which one fits.
+        split_index: which published split of it, counted from 0, where it has several.
+        seed: of its automatic split, where it has none.
         skip_unreadable: leave out crops that cannot be decoded, and list them, instead of stopping at the first.
         batch_size: crops a step of the network.
         runtime: what runs the network.
@@ -48,13 +52,15 @@ def embed(
     """
     from omnireid.data.listing import list_crops, list_split
     from omnireid.embedding.embedder import load_embedder
-    from omnireid.embedding.jobs import Crops, embed_to_parquet
+    from omnireid.embedding.jobs import embed_to_parquet
 
-    listed = list_crops(images) if split is None else list_split(images, split, layout)
+    crops = (
+        list_crops(images) if split is None else list_split(images, split, layout, split_index=split_index, seed=seed)
+    )
     embedder = load_embedder(weights, runtime=runtime, architecture=architecture, device=device, threads=threads)
     summary = embed_to_parquet(
         embedder,
-        Crops(listed.paths, listed.labels, dict(listed.columns)),
+        crops,
         output,
         batch_size=batch_size,
         skip_unreadable=skip_unreadable,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +13,15 @@ from omnireid.data.crops import given_path, input_errors, is_image_name, is_ther
 from omnireid.data.datasets import load_dataset
 from omnireid.data.manifest import MANIFEST_SUFFIXES, list_manifest
 from omnireid.errors import DataError, DataNotFoundError
-from omnireid.types import Labels
+from omnireid.types import Crops, Labels
 
 _DEPTH = 32
 
 
-@dataclass(frozen=True, eq=False)
-class Listing:
-    """N crops, and who is on them where that is known for all of them.
-
-    Attributes:
-        paths: the files, in order.
-        labels: person and camera ids; None where some crop's are not known.
-        columns: what a manifest said besides; N values a column.
-    """
-
-    paths: tuple[Path, ...]
-    labels: Labels | None = None
-    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
-
-
-def list_crops(names: Sequence[str]) -> Listing:
+def list_crops(names: Sequence[str]) -> Crops:
     """List the crops that `names` mean: folders (with all below them), files, globs, and manifests.
 
-    A manifest's rows come in its own order; everything else is sorted, and a file
+    A manifest's rows come in its own order; what is below a folder, or matches a glob, is sorted; a file
     named twice is listed once. Ids are read from names like
     ``0002_c1s1_000451_03.jpg`` if all of them are of that form.
 
@@ -50,21 +34,19 @@ def list_crops(names: Sequence[str]) -> Listing:
     if manifests:
         if len(names) > 1:
             raise DataError(f"Give the manifest {manifests[0]} alone, or list the other crops in it too.")
-        return Listing(*list_manifest(given_path(manifests[0])))
+        return Crops(*list_manifest(given_path(manifests[0])))
     paths = list(dict.fromkeys(path for name in names for path in _paths(name)))
     if not paths:
         raise DataNotFoundError("No crop was named. Give folders, files, globs or a manifest.")
     ids = [market_ids(path.name) for path in paths]
     known = [pair for pair in ids if pair is not None]
     if len(known) < len(paths):
-        return Listing(tuple(paths))
+        return Crops(tuple(paths))
     people, cameras = np.array(known, dtype=np.int64).T
-    return Listing(tuple(paths), Labels(people, cameras))
+    return Crops(tuple(paths), Labels(people, cameras))
 
 
-def list_split(
-    names: Sequence[str], split: str, layout: str = "auto", *, split_index: int = 0, seed: int = 0
-) -> Listing:
+def list_split(names: Sequence[str], split: str, layout: str = "auto", *, split_index: int = 0, seed: int = 0) -> Crops:
     """List one split of the data set at the only entry of `names`.
 
     Args:
@@ -85,7 +67,7 @@ def list_split(
     chosen = dataset.splits[split]
     if not len(chosen):
         raise DataNotFoundError(f"The split {split} of {dataset.name} is empty.")
-    return Listing(chosen.paths, chosen.labels, chosen.columns)
+    return Crops(chosen.paths, chosen.labels, chosen.columns)
 
 
 def _paths(name: str) -> list[Path]:
