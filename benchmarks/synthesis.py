@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 from machine import describe
-
 from omnireid import synthesize
 
 
@@ -26,9 +25,7 @@ def main() -> None:
         cores = os.cpu_count() or 1
         one, all_of_them = seconds(Path(place) / "one", 1), seconds(Path(place) / "all", cores)
         crops = len(list((Path(place) / "all").rglob("*.jpg")))
-        print(
-            f"{crops:,} crops, 1 worker: {one:.1f} s; {cores} workers: {all_of_them:.1f} s, ratio {one / all_of_them:.2f}"
-        )
+        print(f"{crops:,} crops, 1 worker: {one:.1f} s; {cores}: {all_of_them:.1f} s, ratio {one / all_of_them:.2f}")
         same = all(
             path.read_bytes() == (Path(place) / "one" / path.relative_to(Path(place) / "all")).read_bytes()
             for path in (Path(place) / "all").rglob("*.jpg")

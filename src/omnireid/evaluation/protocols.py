@@ -1,0 +1,142 @@
+"""What each protocol does to queries and gallery before they are ranked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omnireid.errors import LabelsError, OmnireidError
+from omnireid.evaluation.matches import TrueMatches, find_matches
+from omnireid.types import JUNK_PERSON_ID, PROTOCOLS, Distance, FloatArray, IntArray, Labels, Protocol
+
+
+def check_protocol(protocol: str, query: Labels, gallery: Labels) -> Protocol:
+    """Check that the protocol exists and that the labels have the cameras it needs.
+
+    Raises:
+        OmnireidError: no protocol of that name.
+        LabelsError: it needs camera ids and there are none.
+    """
+    for known in PROTOCOLS:
+        if protocol == known:
+            break
+    else:
+        raise OmnireidError(f"No protocol {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
+    without = [name for name, labels in (("query", query), ("gallery", gallery)) if labels.camera_ids is None]
+    if known != "no-cameras" and without:
+        raise LabelsError(
+            f"Protocol {known} skips crops seen by the query's own camera, but the {' and the '.join(without)} labels "
+            'have no camera ids. If the cameras are not known, use protocol="no-cameras" (--protocol no-cameras), '
+            "which skips nothing."
+        )
+    return known
+
+
+def check_labels(query: Labels, gallery: Labels, protocol: Protocol) -> None:
+    """Check, before anything is embedded, that labels can be scored under `protocol`.
+
+    Raises:
+        OmnireidError: no protocol of that name.
+        LabelsError: the protocol needs camera ids and there are none.
+        NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
+    """
+    check_protocol(protocol, query, gallery)
+    find_matches(query, gallery, use_cameras=protocol != "no-cameras")
+
+
+def average_queries(query: npt.NDArray[Any], labels: Labels, distance: Distance) -> tuple[FloatArray, Labels]:
+    """Average the crops of each person in each camera, for the multi-query protocol.
+
+    For ``cosine`` the mean is that of the unit vectors, so that a crop with a
+    long embedding weighs no more than another; for ``euclidean`` it is the plain
+    mean. Junk queries (-1) are left out.
+
+    Args:
+        query: (Q, D) embeddings.
+        labels: Q person and camera ids.
+        distance: how the averages will be compared.
+
+    Returns:
+        (P, D) float32 averages and their P labels, in order of person, then camera.
+
+    Source: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015, section 3.3.
+    """
+    cameras = labels.camera_ids
+    if cameras is None:
+        raise LabelsError("Averaging queries needs camera ids: one average is made for each person in each camera.")
+    order = np.lexsort((cameras, labels.person_ids))
+    order = order[labels.person_ids[order] != JUNK_PERSON_ID]
+    persons, cameras = labels.person_ids[order], cameras[order]
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (persons[1:] != persons[:-1]) | (cameras[1:] != cameras[:-1])
+    starts = np.flatnonzero(is_first)
+    rows = query[order].astype(np.float64)
+    if distance == "cosine":
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        np.divide(rows, lengths, out=rows, where=lengths > 0)
+    sizes = np.diff(np.append(starts, len(order)))
+    means = np.add.reduceat(rows, starts, axis=0) / sizes[:, None] if len(starts) else rows
+    return means.astype(np.float32), Labels(persons[starts], cameras[starts])
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryDraw:
+    """One random gallery of the single-gallery-shot protocol.
+
+    Attributes:
+        crops: (S,) gallery indices to compare with, ascending.
+        matches: the queries' true matches, as positions in `crops`.
+        hidden: positions in `crops` of those that only serve as the true match of some queries.
+    """
+
+    crops: IntArray
+    matches: TrueMatches
+    hidden: IntArray
+
+
+def draw_gallery(matches: TrueMatches, person_ids: IntArray, generator: np.random.Generator) -> GalleryDraw:
+    """Draw one gallery crop an identity.
+
+    All queries share the draw but for their own identity: there the crop is
+    drawn from those that the query may be scored on (another camera).
+
+    Args:
+        matches: the counted queries and all crops of their persons.
+        person_ids: (G,) of the gallery; junk is never drawn.
+        generator: source of the draw.
+
+    Source: Li et al., "DeepReID: Deep Filter Pairing Neural Network for Person Re-Identification", CVPR 2014.
+    """
+    lot = generator.permutation(len(person_ids))
+    order = np.lexsort((lot, person_ids))
+    order = order[person_ids[order] != JUNK_PERSON_ID]
+    shared = order[np.flatnonzero(np.diff(person_ids[order], prepend=JUNK_PERSON_ID))]
+    of_query, crop = matches.query_of_crop[matches.counts], matches.crop_indices[matches.counts]
+    order = np.lexsort((lot[crop], of_query))
+    own = crop[order[np.flatnonzero(np.diff(of_query[order], prepend=-1))]]
+    crops = np.union1d(shared, own)
+    persons = person_ids[crops]
+    by_person = np.argsort(persons, kind="stable")
+    wanted = person_ids[own]
+    starts = np.searchsorted(persons[by_person], wanted, side="left")
+    ends = np.searchsorted(persons[by_person], wanted, side="right")
+    drawn = TrueMatches(
+        queries=matches.queries,
+        crops=by_person,
+        starts=starts,
+        ends=ends,
+        offsets=np.concatenate([[0], np.cumsum(ends - starts)]),
+        counts=np.empty(0, dtype=bool),
+        left_out=matches.left_out,
+    )
+    counts = crops[drawn.crop_indices] == own[drawn.query_of_crop]
+    return GalleryDraw(
+        crops=crops,
+        matches=TrueMatches(
+            drawn.queries, drawn.crops, drawn.starts, drawn.ends, drawn.offsets, counts, drawn.left_out
+        ),
+        hidden=np.flatnonzero(~np.isin(crops, shared)),
+    )
