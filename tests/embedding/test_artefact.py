@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from safetensors.numpy import save_file
 
@@ -12,7 +13,7 @@ from omnireid.embedding.artefact import WeightsMetadata, read_artefact, read_met
 from omnireid.errors import CheckpointError, WeightsNotFoundError
 from omnireid.images.preprocess import Preprocessing
 
-TENSORS = {
+TENSORS: dict[str, npt.NDArray[np.generic]] = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
     "b": np.array([1, 2], dtype=np.float16),
     "counter": np.array(7, dtype=np.int64),
