@@ -46,8 +46,8 @@ def test_the_same_weights_make_the_same_file(tmp_path: Path) -> None:
 
 
 def test_the_checksum_sees_name_type_shape_and_value() -> None:
-    one = {"a": np.zeros(4, np.float32)}
-    others = [
+    one: dict[str, npt.NDArray[np.generic]] = {"a": np.zeros(4, np.float32)}
+    others: list[dict[str, npt.NDArray[np.generic]]] = [
         {"b": np.zeros(4, np.float32)},
         {"a": np.zeros(8, np.float16)},
         {"a": np.zeros((2, 2), np.float32)},
