@@ -34,7 +34,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 
 real: $(INSTALLED)
-	$(BIN)/python -m pytest --quiet -m 'real or slow'
+	OMP_NUM_THREADS=$$($(BIN)/python -c 'import os; print(os.cpu_count())') $(BIN)/python -m pytest --quiet -m 'real or slow'
 
 clean:
 	rm -rf $(VENV) quickstart
