@@ -118,7 +118,7 @@ def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> In
     """Count what stands ahead of chosen columns in each row.
 
     One thread does it all: two of them spent what they gained on handing the
-    interpreter lock to and fro (measured; each numpy call takes some 50 µs).
+    interpreter lock to and fro.
 
     Args:
         values: (B, G) float32, small is ahead; +inf is ahead of nothing.

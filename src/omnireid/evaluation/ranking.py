@@ -190,8 +190,7 @@ def evaluate_ranking(
     trapezoids.
 
     The matrix of distances is never held, nor sorted: memory beyond the inputs
-    is 401 MiB at MSMT17's size (11,659 × 82,161 × 512) and grows only with the
-    ids from there.
+    is one block of it, and what grows with the ids alone (benchmarks/evaluation.py).
 
     Args:
         query: (Q, D) embeddings, one a row; float16, 32, 64 or integers. Compared in float32.
@@ -203,7 +202,7 @@ def evaluate_ranking(
         max_rank: length of the CMC curve; it has at least 20 entries.
         repeats: random galleries averaged over, for ``single-gallery-shot`` only.
         bootstrap_samples: for the 95 % confidence intervals; 0 leaves them out.
-        camera_pairs: also score each query camera against each other gallery camera; takes about twice the time.
+        camera_pairs: also score each query camera against each other gallery camera; takes longer.
             Empty for ``no-cameras`` and ``single-gallery-shot``, where it has no meaning.
         seed: of the bootstrap and of the random galleries.
         progress: draw a bar on standard error.
