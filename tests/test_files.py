@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,30 @@ def test_two_processes_writing_the_same_output(tmp_path: Path) -> None:
         other.join(30)
     with sole_writer(tmp_path / "out.parquet"):
         assert os.listdir(tmp_path) == [".out.parquet.lock"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_second_writer_may_wait(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "store.npy", held, release))
+    other.start()
+    entered = threading.Event()
+
+    def enter() -> None:
+        with sole_writer(tmp_path / "store.npy", wait=True):
+            entered.set()
+
+    waiting = threading.Thread(target=enter)
+    try:
+        assert held.wait(30)
+        waiting.start()
+        assert not entered.wait(0.2)
+    finally:
+        release.set()
+        other.join(30)
+        waiting.join(30)
+    assert entered.is_set()
     assert os.listdir(tmp_path) == []
 
 

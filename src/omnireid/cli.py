@@ -17,8 +17,10 @@ COMMANDS = {
     "models": "list the networks and the published weights known here",
     "inspect": "say what a file of weights is, and whether it covers its network",
     "convert": "turn a checkpoint into an omnireid artefact (.safetensors)",
+    "train": "turn crops into weights, by a recipe",
     "embed": "turn crops into a table of embeddings",
     "evaluate": "score weights, or stored embeddings, on a data set",
+    "store": "list, build or remove the crops that training keeps decoded",
 }
 """Verb and what it does; `omnireid.commands` holds a module and function of each name."""
 
@@ -52,7 +54,8 @@ def _run(verb: str, words: Sequence[str]) -> int:
         import tyro
 
         function = getattr(import_module(f"omnireid.commands.{verb}"), verb)
-        tyro.cli(function, prog=f"omnireid {verb}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
+        flags = (tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes)
+        tyro.cli(function, prog=f"omnireid {verb}", args=words, config=flags)
     except OmnireidError as error:
         return _fail(str(error))
     except KeyboardInterrupt:

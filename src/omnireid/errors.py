@@ -21,6 +21,12 @@
     ├── LabelsError                person or camera ids that cannot be used as asked
     ├── EmbeddingError             embeddings that are not finite or not comparable
     ├── NoTrueMatchError           no query has anything to be found
+    ├── RecipeError                a recipe's value that cannot be used
+    ├── TrainingError              a training run that cannot go on
+    │   ├── NonFiniteLossError     the loss became NaN or infinite; the batch was kept
+    │   ├── ResumeError            a run folder made by another recipe, data set or number of ranks
+    │   ├── DeviceMemoryError      the device has too little memory for the batch
+    │   └── RankError              another rank of a distributed run was lost
     ├── OutputError                a result that cannot be written
     │   ├── OutputInUseError       another process is writing it
     │   └── DiskFullError          no space is left
@@ -38,6 +44,7 @@ __all__ = [
     "CoverageError",
     "DataError",
     "DataNotFoundError",
+    "DeviceMemoryError",
     "DiskFullError",
     "DownloadError",
     "EmbeddingError",
@@ -49,11 +56,16 @@ __all__ = [
     "MissingDependencyError",
     "ModelError",
     "NoTrueMatchError",
+    "NonFiniteLossError",
     "OmnireidError",
     "OutputError",
     "OutputInUseError",
+    "RankError",
+    "RecipeError",
+    "ResumeError",
     "ShapeError",
     "StoppedError",
+    "TrainingError",
     "UnknownLayoutError",
     "UnsafeCheckpointError",
     "WeightsError",
@@ -135,6 +147,30 @@ class EmbeddingError(OmnireidError):
 
 class NoTrueMatchError(OmnireidError):
     """No query has a true match in the gallery, so there is nothing to score."""
+
+
+class RecipeError(OmnireidError):
+    """A recipe's value that cannot be used, or does not fit the data; the message names the flag."""
+
+
+class TrainingError(OmnireidError):
+    """A training run that cannot go on."""
+
+
+class NonFiniteLossError(TrainingError):
+    """The loss became NaN or infinite. The last good checkpoint and the batch were kept."""
+
+
+class ResumeError(TrainingError):
+    """A run that cannot be gone on with: another recipe, data set, network or number of ranks."""
+
+
+class DeviceMemoryError(TrainingError):
+    """The device has too little memory for the batch and the resolution asked for."""
+
+
+class RankError(TrainingError):
+    """Another rank of a distributed run was lost."""
 
 
 class OutputError(OmnireidError):

@@ -99,18 +99,22 @@ def atomic_output(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def sole_writer(path: Path) -> Iterator[None]:
+def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the right to write `path` while the body runs; the system frees it if the process dies.
 
+    Args:
+        path: what is written; it need not exist.
+        wait: where another process holds the right, wait until it is free, however long that takes.
+
     Raises:
-        OutputInUseError: another process holds it.
+        OutputInUseError: another process holds it, and `wait` is False.
         OutputError: the folder cannot be written.
     """
     make_folder(path.parent)
     lock = FileLock(path.parent / f".{path.name}.lock")
     with output_errors(path):
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             raise OutputInUseError(
                 f"Another process is writing {path}. Wait until it has finished, or choose another output."

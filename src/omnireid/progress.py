@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Moves a bar on by `count` units and, where one is given, puts a new label before it."""
+
+    def __call__(self, count: int, label: str | None = None, /) -> None: ...  # noqa: D102
 
 
 @contextmanager
-def progress_bar(
-    label: str, total: int | None, *, unit: str = "crops", show: bool = True
-) -> Iterator[Callable[[int], None]]:
+def progress_bar(label: str, total: int | None, *, unit: str = "crops", show: bool = True) -> Iterator[Advance]:
     """Show a bar on standard error and give the function that advances it by n.
 
     Args:
@@ -21,7 +26,7 @@ def progress_bar(
             standard error that is not a terminal: a log keeps no control codes.
     """
     if not show or not sys.stderr.isatty():
-        yield lambda _count: None
+        yield lambda _count, _label=None: None
         return
     from rich.console import Console
     from rich.progress import (
@@ -49,4 +54,8 @@ def progress_bar(
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(label, total=total)
-        yield lambda count: bars.advance(task, count)
+
+        def move(count: int, label: str | None = None, /) -> None:
+            bars.update(task, advance=count, description=label)
+
+        yield move

@@ -163,7 +163,7 @@ def test_a_request_that_mixes_tables_and_data(tmp_path: Path, capsys: pytest.Cap
 def test_half_a_request(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["--weights", "w"], ["--query", "q"], ["--weights", "w", "--data", "d", "--query", "q"]):
         assert main(["evaluate", *words]) == 2
-        assert "Give --weights and --data, or --query and --gallery" in capsys.readouterr().err
+        assert "Give --data, with or without --weights, or --query and --gallery" in capsys.readouterr().err
 
 
 def test_what_cannot_be_found_is_seen_before_anything_is_embedded(

@@ -3,10 +3,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from omnireid.commands.models import models
+from omnireid.embedding import defaults
+from omnireid.embedding.artefact import WeightsMetadata, write_artefact
 from omnireid.models.zoo import KNOWN_WEIGHTS, VARIANTS
 
 
@@ -37,3 +41,39 @@ def test_runs_where_importing_torch_raises() -> None:
     program = "import sys; sys.modules['torch'] = None\nfrom omnireid.commands.models import models\nmodels()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "osnet_ain_x0_25" in done.stdout
+
+
+def test_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(defaults, "weights_folder", lambda: tmp_path)
+    models()
+    assert "No weights ship with this build of omnireid." in capsys.readouterr().out
+    scores = {"market1501.rank1": 0.9012, "market1501.mean_average_precision": 0.7351}
+    described = WeightsMetadata("osnet_x0_25", licence="research-only training data", metrics=scores)
+    small = {"w": np.zeros(5000, np.float16)}
+    write_artefact(tmp_path / "osnet_x0_25.market1501.safetensors", small, described)
+    write_artefact(tmp_path / "osnet_x1_0.shop.safetensors", small, WeightsMetadata("osnet_x1_0", metrics=scores))
+    models()
+    out = capsys.readouterr().out
+    table = out.partition("Weights that ship with omnireid")[2].partition("Weights that others published")[0]
+    rows = [line.split() for line in table.splitlines()[2:] if line.strip()]
+    assert rows == [
+        [
+            "osnet_x0_25.market1501",
+            "0.01",
+            "MB",
+            "90.1%",
+            "73.5%",
+            "euclidean",
+            "research-only",
+            "training",
+            "data",
+            "yes",
+        ],
+        ["osnet_x1_0.shop", "0.01", "MB", "–", "–", "euclidean", "unknown", "no"],
+    ]
+    models(json=True)
+    default, other = json.loads(capsys.readouterr().out)["shipped"]
+    assert (default["name"], default["is_default"], other["is_default"]) == ("osnet_x0_25.market1501", True, False)
+    assert default["bytes"] == (tmp_path / "osnet_x0_25.market1501.safetensors").stat().st_size
+    assert default["metrics"] == scores
+    assert default["licence"] == "research-only training data"

@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from omnireid.embedding.artefact import WeightsMetadata, read_artefact, read_metadata, sha256_of_tensors, write_artefact
+from omnireid.embedding.artefact import (
+    WeightsMetadata,
+    halve,
+    read_artefact,
+    read_metadata,
+    sha256_of_tensors,
+    write_artefact,
+)
 from omnireid.errors import CheckpointError, WeightsNotFoundError
 from omnireid.images.preprocess import Preprocessing
 
@@ -100,3 +109,62 @@ def test_files_that_are_no_artefact(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CheckpointError, match=r"not a whole safetensors file.*cut short"):
         read_artefact(path)
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.floats(-65504, 65504, width=32), max_size=8))
+def test_halves_are_near_and_never_denormal(values: list[float]) -> None:
+    array = np.array(values, dtype=np.float32)
+    halved = halve({"w": array})["w"]
+    assert halved.dtype == np.float16
+    for value, half in zip(array.tolist(), halved.tolist(), strict=True):
+        if half == 0:
+            assert abs(value) < 2**-14
+        else:
+            assert abs(half) >= 2**-14
+            assert abs(half - value) <= 2**-11 * abs(value)
+
+
+def test_what_is_not_halved(tmp_path: Path) -> None:
+    tensors: dict[str, npt.NDArray[np.generic]] = {
+        "norm.running_mean": np.array([1e-6, 2.0]),
+        "norm.running_var": np.array([1e-6, 1e5], dtype=np.float32),
+        "norm.num_batches_tracked": np.array(7, dtype=np.int64),
+        "norm.weight": np.array([3e-5, 1.0], dtype=np.float16),
+        "norm.bias": np.array(0.25),
+    }
+    before = {name: array.copy() for name, array in tensors.items()}
+    halved = halve(tensors)
+    assert {name: array.dtype for name, array in halved.items()} == {
+        "norm.running_mean": np.float32,
+        "norm.running_var": np.float32,
+        "norm.num_batches_tracked": np.int64,
+        "norm.weight": np.float16,
+        "norm.bias": np.float16,
+    }
+    assert halved["norm.running_var"].tolist() == tensors["norm.running_var"].tolist()
+    assert halved["norm.weight"].tolist() == [0.0, 1.0]
+    assert halved["norm.bias"].shape == ()
+    assert all(np.array_equal(before[name], tensors[name]) for name in tensors)
+    assert not any(np.shares_memory(halved[name], tensors[name]) for name in tensors)
+    again = halve(halved)
+    assert all(np.array_equal(again[name], halved[name]) for name in halved)
+    write_artefact(tmp_path / "w.safetensors", halved, METADATA)
+    read, _ = read_artefact(tmp_path / "w.safetensors")
+    assert {name: (array.dtype, array.shape, array.tolist()) for name, array in read.items()} == {
+        name: (array.dtype, array.shape, array.tolist()) for name, array in halved.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("fc.weight", 65520.0, r"fc\.weight has 1 values of 2 that float16 cannot hold, such as 65520 .*65,504\)"),
+        ("fc.weight", -1e30, r"such as -1e\+30"),
+        ("fc.weight", float("nan"), "such as nan"),
+        ("fc.running_var", float("inf"), r"fc\.running_var has 1 values of 2 that float32 cannot hold, such as inf"),
+    ],
+)
+def test_values_that_halves_cannot_hold(name: str, value: float, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        halve({name: np.array([1.0, value])})

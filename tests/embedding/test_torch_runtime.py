@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from omnireid import load_embedder
-from omnireid.embedding.artefact import read_artefact, write_artefact
-from omnireid.embedding.torch_runtime import full_precision, load_network
+from omnireid.embedding.artefact import halve, read_artefact, write_artefact
+from omnireid.embedding.torch_runtime import full_precision, load_network, load_weights
 from omnireid.errors import CheckpointError, ModelError
 from omnireid.models.osnet import OSNet
 
@@ -40,6 +40,21 @@ def test_another_embedding_width_than_the_networks(tmp_path: Path, untrained: Pa
     write_artefact(path, tensors, replace(metadata, embedding_dimension=256))
     with pytest.raises(CheckpointError, match=r"256 values; those of osnet_x0_25 have 512.*omnireid convert"):
         load_embedder(path)
+
+
+def test_halves_become_float32_again(tmp_path: Path, untrained: Path, crop_folder: Path) -> None:
+    tensors, metadata = read_artefact(untrained)
+    path = tmp_path / "half.safetensors"
+    write_artefact(path, halve(tensors), metadata)
+    assert path.stat().st_size < 0.7 * untrained.stat().st_size
+    model, _ = load_weights(path)
+    types = {tensor.dtype for name, tensor in model.state_dict().items() if "num_batches" not in name}
+    assert types == {torch.float32}
+    assert model.state_dict()["conv1.norm.num_batches_tracked"].dtype == torch.int64
+    crops = sorted(crop_folder.iterdir())
+    whole, half = load_embedder(untrained).embed(crops), load_embedder(path).embed(crops)
+    cosine = (whole * half).sum(axis=1) / np.linalg.norm(whole, axis=1) / np.linalg.norm(half, axis=1)
+    assert cosine.min() > 0.9999
 
 
 @pytest.mark.parametrize(

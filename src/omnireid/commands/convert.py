@@ -32,7 +32,8 @@ def convert(
     Example: omnireid convert osnet_x0_25_market1501.pth --output osnet_x0_25.safetensors
 
     Args:
-        weights: a checkpoint (.pth, .pt, .pth.tar), hf://owner/repository/file or https://…#sha256=….
+        weights: a checkpoint (.pth, .pt, .pth.tar), hf://owner/repository/file, https://…#sha256=…, or a name that
+            ships with omnireid.
         output: the artefact to write, ending in .safetensors.
         architecture: of a checkpoint whose keys do not tell.
         licence: terms of the weights in one line; by default what is known of the file.

@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 
 import tyro
 
-from omnireid.commands.options import OptionalNumber, OptionalText, WeightsOption
+from omnireid.commands.options import OptionalNumber, OptionalText, WeightsOption, announce_shipped
+from omnireid.embedding.defaults import DEFAULT_WEIGHTS
 
 
 def embed(
     images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")],
     *,
-    weights: WeightsOption,
     output: Path,
+    weights: WeightsOption = DEFAULT_WEIGHTS,
     split: OptionalText = None,
     layout: str = "auto",
     split_index: int = 0,
@@ -37,8 +38,8 @@ def embed(
 
     Args:
         images: folders, image files, quoted globs, manifests (.csv, .parquet); or, with --split, one data set.
-        weights: a file, hf://owner/repository/file or https://…#sha256=….
         output: the Parquet file to write.
+        weights: a file, hf://owner/repository/file, https://…#sha256=…, or a name that ships with omnireid.
         split: the split of a data set to embed: train, validation, query, gallery or multi_query.
         layout: of that data set; auto looks which one fits.
         split_index: which published split of it, counted from 0, where it has several.
@@ -58,6 +59,7 @@ def embed(
         list_crops(images) if split is None else list_split(images, split, layout, split_index=split_index, seed=seed)
     )
     embedder = load_embedder(weights, runtime=runtime, architecture=architecture, device=device, threads=threads)
+    announce_shipped(embedder)
     summary = embed_to_parquet(
         embedder,
         crops,

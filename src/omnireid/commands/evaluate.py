@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from omnireid.commands.options import OptionalNumber, OptionalPath, OptionalText
+from omnireid.commands.options import OptionalNumber, OptionalPath, OptionalText, announce_shipped
 
 if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
@@ -52,9 +52,10 @@ def evaluate(
     Example: omnireid evaluate --weights osnet_x0_25_market1501.pth --data Market-1501-v15.09.15 --json out.json
 
     Args:
-        weights: a file, hf://owner/repository/file or https://…#sha256=…; with --data.
-        data: the data set's folder, or a manifest; with --weights.
-        query: a table of query embeddings made by omnireid embed; with --gallery, instead of --weights and --data.
+        weights: a file, hf://owner/repository/file, https://…#sha256=…, or a name that ships with omnireid; with
+            --data. By default the weights that ship with omnireid: osnet_x0_25.market1501.
+        data: the data set's folder, or a manifest.
+        query: a table of query embeddings made by omnireid embed; with --gallery, instead of --data.
         gallery: a table of gallery embeddings.
         layout: of the data set; auto looks which one fits.
         split_index: score only this published split, counted from 0.
@@ -79,12 +80,15 @@ def evaluate(
         if output is not None:
             check_output(output)  # before minutes of work, not after
     drawing = None
-    if weights is not None and data is not None and query is None and gallery is None:
+    if data is not None and query is None and gallery is None:
+        from omnireid.embedding.defaults import DEFAULT_WEIGHTS
         from omnireid.embedding.embedder import load_embedder
         from omnireid.evaluation.scoring import evaluate_embedder
 
         datasets = _load(data, layout, split_index, seed)
+        weights = DEFAULT_WEIGHTS if weights is None else weights
         embedder = load_embedder(weights, runtime=runtime, architecture=architecture, device=device, threads=threads)
+        announce_shipped(embedder)
         _announce(datasets[0], embedder)
         evaluated = evaluate_embedder(
             embedder,
@@ -101,12 +105,14 @@ def evaluate(
         drawing = (datasets[0], embedder, evaluated)
     elif query is not None and gallery is not None and weights is None and data is None:
         if picture is not None:
-            raise DataError("A picture needs the crops: give --weights and --data.")
+            raise DataError("A picture needs the crops: give --data.")
         if skip_unreadable or split_index is not None or layout != "auto":
             raise DataError("--skip-unreadable, --split-index and --layout go with --data, not with stored embeddings.")
         scores, details = _of_tables(query, gallery, distance, protocol)
     else:
-        raise DataError("Give --weights and --data, or --query and --gallery. See omnireid evaluate --help.")
+        raise DataError(
+            "Give --data, with or without --weights, or --query and --gallery. See omnireid evaluate --help."
+        )
     print(scores.table())
     seconds = time.perf_counter() - started
     print(f"{details['dataset']} · {details['model']} · weights {details['weights_sha256'][:12]}… · {seconds:.1f} s")

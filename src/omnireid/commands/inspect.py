@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnireid.commands.options import OptionalText, WeightsPositional
+from omnireid.embedding.defaults import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
     from omnireid.embedding.artefact import Tensors
@@ -23,7 +24,9 @@ class _Findings:
     refusal: str | None
 
 
-def inspect(weights: WeightsPositional, *, architecture: OptionalText = None, json: bool = False) -> None:
+def inspect(
+    weights: WeightsPositional = DEFAULT_WEIGHTS, *, architecture: OptionalText = None, json: bool = False
+) -> None:
     """Say what a file of weights is, its licence, and how it covers its network.
 
     Nothing in the file is executed. A file that cannot be used is reported key by
@@ -33,7 +36,7 @@ def inspect(weights: WeightsPositional, *, architecture: OptionalText = None, js
     Example: omnireid inspect osnet_x0_25_market1501.pth
 
     Args:
-        weights: a file, hf://owner/repository/file or https://…#sha256=….
+        weights: a file, hf://owner/repository/file, https://…#sha256=…, or a name that ships with omnireid.
         architecture: hold the file against this network; by default the one an artefact names, or a checkpoint
             fits best.
         json: print JSON instead of text.

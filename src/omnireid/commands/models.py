@@ -1,23 +1,28 @@
-"""``omnireid models``: the variants, what each costs, and the weights that are known."""
+"""``omnireid models``: the variants, what each costs, and the weights that ship here or are known."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
 from json import dumps
+from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from omnireid.embedding.artefact import WeightsMetadata, read_metadata
+from omnireid.embedding.defaults import DEFAULT_WEIGHTS, shipped_weights
 from omnireid.models.zoo import KNOWN_WEIGHTS, VARIANTS
 
 
 def models(*, json: bool = False) -> None:
-    """List the networks by name, what each costs, and the weights that are known.
+    """List the networks by name, what each costs, and the weights that ship with omnireid or are known.
 
-    Parameters are counted without a classifier, multiply-adds for one 256×128 image. Scores are those their
-    authors published, on the test split of the training data; `omnireid evaluate` measures them on yours.
+    Parameters are counted without a classifier, multiply-adds for one 256×128 image. Scores are on the test split of
+    the training data: of shipped weights as measured here, of others as their authors published them; `omnireid
+    evaluate` measures them on yours.
 
     Example: omnireid models --json
 
@@ -29,16 +34,20 @@ def models(*, json: bool = False) -> None:
             {"name": variant.name, "parameters": variant.parameters, "multiply_adds": variant.multiply_adds}
             for variant in VARIANTS.values()
         ]
-        sys.stdout.write(
-            dumps({"variants": variants, "weights": [asdict(w) for w in KNOWN_WEIGHTS.values()]}, indent=2)
-        )
-        sys.stdout.write("\n")
+        content = {
+            "variants": variants,
+            "shipped": [_shipped_json(name, path) for name, path in shipped_weights().items()],
+            "weights": [asdict(weights) for weights in KNOWN_WEIGHTS.values()],
+        }
+        sys.stdout.write(dumps(content, indent=2) + "\n")
         return
     terminal = sys.stdout.isatty()
     # A pipe gets bare columns, wide enough that nothing wraps.
     console = Console(width=None if terminal else 160, highlight=False)
     style = box.SIMPLE_HEAD if terminal else None
     console.print(_variant_table(style))
+    console.print()
+    console.print(_shipped_table(style) if shipped_weights() else "No weights ship with this build of omnireid.")
     console.print()
     console.print(_weights_table(style))
 
@@ -57,9 +66,45 @@ def _variant_table(style: box.Box | None) -> Table:
     return table
 
 
+def _shipped_json(name: str, path: Path) -> dict[str, Any]:
+    return {
+        "name": name,
+        "is_default": name == DEFAULT_WEIGHTS,
+        "bytes": path.stat().st_size,
+        **read_metadata(path).json(),
+    }
+
+
+def _shipped_table(style: box.Box | None) -> Table:
+    table = Table(box=style, title="Weights that ship with omnireid", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    for heading in ("size", "rank-1", "mAP"):
+        table.add_column(heading, justify="right")
+    for heading in ("distance", "licence", "default"):
+        table.add_column(heading)
+    for name, path in shipped_weights().items():
+        metadata = read_metadata(path)
+        table.add_row(
+            name,
+            f"{path.stat().st_size / 1e6:.2f} MB",
+            _score(name, metadata, "rank1"),
+            _score(name, metadata, "mean_average_precision"),
+            metadata.distance,
+            metadata.licence,
+            "yes" if name == DEFAULT_WEIGHTS else "no",
+        )
+    return table
+
+
+def _score(name: str, metadata: WeightsMetadata, score: str) -> str:
+    """The score on the data set that the name ends in, which the artefact calls ``market1501.rank1`` for example."""
+    value = metadata.metrics.get(f"{name.rpartition('.')[2]}.{score}")
+    return "–" if value is None else f"{value:.1%}"
+
+
 def _weights_table(style: box.Box | None) -> Table:
     table = Table(
-        box=style, title="Known weights (scores as published; none ships with omnireid)", title_justify="left"
+        box=style, title="Weights that others published (scores as published; not shipped)", title_justify="left"
     )
     table.add_column("name", no_wrap=True)
     for heading in ("rank-1", "mAP"):

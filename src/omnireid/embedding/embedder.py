@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from omnireid.embedding.artefact import WeightsMetadata
+from omnireid.embedding.defaults import DEFAULT_WEIGHTS
 from omnireid.embedding.fetch import resolve_weights
 from omnireid.errors import EmbeddingError, ImageError, ModelError, ShapeError
 from omnireid.files import sha256_of
@@ -108,7 +109,7 @@ class Embedder:
 
 
 def load_embedder(
-    weights: str | os.PathLike[str],
+    weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
     *,
     runtime: RuntimeName = "auto",
     architecture: str | None = None,
@@ -118,7 +119,9 @@ def load_embedder(
     """Load weights into something that embeds.
 
     Args:
-        weights: an omnireid artefact (``.safetensors``); a public OSNet checkpoint
+        weights: a name of weights that ship with omnireid, by default the small
+            network of `DEFAULT_WEIGHTS`, whose training data is for research only;
+            an omnireid artefact (``.safetensors``); a public OSNet checkpoint
             (``.pth``, ``.pt``, ``.pth.tar``); or where to get one:
             ``hf://owner/repository/file[@revision]`` or ``https://…#sha256=…``.
         runtime: what runs the network; ``auto`` takes the fastest installed.
@@ -127,7 +130,7 @@ def load_embedder(
         threads: for the network on a CPU; the number of cores by default.
 
     Raises:
-        WeightsNotFoundError: no such file or name.
+        WeightsNotFoundError: no such file or name, or a build without the default weights.
         WeightsError: the file cannot be used; see the errors below it.
         MissingDependencyError: the runtime is not installed.
     """

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from filelock import FileLock
 
+from omnireid.embedding.defaults import find_shipped, shipped_weights
 from omnireid.errors import DownloadError, MissingDependencyError, WeightsNotFoundError
 from omnireid.files import atomic_output, make_folder, output_error, output_errors, sha256_of
 from omnireid.progress import progress_bar
@@ -40,12 +41,14 @@ def resolve_weights(weights: str | os.PathLike[str]) -> Path:
     """The file that `weights` names, downloading it on first use.
 
     Args:
-        weights: a path; ``hf://owner/repository/file[@revision]``; or
-            ``https://…#sha256=…``, whose checksum is not optional. What was
-            downloaded once is taken from the cache, without a network.
+        weights: a path; a name of weights that ship with omnireid, such as
+            ``osnet_x0_25.market1501``, unless a file has that name;
+            ``hf://owner/repository/file[@revision]``; or ``https://…#sha256=…``,
+            whose checksum is not optional. What was downloaded once is taken
+            from the cache, without a network.
 
     Raises:
-        WeightsNotFoundError: no such file.
+        WeightsNotFoundError: no such file or name, or a build without the default weights.
         DownloadError: the download failed, or came with another SHA-256.
         MissingDependencyError: ``hf://`` without huggingface_hub.
     """
@@ -68,11 +71,14 @@ def _from_disk(name: str) -> Path:
         raise WeightsNotFoundError(f"{name!r} cannot be looked up: {reason}. Check the path and its rights.") from error
     if stat.S_ISREG(mode):
         return path
+    if (shipped := find_shipped(name)) is not None:
+        return shipped
     if stat.S_ISDIR(mode):
         raise WeightsNotFoundError(f"{path} is a folder, not a file of weights. Name a file in it.")
     raise WeightsNotFoundError(
-        f"No such file of weights: {path}. Give a path, hf://owner/repository/file or https://…#sha256=…; "
-        "'omnireid models' lists the published weights this version knows by their SHA-256."
+        f"No such file of weights: {path}. Give a path, hf://owner/repository/file or https://…#sha256=…, or a name "
+        f"that ships with omnireid ({', '.join(shipped_weights()) or 'this build has none'}); 'omnireid models' lists "
+        "the published weights this version knows by their SHA-256."
     )
 
 

@@ -1,0 +1,1 @@
+"""Samples → weights, in plain PyTorch."""

@@ -1,0 +1,163 @@
+"""Ranks: the processes of one run, as torchrun starts them. A run of one process needs none of it.
+
+A process that is no rank of several gets its own values back from every function
+here, and no process group is made for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+import torch
+from torch import Tensor, distributed
+
+from omnireid.errors import ModelError, RankError, RecipeError
+
+TIMEOUT = timedelta(hours=1)
+"""How long a rank waits for the others, such as for rank 0 while it decodes a large data set."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of the run.
+
+    Attributes:
+        rank: from 0.
+        world_size: how many there are, on all machines.
+        local_rank: on this machine, from 0.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+
+def find_ranks() -> Ranks:
+    """This process's place as torchrun's environment gives it; one process where there is none.
+
+    Raises:
+        RecipeError: the environment holds something that is no such number.
+    """
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    if "WORLD_SIZE" not in os.environ:
+        return Ranks()
+    try:
+        return Ranks(*(int(os.environ[name]) for name in names))
+    except (KeyError, ValueError) as error:
+        found = {name: os.environ.get(name) for name in names}
+        raise RecipeError(f"The environment is not torchrun's: {found}. Unset WORLD_SIZE, or use torchrun.") from error
+
+
+@contextmanager
+def start_ranks(device: str) -> Iterator[tuple[Ranks, torch.device]]:
+    """Join the other ranks, if any, while the body runs: gloo on a CPU, NCCL on GPUs.
+
+    Args:
+        device: ``auto`` (GPUs where there are any), ``cpu`` or ``cuda``; each rank takes the GPU of its local number.
+
+    Raises:
+        ModelError: no such device, or fewer GPUs than ranks.
+        RankError: another rank was lost.
+    """
+    ranks = find_ranks()
+    place = _device(device, ranks)
+    if ranks.world_size == 1:
+        yield ranks, place
+        return
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    try:
+        _join(place)
+        yield ranks, place
+    except RuntimeError as error:  # DistError and gloo's own errors are RuntimeErrors
+        if not _is_lost_rank(error):
+            raise
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RankError(
+            f"Rank {ranks.rank} of {ranks.world_size} lost another rank ({first_line[:200]}). Its own message says "
+            "why. Go on from the last checkpoint with the same command and --resume."
+        ) from error
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _join(place: torch.device) -> None:
+    if place.type == "cuda":
+        distributed.init_process_group("nccl", timeout=TIMEOUT, device_id=place)
+    else:
+        distributed.init_process_group("gloo", timeout=TIMEOUT)
+
+
+def gather(values: Tensor, ranks: Ranks) -> Tensor:
+    """(world_size × B, …): the tensors of all ranks, in their order, without gradient. Shapes must agree."""
+    if ranks.world_size == 1:
+        return values
+    parts = [torch.empty_like(values) for _ in range(ranks.world_size)]
+    distributed.all_gather(parts, values.contiguous())
+    return torch.cat(parts)
+
+
+def gather_with_gradient(values: Tensor, ranks: Ranks) -> Tensor:
+    """As `gather`; the gradient of a rank's part is summed over what all ranks made of it."""
+    if ranks.world_size == 1:
+        return values
+    return cast(Tensor, _Gather.apply(values, ranks))  # type: ignore[no-untyped-call]
+
+
+def sum_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
+    """The sum over ranks, without gradient; `values` is left as it is."""
+    if ranks.world_size == 1:
+        return values
+    total = values.detach().clone()
+    distributed.all_reduce(total)
+    return total
+
+
+def mean_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
+    """The mean over ranks, without gradient; `values` is left as it is."""
+    return values if ranks.world_size == 1 else sum_over_ranks(values, ranks) / ranks.world_size
+
+
+def barrier(ranks: Ranks) -> None:
+    """Wait until all ranks are here."""
+    if ranks.world_size > 1:
+        distributed.barrier()
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, values: Tensor, ranks: Ranks) -> Tensor:
+        context.ranks = ranks
+        return gather(values, ranks)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        ranks: Ranks = context.ranks
+        total = sum_over_ranks(gradients[0].contiguous(), ranks)
+        return total.chunk(ranks.world_size)[ranks.rank], None
+
+
+def _device(name: str, ranks: Ranks) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise ModelError(f"No device {name!r} to train on: use auto, cpu or cuda.")
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if ranks.local_rank >= torch.cuda.device_count():
+        raise ModelError(
+            f"Rank {ranks.local_rank} of this machine has no GPU: torch sees {torch.cuda.device_count()}. Start one "
+            "rank for each GPU, or use --device cpu."
+        )
+    return torch.device("cuda", ranks.local_rank)
+
+
+def _is_lost_rank(error: RuntimeError) -> bool:
+    """Whether a peer went away: torch has no error type for it in gloo, only words."""
+    words = ("closed by peer", "connection reset", "connection refused", "broken pipe", "timed out")
+    text = str(error).lower()
+    return isinstance(error, distributed.DistError) or any(word in text for word in words)

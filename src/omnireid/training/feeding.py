@@ -1,0 +1,157 @@
+"""From an epoch's order to batches on the device: index look-ups in the store, a few batches ahead."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from omnireid.training.augmentation import Augmentation, AugmentationPlan, plan_augmentation, to_device
+from omnireid.types import IntArray
+
+AHEAD = 3
+"""Batches prepared while one is trained on."""
+
+DEVICE_SHARE = 0.5
+"""The share of a GPU's free memory that the whole store may take."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A rank's share of one batch.
+
+    Attributes:
+        indices: (B,) the crops, on the host.
+        images: (B, H, W, 3) uint8 RGB, on the device.
+        identities: (B,) int64, on the device.
+        plan: how they are augmented.
+        patch_images: (P, H, W, 3) uint8, where the patches of `plan` are cut from.
+    """
+
+    indices: IntArray
+    images: Tensor
+    identities: Tensor
+    plan: AugmentationPlan
+    patch_images: Tensor
+
+
+class Pixels:
+    """The crops of a store, taken by index and brought to a device.
+
+    On a GPU with room for it the whole store goes there once; else the batch's crops are copied from the memory map
+    into pinned memory and sent without waiting.
+
+    Args:
+        pixels: (N, H, W, 3) uint8.
+        device: where batches are needed.
+    """
+
+    def __init__(self, pixels: npt.NDArray[np.uint8], device: torch.device) -> None:
+        self._pixels = pixels
+        self._device = device
+        self._whole: Tensor | None = None
+        if device.type == "cuda" and pixels.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+            self._whole = torch.from_numpy(np.array(pixels)).to(device)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """N, H, W."""
+        count, height, width, _ = self._pixels.shape
+        return count, height, width
+
+    def take(self, indices: IntArray) -> Tensor:
+        """(n, H, W, 3) uint8 on the device, in the order of `indices`."""
+        if self._whole is not None:
+            return self._whole.index_select(0, to_device(torch.from_numpy(indices), self._device))
+        if self._device.type == "cpu":
+            return torch.from_numpy(self._pixels[indices])
+        images = torch.empty((len(indices), *self._pixels.shape[1:]), dtype=torch.uint8, pin_memory=True)
+        np.take(self._pixels, indices, axis=0, out=images.numpy(), mode="clip")  # clip: or numpy buffers the output
+        return images.to(self._device, non_blocking=True)
+
+
+def count_repeats(order: IntArray) -> IntArray:
+    """How many times each entry of `order` (any shape) came before in it, in reading order; same shape.
+
+    A crop that comes several times in an epoch is augmented differently each time.
+
+    >>> count_repeats(np.array([[5, 7], [5, 5]]))
+    array([[0, 0],
+           [1, 2]])
+    """
+    flat = order.reshape(-1)
+    by_value = np.argsort(flat, kind="stable")
+    ordered = flat[by_value]
+    starts = np.r_[True, ordered[1:] != ordered[:-1]]
+    positions = np.arange(len(flat))
+    repeats = np.empty(len(flat), dtype=np.int64)
+    repeats[by_value] = positions - np.maximum.accumulate(np.where(starts, positions, 0))
+    return repeats.reshape(order.shape)
+
+
+def feed(
+    pixels: Pixels,
+    identities: IntArray,
+    augmentation: Augmentation,
+    indices: IntArray,
+    repeats: IntArray,
+    *,
+    seed: int,
+    epoch: int,
+    images_seen: int,
+    images_a_step: int,
+    device: torch.device,
+) -> Generator[Batch]:
+    """Batches of an epoch, or of the rest of one, in order.
+
+    Args:
+        pixels: the store at the epoch's resolution.
+        identities: (N,) of all crops.
+        augmentation: what is done to them.
+        indices: (S, B) this rank's crops of each step.
+        repeats: (S, B) from `count_repeats` over the whole epoch and all ranks.
+        seed: of the run.
+        epoch: counted from 0.
+        images_seen: by all ranks before the first of these steps.
+        images_a_step: by all ranks.
+        device: where batches are needed.
+    """
+
+    def prepare(step: int) -> Batch:
+        count, height, width = pixels.shape
+        plan = plan_augmentation(
+            augmentation,
+            seed=seed,
+            epoch=epoch,
+            indices=indices[step],
+            repeats=repeats[step],
+            height=height,
+            width=width,
+            crop_count=count,
+            images_seen=images_seen + step * images_a_step,
+        )
+        return Batch(
+            indices[step],
+            pixels.take(indices[step]),
+            to_device(torch.from_numpy(identities[indices[step]]), device),
+            plan,
+            pixels.take(plan.patch_indices),
+        )
+
+    waiting: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
+        try:
+            for step in range(len(indices) + AHEAD):
+                if step < len(indices):
+                    waiting.append(thread.submit(prepare, step))
+                if step >= AHEAD:
+                    yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

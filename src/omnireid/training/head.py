@@ -1,0 +1,107 @@
+"""Heads: from embeddings to one logit an identity, in training only."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from omnireid.errors import RecipeError
+from omnireid.models.blocks import Linear
+from omnireid.models.osnet import initialise
+from omnireid.training.recipes import HeadName
+
+
+class LinearHead(nn.Module):
+    """A linear classifier on the embedding, the paper's: (B, D) → (B, C) float32."""
+
+    def __init__(self, embedding_dimension: int, num_classes: int) -> None:
+        super().__init__()
+        self.classifier = Linear(embedding_dimension, num_classes)
+
+    def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:  # noqa: ARG002
+        """Logits; `identities` are not looked at."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            logits: Tensor = self.classifier(embeddings.float())
+            return logits
+
+
+class BNNeckHead(nn.Module):
+    """Batch norm without shift, then a linear classifier without bias: (B, D) → (B, C) float32.
+
+    The norm lets the cross-entropy and the triplet loss, which sees the embedding before it, pull differently.
+
+    Source: Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPR workshops 2019.
+    """
+
+    def __init__(self, embedding_dimension: int, num_classes: int) -> None:
+        super().__init__()
+        self.neck = nn.BatchNorm1d(embedding_dimension)
+        self.neck.bias.requires_grad_(False)  # noqa: FBT003
+        self.classifier = Linear(embedding_dimension, num_classes, bias=False)
+
+    def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:  # noqa: ARG002
+        """Logits; `identities` are not looked at."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            logits: Tensor = self.classifier(self.neck(embeddings.float()))
+            return logits
+
+
+class CosineHead(nn.Module):
+    """Scaled cosines of embedding and identity, the true one's lessened by a margin in training: (B, D) → (B, C).
+
+    Source: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018.
+    """
+
+    def __init__(self, embedding_dimension: int, num_classes: int, *, scale: float, margin: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.margin = margin
+        self.classifier = Linear(embedding_dimension, num_classes, bias=False)
+
+    def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:
+        """float32 logits."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            cosines = functional.linear(
+                functional.normalize(embeddings.float()), functional.normalize(self.classifier.weight)
+            )
+            if self.margin and self.training:
+                cosines = cosines - self.margin * functional.one_hot(identities, cosines.shape[1])
+            return cosines * self.scale
+
+
+def create_head(
+    kind: HeadName,
+    embedding_dimension: int,
+    num_classes: int,
+    *,
+    generator: torch.Generator,
+    scale: float = 16.0,
+    margin: float = 0.0,
+) -> nn.Module:
+    """A new head: a module of (embeddings (B, D), identities (B,)) to (B, C) float32 logits, autocast or not.
+
+    Args:
+        kind: ``linear``, ``bnneck`` or ``cosine``.
+        embedding_dimension: D.
+        num_classes: C.
+        generator: where the first weights come from, a CPU generator.
+        scale: of the cosine head.
+        margin: of the cosine head.
+
+    Raises:
+        RecipeError: no such kind.
+    """
+    if kind not in get_args(HeadName):
+        raise RecipeError(f"--head {kind!r} is not known: {', '.join(get_args(HeadName))}.")
+    head: nn.Module
+    if kind == "cosine":
+        head = CosineHead(embedding_dimension, num_classes, scale=scale, margin=margin)
+    elif kind == "bnneck":
+        head = BNNeckHead(embedding_dimension, num_classes)
+    else:
+        head = LinearHead(embedding_dimension, num_classes)
+    initialise(head, generator)
+    return head

@@ -1,0 +1,216 @@
+"""What learns: network, head, optimiser, and one step of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from omnireid.images.preprocess import Preprocessing
+from omnireid.models.architecture import EMBEDDING_WIDTH
+from omnireid.models.osnet import OSNet
+from omnireid.training.augmentation import apply_plan
+from omnireid.training.averaging import MovingAverage
+from omnireid.training.distributed import Ranks
+from omnireid.training.feeding import Batch
+from omnireid.training.head import create_head
+from omnireid.training.losses import batch_hard_triplet, cross_entropy
+from omnireid.training.recipes import Recipe
+from omnireid.training.schedules import Schedule
+from omnireid.training.synchronised_norm import synchronise_norms
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class _Trainee(nn.Module):
+    """Network and head as one module, so that one reducer carries the gradients of both."""
+
+    def __init__(self, network: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.head = head
+
+    def forward(self, images: Tensor, identities: Tensor) -> tuple[Tensor, Tensor]:
+        embeddings = self.network(images)
+        return embeddings, self.head(embeddings, identities)
+
+
+class Learner:
+    """Network, head, optimiser, schedule and moving average of a run.
+
+    Args:
+        recipe: what to do.
+        network: what is trained, in place; it goes to the device.
+        num_classes: identities of the training data.
+        steps_an_epoch: for the schedule.
+        device: of the arithmetic.
+        ranks: this process among others.
+        compile_network: have ``torch.compile`` make one kernel of many.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: OSNet,
+        num_classes: int,
+        *,
+        steps_an_epoch: int,
+        device: torch.device,
+        ranks: Ranks,
+        compile_network: bool = False,
+    ) -> None:
+        self.recipe = recipe
+        self.device = device
+        self.ranks = ranks
+        self.steps_an_epoch = steps_an_epoch
+        head = create_head(
+            recipe.head,
+            EMBEDDING_WIDTH,
+            num_classes,
+            generator=torch.Generator().manual_seed(recipe.seed + 1),
+            scale=recipe.cosine_scale,
+            margin=recipe.cosine_margin,
+        )
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.synchronise_norms and ranks.world_size > 1:
+            synchronise_norms(self.network)
+        self.head = head.to(device)
+        self.optimiser = _create_optimiser(recipe, self.network, self.head)
+        self.schedule = Schedule(
+            kind=recipe.schedule,
+            epochs=recipe.epochs,
+            warmup_epochs=recipe.warmup_epochs,
+            milestones=recipe.milestones,
+            factor=recipe.decay,
+        )
+        self.average = MovingAverage(self.network, recipe.average) if recipe.average else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+        self._normalisation = Preprocessing()
+        self._trainee = _Trainee(self.network, self.head)
+        if compile_network:
+            self.network.compile()
+        self._wrapped: nn.Module | None = None
+        self._frozen = False
+
+    def rate_at(self, step: int) -> float:
+        """The network's learning rate at a step, counted from 0."""
+        return self.recipe.learning_rate * self.schedule.factor_at(step / self.steps_an_epoch)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Freeze or free the network as the recipe says, and put both parts into training mode."""
+        frozen = epoch < self.recipe.frozen_epochs
+        if self._wrapped is None or frozen != self._frozen:
+            self.network.requires_grad_(not frozen)
+            self._frozen = frozen
+            # A reducer counts the gradients it waits for when it is made.
+            self._wrapped = self._distribute() if self.ranks.world_size > 1 else self._trainee
+        self.head.train()
+        self.network.train(not frozen)
+
+    def step(self, batch: Batch, step: int) -> Tensor:
+        """One step of the optimiser on a rank's share of a batch.
+
+        Nothing in it waits for a GPU.
+
+        Args:
+            batch: this rank's crops.
+            step: counted from 0 over the whole run, for the learning rate.
+
+        Returns:
+            (3,) on the device: loss, cross-entropy and triplet loss of this rank's share, as means over its crops.
+        """
+        recipe = self.recipe
+        rate = self.rate_at(step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["multiple"]
+        images = apply_plan(
+            batch.images, batch.plan, batch.patch_images, mean=self._normalisation.mean, std=self._normalisation.std
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        parts = torch.zeros(3, device=self.device)
+        shares = list(zip(images.chunk(recipe.accumulate), batch.identities.chunk(recipe.accumulate), strict=True))
+        for number, (share, identities) in enumerate(shares, start=1):
+            with self._accumulating(last=number == len(shares)):
+                loss, terms = self._loss(share, identities)
+                self.scaler.scale(loss / len(shares)).backward()  # type: ignore[no-untyped-call]
+            parts += terms / len(shares)
+        if recipe.clip_norm:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self._trainee.parameters(), recipe.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update()
+        return parts
+
+    def averaged_state(self) -> Mapping[str, Tensor]:
+        """The network's weights to evaluate and to keep: the moving average where there is one."""
+        return self.network.state_dict() if self.average is None else self.average.values
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a checkpoint needs."""
+        state: dict[str, Any] = {
+            "network": self.network.state_dict(),
+            "head": self.head.state_dict(),
+            "optimiser": {str(index): values for index, values in self.optimiser.state_dict()["state"].items()},
+            "scaler": self.scaler.state_dict(),
+        }
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self.network.load_state_dict(state["network"])
+        self.head.load_state_dict(state["head"])
+        groups = self.optimiser.state_dict()["param_groups"]
+        optimiser = {int(index): values for index, values in state.get("optimiser", {}).items()}
+        self.optimiser.load_state_dict({"state": optimiser, "param_groups": groups})
+        self.scaler.load_state_dict(state.get("scaler", {}))
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    def _loss(self, images: Tensor, identities: Tensor) -> tuple[Tensor, Tensor]:
+        assert self._wrapped is not None
+        recipe = self.recipe
+        with self._autocast():
+            embeddings, logits = self._wrapped(images, identities)
+        entropy = cross_entropy(logits, identities, smoothing=recipe.label_smoothing)
+        if not recipe.triplet_weight:
+            return entropy, torch.stack([entropy.detach(), entropy.detach(), torch.zeros_like(entropy.detach())])
+        triplet = batch_hard_triplet(embeddings, identities, margin=recipe.triplet_margin, ranks=self.ranks)
+        loss = entropy + recipe.triplet_weight * triplet
+        return loss, torch.stack([loss.detach(), entropy.detach(), triplet.detach()])
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        dtype = AUTOCAST.get(self.recipe.precision)
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+    def _accumulating(self, *, last: bool) -> AbstractContextManager[object]:
+        """Gradients of all parts but the last stay on their rank."""
+        if isinstance(self._wrapped, DistributedDataParallel) and not last:
+            return self._wrapped.no_sync()
+        return nullcontext()
+
+    def _distribute(self) -> nn.Module:
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(self._trainee, device_ids=devices, gradient_as_bucket_view=True)
+
+
+def _create_optimiser(recipe: Recipe, network: nn.Module, head: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser, with one group for the network and one for the head."""
+    groups: list[dict[str, Any]] = [
+        {"params": [weight for weight in module.parameters() if weight.requires_grad], "multiple": multiple}
+        for module, multiple in ((network, 1.0), (head, recipe.head_learning_rate))
+    ]
+    decay = recipe.weight_decay
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(
+            groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=decay
+        )
+    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.learning_rate, weight_decay=decay, amsgrad=recipe.amsgrad)

@@ -1,0 +1,310 @@
+"""The training loop: steps, checkpoints, evaluations.
+
+What a run does is decided by recipe, data, seed and number of ranks alone: all
+random numbers are functions of seed, epoch and crop, so a run that was interrupted
+ends in the weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from omnireid.embedding.artefact import WeightsMetadata, write_artefact
+from omnireid.errors import DeviceMemoryError, NonFiniteLossError, StoppedError
+from omnireid.evaluation.scores import RankingScores
+from omnireid.files import atomic_output
+from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from omnireid.models.osnet import OSNet
+from omnireid.models.zoo import create_model
+from omnireid.progress import Advance, progress_bar
+from omnireid.training.assessment import Validation, assess
+from omnireid.training.augmentation import Augmentation, apply_plan
+from omnireid.training.checkpoints import Progress, RunIdentity, write_checkpoint
+from omnireid.training.distributed import Ranks, barrier, mean_over_ranks
+from omnireid.training.feeding import Batch, Pixels, count_repeats, feed
+from omnireid.training.journal import Journal, Kind
+from omnireid.training.learner import Learner
+from omnireid.training.options import RunOptions, RunResult
+from omnireid.training.recipes import Recipe, Resolution
+from omnireid.training.samplers import IdentitySampler, RandomSampler, shard
+from omnireid.training.signals import Stop
+from omnireid.training.sources import TrainingData
+from omnireid.training.store import open_store
+
+CHECKPOINT_NAME = "checkpoint.safetensors"
+LAST_NAME = "last.safetensors"
+BEST_NAME = "best.safetensors"
+BAD_BATCH_STEM = "nonfinite-batch"
+
+
+@dataclass
+class Loop:
+    """A run under way; `go` takes it to its end."""
+
+    recipe: Recipe
+    options: RunOptions
+    ranks: Ranks
+    device: torch.device
+    data: TrainingData
+    validation: Validation | None
+    sampler: RandomSampler | IdentitySampler
+    learner: Learner
+    identity: RunIdentity
+    progress: Progress
+    journal: Journal | None
+
+    def __post_init__(self) -> None:
+        self._started = time.perf_counter() - self.progress.seconds
+        self._waiting: list[Batch] = []  # trained on, their losses not looked at yet
+        self._losses = torch.zeros(self.options.log_every, 3, device=self.device)
+        self._looked = time.perf_counter()
+        self._scores: RankingScores | None = None
+        self._scored_at = -1
+        self._judge: OSNet | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far, over all sessions."""
+        return time.perf_counter() - self._started
+
+    def go(self, stop: Stop) -> RunResult:
+        """Train from where the run is to its end."""
+        recipe, steps = self.recipe, len(self.sampler)
+        show = self.options.progress and self.ranks.rank == 0
+        pixels: tuple[Resolution, Pixels] | None = None
+        with progress_bar("train", recipe.epochs * steps * recipe.batch_size, show=show) as advance:
+            advance(self.progress.step * recipe.batch_size)
+            for epoch in range(self.progress.step // steps, recipe.epochs):
+                resolution = recipe.resolution_at(epoch)
+                if pixels is None or pixels[0] != resolution:
+                    pixels = (resolution, Pixels(self._open_store(self.data.paths, resolution), self.device))
+                self._train_epoch(epoch, pixels[1], stop, advance)
+                if epoch + 1 == recipe.epochs or (recipe.evaluate_every and (epoch + 1) % recipe.evaluate_every == 0):
+                    self._evaluate(resolution)
+                self._save()
+                if show:
+                    print(self._summary(epoch, resolution), flush=True)
+                if epoch + 1 < recipe.epochs:
+                    self._stop_if_asked(stop)
+        if self._scores is None and self.validation is not None:  # a finished run, resumed
+            self._evaluate(recipe.phases[-1])
+        barrier(self.ranks)
+        return RunResult(self.options.output / LAST_NAME, self._scores, self.seconds)
+
+    def _train_epoch(self, epoch: int, pixels: Pixels, stop: Stop, advance: Advance) -> None:
+        order = self.sampler.batches(epoch)
+        repeats = count_repeats(order)
+        done = self.progress.step - epoch * len(self.sampler)
+        batches = feed(
+            pixels,
+            self.data.identities,
+            augmentation_of(self.recipe),
+            shard(order, self.ranks.rank, self.ranks.world_size)[done:],
+            shard(repeats, self.ranks.rank, self.ranks.world_size)[done:],
+            seed=self.recipe.seed,
+            epoch=epoch,
+            images_seen=self.progress.step * self.recipe.batch_size,
+            images_a_step=self.recipe.batch_size,
+            device=self.device,
+        )
+        self.learner.begin_epoch(epoch)
+        with closing(batches), _memory_errors(self.recipe, self.ranks, pixels):
+            for batch in batches:
+                self._losses[len(self._waiting)] = self.learner.step(batch, self.progress.step)
+                self._waiting.append(batch)
+                self.progress = replace(self.progress, step=self.progress.step + 1)
+                advance(self.recipe.batch_size)
+                if self.progress.step % self.options.log_every == 0:
+                    loss = self._look()
+                    advance(0, f"epoch {epoch + 1}/{self.recipe.epochs}, loss {loss:.3f}")
+                if self.progress.step % len(self.sampler) == 0:
+                    break  # what belongs to an epoch's end, an evaluation, must stand in the log before its checkpoint
+                if self.progress.step % self.options.checkpoint_every == 0:
+                    self._save()
+                if self.ranks.world_size == 1 or self.progress.step % self.options.log_every == 0:
+                    self._stop_if_asked(stop)
+
+    def _look(self) -> float:
+        """Bring the waiting losses to the host, check them and write them down: the mean of them."""
+        count = len(self._waiting)
+        if not count:
+            return float("nan")
+        own = self._losses[:count].cpu()
+        losses = mean_over_ranks(self._losses[:count].clone(), self.ranks).cpu()
+        finite = torch.isfinite(losses).all(dim=1)
+        if not finite.all():
+            self._stop_at_nonfinite(int(torch.argmin(finite.int())), own)
+        now = time.perf_counter()
+        rate = count * self.recipe.batch_size / max(now - self._looked, 1e-9)
+        self._looked = now
+        self._waiting.clear()
+        if self.journal is not None:
+            for place, (loss, entropy, triplet) in enumerate(losses.tolist()):
+                step = self.progress.step - count + place + 1
+                values = {"loss": loss, "learning_rate": self.learner.rate_at(step - 1), "images_per_second": rate}
+                if self.recipe.triplet_weight:
+                    values |= {"cross_entropy_loss": entropy, "triplet_loss": triplet}
+                self._write("step", step, **values)
+        return float(losses[:, 0].mean())
+
+    def _stop_at_nonfinite(self, place: int, own: Tensor) -> None:
+        """Keep the batch, and say what to do. The checkpoint on the disk is from before it."""
+        step = self.progress.step - len(self._waiting) + place
+        kept = "another rank kept it"
+        if not torch.isfinite(own[place]).all():
+            from safetensors.torch import save
+
+            batch = self._waiting[place]
+            images = apply_plan(batch.images, batch.plan, batch.patch_images, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+            path = self.options.output / f"{BAD_BATCH_STEM}-rank{self.ranks.rank}.safetensors"
+            tensors = {
+                "images": images.cpu().contiguous(),
+                "identities": batch.identities.cpu(),
+                "crops": torch.from_numpy(batch.indices),
+            }
+            with atomic_output(path) as temporary:
+                temporary.write_bytes(save(tensors, metadata={"step": str(step)}))
+            kept = f"it was kept in {path}"
+        if self.journal is not None:
+            self._write("event", step + 1, event="the loss is not finite")
+        raise NonFiniteLossError(
+            f"The loss is not finite at step {step} (epoch {step / len(self.sampler):.2f}). The batch that did it: "
+            f"{kept}. The last good checkpoint is untouched. Try a lower --learning-rate, --clip-norm 5, or "
+            "--precision fp32, and go on from last good weights with --weights."
+        )
+
+    def _stop_if_asked(self, stop: Stop) -> None:
+        asked = stop.name is not None
+        if self.ranks.world_size > 1:
+            asked = bool(mean_over_ranks(torch.tensor(float(asked), device=self.device), self.ranks) > 0)
+        if asked:
+            if self._waiting:
+                self._save()
+            raise StoppedError(
+                f"Stopped by {stop.name or 'another rank'} after step {self.progress.step} (epoch "
+                f"{self.progress.step / len(self.sampler):.2f} of {self.recipe.epochs}); everything is saved in "
+                f"{self.options.output}. Go on with the same command and --resume."
+            )
+
+    def _save(self) -> None:
+        """Write the checkpoint, after everything up to it is in the log."""
+        self._look()
+        if self.ranks.rank == 0:
+            self.progress = replace(self.progress, seconds=self.seconds, scale=None)
+            write_checkpoint(
+                self.options.output / CHECKPOINT_NAME, self.learner.state_dict(), self.progress, self.identity
+            )
+
+    def _evaluate(self, resolution: Resolution) -> None:
+        """Score the weights, and write them as ``last`` and, where they are, as ``best``."""
+        self._look()
+        weights = self.learner.averaged_state()
+        metrics: dict[str, float] = {}
+        if self.validation is not None:
+            if self._judge is None:
+                judge = create_model(self.recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                self._judge = judge
+            store = self._open_store(self.validation.paths, resolution)
+            self._scores = assess(self._judge, weights, self.validation, store, device=self.device, ranks=self.ranks)
+            self._scored_at = self.progress.step
+            scores = {"rank1": self._scores.rank1, "mean_average_precision": self._scores.mean_average_precision}
+            metrics = {f"{self.validation.name}.{name}": value for name, value in scores.items()}
+            if self.journal is not None:
+                self._write("evaluation", self.progress.step, **scores)
+        if self.ranks.rank == 0:
+            self._write_artefacts(resolution, weights, metrics)
+        self._looked = time.perf_counter()
+
+    def _write_artefacts(
+        self, resolution: Resolution, weights: Mapping[str, Tensor], metrics: Mapping[str, float]
+    ) -> None:
+        tensors = {name: value.detach().cpu().numpy() for name, value in weights.items()}
+        epoch = self.progress.step / len(self.sampler)
+        metadata = WeightsMetadata(
+            self.recipe.model,
+            preprocessing=Preprocessing(height=resolution.height, width=resolution.width),
+            training_data=" + ".join(self.data.names),
+            licence=self.data.licence,
+            metrics=metrics,
+            origin=f"omnireid train, {epoch:g} epochs",
+        )
+        write_artefact(self.options.output / LAST_NAME, tensors, metadata)
+        score = None if self._scores is None else float(getattr(self._scores, self.recipe.metric))
+        if score is not None and (self.progress.best is None or score > self.progress.best):
+            self.progress = replace(self.progress, best=score, best_epoch=epoch)
+            write_artefact(self.options.output / BEST_NAME, tensors, metadata)
+
+    def _open_store(self, paths: tuple[Path, ...], resolution: Resolution) -> npt.NDArray[np.uint8]:
+        """The decoded crops; one rank builds the store while the others wait."""
+        if self.ranks.rank != 0:
+            barrier(self.ranks)
+        store = open_store(
+            paths,
+            height=resolution.height,
+            width=resolution.width,
+            folder=self.options.store_folder,
+            progress=self.options.progress and self.ranks.rank == 0,
+        )
+        if self.ranks.rank == 0:
+            barrier(self.ranks)
+        return np.asarray(store.pixels)
+
+    def _write(self, kind: Kind, step: int, **values: Any) -> None:
+        assert self.journal is not None
+        self.journal.write(
+            kind,
+            step=step,
+            epoch=step / len(self.sampler),
+            seconds=self.seconds,
+            images=step * self.recipe.batch_size,
+            **values,
+        )
+
+    def _summary(self, epoch: int, resolution: Resolution) -> str:
+        line = f"epoch {epoch + 1}/{self.recipe.epochs} at {resolution.height}×{resolution.width}, {self.seconds:.0f} s"
+        if self._scored_at == self.progress.step and self._scores is not None:
+            line += f": rank-1 {self._scores.rank1:.4f}, mAP {self._scores.mean_average_precision:.4f}"
+        return line
+
+
+def augmentation_of(recipe: Recipe) -> Augmentation:
+    """The part of a recipe that changes pixels."""
+    return Augmentation(
+        flip=recipe.flip,
+        crop=recipe.crop,
+        crop_scale=recipe.crop_scale,
+        erasing=recipe.erasing,
+        patch=recipe.patch,
+        jitter=recipe.jitter,
+        brightness=recipe.brightness,
+        contrast=recipe.contrast,
+        saturation=recipe.saturation,
+    )
+
+
+@contextmanager
+def _memory_errors(recipe: Recipe, ranks: Ranks, pixels: Pixels) -> Iterator[None]:
+    """Say what to do where the device's memory is too small."""
+    try:
+        yield
+    except RuntimeError as error:
+        # A GPU's allocator has an error of its own; the CPU's is known by its name in the text.
+        if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+            raise
+        _, height, width = pixels.shape
+        share = recipe.batch_size // ranks.world_size // recipe.accumulate
+        raise DeviceMemoryError(
+            f"No memory for {share} crops of {height}×{width} at once (--batch-size {recipe.batch_size}, "
+            f"{ranks.world_size} ranks, --accumulate {recipe.accumulate}). Try --accumulate {2 * recipe.accumulate}, a "
+            "smaller --batch-size, or --precision bf16. The last checkpoint is whole: --resume needs the same recipe."
+        ) from error

@@ -1,0 +1,64 @@
+"""Losses, in float32 whatever precision the network runs in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from omnireid.training.distributed import Ranks, gather, gather_with_gradient, sum_over_ranks
+
+
+def cross_entropy(logits: Tensor, identities: Tensor, *, smoothing: float) -> Tensor:
+    """Cross-entropy over identities with label smoothing: the mean over (B, C) logits.
+
+    Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        return functional.cross_entropy(logits.float(), identities, label_smoothing=smoothing)
+
+
+def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float | None, ranks: Ranks) -> Tensor:
+    """Batch-hard triplet loss by Euclidean distance, mined across ranks.
+
+    For each embedding as anchor: the farthest of its identity against the nearest of another one, in the batches of
+    all ranks. An anchor without another crop of its identity, or in a batch of one identity, counts nothing; where no
+    anchor counts, the loss is 0.
+
+    The mean of what the ranks return is the loss of the whole batch in one process, and so are the gradients after
+    their mean over ranks.
+
+    Args:
+        embeddings: (B, D), a rank's share, of one size on all ranks.
+        identities: (B,).
+        margin: in units of distance; None is the soft margin, log(1 + exp(positive - negative)).
+        ranks: this process among others.
+
+    Source: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        anchors = embeddings.float()
+        candidates = gather_with_gradient(anchors, ranks)
+        others = gather(identities, ranks)
+        same = identities[:, None] == others[None, :]
+        rows = torch.arange(len(anchors), device=anchors.device)
+        itself = torch.zeros_like(same)
+        itself[rows, rows + ranks.rank * len(anchors)] = True
+        positive = same & ~itself
+        counts = positive.any(dim=1) & (~same).any(dim=1)
+        with torch.no_grad():
+            found = torch.cdist(anchors, candidates, compute_mode="donot_use_mm_for_euclid_dist")
+            farthest = found.masked_fill(~positive, float("-inf")).argmax(dim=1)
+            nearest = found.masked_fill(same, float("inf")).argmin(dim=1)
+        difference = _distances(anchors, candidates, farthest) - _distances(anchors, candidates, nearest)
+        each = functional.softplus(difference) if margin is None else functional.relu(difference + margin)
+        total = sum_over_ranks(counts.sum().float(), ranks).clamp(min=1)
+        return torch.where(counts, each, 0).sum() * ranks.world_size / total
+
+
+def _distances(anchors: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
+    """(B,) Euclidean distances of each anchor to its chosen candidate, with a gradient of 0 between equal ones."""
+    # By subtraction: |a|² + |b|² - 2ab, over all pairs at once, loses the digits of small distances.
+    squared = (anchors - functional.embedding(chosen, candidates)).square().sum(dim=1)
+    apart = squared > 0
+    return torch.where(apart, torch.where(apart, squared, 1).sqrt(), 0)

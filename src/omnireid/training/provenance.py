@@ -1,0 +1,103 @@
+"""Where a run was made: versions, machine, commit and command line, as plain values for its folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+
+import omnireid
+
+PACKAGE = Path(omnireid.__file__).resolve().parent
+_GIT_TIMEOUT_S = 20.0
+
+
+def describe_environment() -> dict[str, Any]:
+    """Say what a run is made by and on; every value is plain JSON.
+
+    Asking for the names of GPUs makes torch start CUDA in this process.
+
+    Returns:
+        ``omnireid``, ``python``, ``torch``, ``numpy``, ``pillow``: versions. ``cuda``: the version torch was built
+        for, or None. ``platform``: system and release. ``cpu`` and ``cpu_cores``: its name, and the cores this process
+        may use. ``gpus``: names, one each. ``git_commit`` and ``git_dirty``: of the working tree the package is part
+        of, and whether the package differs from it; None where it is no part of one. ``command``: the words of the
+        command line.
+    """
+    commit, dirty = describe_commit(PACKAGE)
+    return {
+        "omnireid": omnireid.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "cuda": torch.version.cuda,
+        "platform": platform.platform(),
+        "cpu": _cpu_name(Path("/proc/cpuinfo")),
+        "cpu_cores": _cpu_cores(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "command": list(sys.argv),
+    }
+
+
+def describe_commit(folder: Path) -> tuple[str | None, bool | None]:
+    """The commit that `folder` is at, and whether the folder differs from it, new files that git does not ignore too.
+
+    Both are None without git, and where git does not track the folder's files: a package installed into the virtual
+    environment of somebody's project lies in their working tree, but is not part of it.
+
+    Args:
+        folder: a folder with an ``__init__.py``.
+    """
+    if _git(folder, "ls-files", "--error-unmatch", "--", "__init__.py") is None:
+        return None, None
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ".")
+    return (None, None) if commit is None or changes is None else (commit, bool(changes))
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git prints, stripped; None where it is not there or refuses."""
+    # A hook or an alias of git sets GIT_DIR and its like, which would point it to another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *words],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_GIT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_name(cpuinfo: Path) -> str:
+    """The processor's name, which Linux says in /proc/cpuinfo and other systems through the platform module."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (names[0] if names else "") or platform.processor() or platform.machine() or "unknown"
+
+
+def _cpu_cores() -> int:
+    """The cores this process may run on: in a container or under taskset fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

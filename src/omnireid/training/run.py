@@ -1,0 +1,192 @@
+"""From a recipe and data sets to a folder with weights, log and curves.
+
+Started directly or by ``torchrun``; it can be stopped at any moment, by Ctrl-C or
+by ``kill -9``, and gone on with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+import torch
+
+from omnireid.embedding.fetch import resolve_weights
+from omnireid.embedding.torch_runtime import load_weights
+from omnireid.errors import MissingDependencyError, ModelError, OutputError, RecipeError
+from omnireid.files import atomic_output, sha256_of, sole_writer
+from omnireid.models.osnet import OSNet
+from omnireid.models.zoo import create_model
+from omnireid.training.assessment import hold_out, load_validation
+from omnireid.training.checkpoints import Progress, RunIdentity, check_identity, read_checkpoint
+from omnireid.training.curves import draw_curves
+from omnireid.training.distributed import Ranks, start_ranks
+from omnireid.training.journal import Journal, read_journal
+from omnireid.training.learner import Learner
+from omnireid.training.loop import CHECKPOINT_NAME, Loop
+from omnireid.training.options import RunOptions, RunResult
+from omnireid.training.provenance import describe_environment
+from omnireid.training.recipes import Recipe
+from omnireid.training.samplers import IdentitySampler, RandomSampler
+from omnireid.training.signals import caught_signals
+from omnireid.training.sources import TrainingData, load_training_data
+
+RUN_NAME = "run.json"
+CURVES_NAME = "curves.png"
+
+
+def train(recipe: Recipe, options: RunOptions) -> RunResult:
+    """Train a network as `recipe` says, and write everything about it to ``options.output``.
+
+    The folder then holds ``last.safetensors`` and ``best.safetensors`` (artefacts for every command),
+    ``checkpoint.safetensors`` (to go on from), ``run.json`` (recipe, versions, data, git commit), ``log.jsonl``,
+    ``tensorboard/`` and ``curves.png``.
+
+    Raises:
+        RecipeError: a value that does not fit the data or the number of ranks.
+        DataError: data that cannot be learned from.
+        ResumeError: `resume` with another recipe, data set, start or number of ranks.
+        NonFiniteLossError: the loss became NaN or infinite.
+        DeviceMemoryError: the batch is too large for the device.
+        RankError: another rank was lost.
+        StoppedError: SIGINT or SIGTERM; the run was saved.
+        OutputError: the folder cannot be written, holds another run or is in use.
+    """
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    with ExitStack() as stack:
+        ranks, device = stack.enter_context(start_ranks(options.device))
+        if ranks.rank == 0:
+            stack.enter_context(sole_writer(options.output / RUN_NAME))
+        stop = stack.enter_context(caught_signals())
+        loop = _prepare(recipe, options, ranks, device)
+        try:
+            with loop.journal if loop.journal is not None else nullcontext():
+                return loop.go(stop)
+        finally:
+            if ranks.rank == 0:
+                _draw(recipe, options)
+
+
+def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.device) -> Loop:
+    """Everything before the first step: data, network, and the state of a run that goes on."""
+    if recipe.batch_size % (ranks.world_size * recipe.accumulate):
+        raise RecipeError(
+            f"--batch-size {recipe.batch_size} cannot be shared by {ranks.world_size} ranks in {recipe.accumulate} "
+            f"parts: make it a multiple of {ranks.world_size * recipe.accumulate}."
+        )
+    data = load_training_data(
+        options.data, layout=options.layout, use_test_identities=options.use_test_identities, seed=recipe.seed
+    )
+    validation = None
+    if options.hold_out:
+        data, validation = hold_out(data, options.hold_out, seed=recipe.seed)
+    elif options.evaluate_on is not None or not options.use_test_identities:
+        root = options.evaluate_on or options.data[0]
+        validation = load_validation(root, layout="auto" if options.evaluate_on else options.layout, seed=recipe.seed)
+    sampler = _create_sampler(recipe, data)
+    network = create_model(recipe.model, generator=torch.Generator().manual_seed(recipe.seed))
+    start = None
+    if options.weights is not None:
+        start = _start_from(network, recipe.model, options.weights)
+    learner = Learner(
+        recipe,
+        network,
+        data.identity_count,
+        steps_an_epoch=len(sampler),
+        device=device,
+        ranks=ranks,
+        compile_network=options.compile,
+    )
+    identity = RunIdentity(
+        recipe.json(),
+        {"names": list(data.names), "crops": len(data), "identities": data.identity_count, "files": data.fingerprint},
+        start,
+        ranks.world_size,
+    )
+    resuming = _resuming(options)
+    progress = _continue(options, learner, identity) if resuming else Progress()
+    journal = None
+    if ranks.rank == 0:
+        if not resuming:
+            _begin_folder(recipe, options, identity, data)
+        # A log without a checkpoint is of a run that was killed before its first: it begins again.
+        journal = Journal(options.output, resume_at=progress.step if resuming else -1)
+    return Loop(recipe, options, ranks, device, data, validation, sampler, learner, identity, progress, journal)
+
+
+def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | IdentitySampler:
+    if recipe.sampler == "random":
+        return RandomSampler(len(data), recipe.batch_size, recipe.seed)
+    if recipe.batch_size % recipe.images_per_identity:
+        raise RecipeError(
+            f"--batch-size {recipe.batch_size} is no multiple of --images-per-identity {recipe.images_per_identity}."
+        )
+    return IdentitySampler(
+        data.identities,
+        data.cameras,
+        identities_per_batch=recipe.batch_size // recipe.images_per_identity,
+        images_per_identity=recipe.images_per_identity,
+        seed=recipe.seed,
+        balance_cameras=recipe.balance_cameras,
+    )
+
+
+def _start_from(network: OSNet, name: str, weights: str) -> str:
+    """Fill `network` with the weights a run starts from: their file's SHA-256."""
+    path = resolve_weights(weights)
+    found, metadata = load_weights(path)
+    if metadata.architecture != name:
+        raise ModelError(
+            f"{path} holds {metadata.architecture}, but --model is {name}. Train with --model {metadata.architecture}."
+        )
+    network.load_state_dict(found.state_dict())
+    return sha256_of(path)
+
+
+def _resuming(options: RunOptions) -> bool:
+    """Whether to go on: asked for, or torchrun has started the ranks again after one was lost."""
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return options.resume or (restarted and (options.output / CHECKPOINT_NAME).is_file())
+
+
+def _continue(options: RunOptions, learner: Learner, identity: RunIdentity) -> Progress:
+    """Take back the state of the run in the folder, after a check that it is the same run."""
+    path = options.output / CHECKPOINT_NAME
+    state, progress, found = read_checkpoint(path)
+    check_identity(found, identity, options.output)
+    learner.load_state_dict(state)
+    return progress
+
+
+def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, data: TrainingData) -> None:
+    """Write ``run.json`` into a folder that holds no other run."""
+    if (options.output / CHECKPOINT_NAME).exists():
+        raise OutputError(
+            f"{options.output} holds a run already. Go on with it by --resume, or choose another --output."
+        )
+    record: dict[str, Any] = {
+        "recipe": recipe.json(),
+        "data": {**identity.data, "roots": [str(root) for root in options.data], "licence": data.licence},
+        "start": {"weights": options.weights, "sha256": identity.start},
+        "world_size": identity.world_size,
+        "hold_out": options.hold_out,
+        "use_test_identities": options.use_test_identities,
+        "threads": torch.get_num_threads(),
+        "compile": options.compile,
+        "environment": describe_environment(),
+    }
+    with atomic_output(options.output / RUN_NAME) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _draw(recipe: Recipe, options: RunOptions) -> None:
+    """Draw what the log holds so far."""
+    names = " + ".join(root.name for root in options.data)
+    try:
+        draw_curves(read_journal(options.output), options.output / CURVES_NAME, f"{recipe.model} on {names}")
+    except MissingDependencyError as error:
+        print(error, file=sys.stderr)

@@ -1,0 +1,189 @@
+"""Which crops come in which batch: a whole epoch at a time, as a function of seed and epoch.
+
+A sampler's ``batches(epoch)`` gives (S, B) indices, S being its ``len``, every
+epoch. To go on in the middle of an epoch is to leave the first rows out; a rank's
+share is `shard` of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from omnireid.errors import RecipeError
+from omnireid.types import IntArray
+
+
+def shard(batches: IntArray, rank: int, world_size: int) -> IntArray:
+    """(S, B // world_size): a rank's share of each batch. Shares do not overlap, and together are the batch.
+
+    Raises:
+        RecipeError: the batch cannot be shared equally.
+    """
+    if batches.shape[1] % world_size:
+        raise RecipeError(
+            f"A batch of {batches.shape[1]} crops cannot be shared by {world_size} ranks: make --batch-size a multiple "
+            f"of {world_size}."
+        )
+    share = batches.shape[1] // world_size
+    return batches[:, rank * share : (rank + 1) * share]
+
+
+@dataclass(frozen=True)
+class RandomSampler:
+    """Every crop once an epoch, in a new order each time; the last crops that fill no batch are left out.
+
+    Attributes:
+        count: crops there are.
+        batch_size: B.
+        seed: of the orders.
+
+    Raises:
+        RecipeError: a batch larger than the data.
+    """
+
+    count: int
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _check_positive(batch_size=self.batch_size)
+        if self.count < self.batch_size:
+            raise RecipeError(
+                f"A batch of {self.batch_size} crops is larger than the data, which has {self.count}: lower "
+                "--batch-size, or add data with another --data."
+            )
+
+    def __len__(self) -> int:
+        return self.count // self.batch_size
+
+    def batches(self, epoch: int) -> IntArray:
+        """(S, B) crops of each step of an epoch, counted from 0."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
+        return order[: len(self) * self.batch_size].reshape(len(self), self.batch_size)
+
+
+@dataclass(frozen=True, eq=False)
+class IdentitySampler:
+    """Batches of P identities with K crops of each; the crops of an identity stand beside each other.
+
+    An epoch has every crop about once: an identity of n crops gives ceil(n / K) groups of K, its crops in a new order
+    each epoch, begun again where they do not fill the last group (with fewer than K crops, some come several times in
+    it). Identities with more groups than the epoch has batches show a part of their crops an epoch, another part in
+    the next. Where groups do not fill the last batch, some identities, others each epoch, give more.
+
+    Attributes:
+        identities: (N,) of each crop.
+        cameras: (N,), or None where they are not known.
+        identities_per_batch: P.
+        images_per_identity: K.
+        seed: of the orders.
+        balance_cameras: deal the crops of each of an identity's cameras out evenly over its groups.
+
+    Raises:
+        RecipeError: fewer identities than P, or `balance_cameras` without cameras.
+
+    Source: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017.
+    """
+
+    identities: IntArray
+    cameras: IntArray | None
+    identities_per_batch: int
+    images_per_identity: int
+    seed: int
+    balance_cameras: bool = False
+    _groups: IntArray = field(init=False, repr=False)
+    _counts: IntArray = field(init=False, repr=False)
+    _steps: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_positive(images_per_identity=self.images_per_identity, identities_per_batch=self.identities_per_batch)
+        if self.balance_cameras and self.cameras is None:
+            raise RecipeError("--balance-cameras needs camera ids, and the data has none. Leave the flag out.")
+        counts = np.unique(self.identities, return_counts=True)[1]
+        if len(counts) < self.identities_per_batch:
+            raise RecipeError(
+                f"A batch of {self.identities_per_batch} identities, but the data has {len(counts)}: lower --batch-size "
+                f"to {len(counts) * self.images_per_identity} or less, or raise --images-per-identity."
+            )
+        groups = -(-counts // self.images_per_identity)
+        steps = -(-int(groups.sum()) // self.identities_per_batch)
+        # An identity comes once a batch: where it has more groups than there are batches the epoch gets shorter,
+        # which may cut another one short; so again until nothing changes.
+        while (groups > steps).any():
+            groups = np.minimum(groups, steps)
+            steps = -(-int(groups.sum()) // self.identities_per_batch)
+        object.__setattr__(self, "_groups", groups.astype(np.int64))
+        object.__setattr__(self, "_counts", counts.astype(np.int64))
+        object.__setattr__(self, "_steps", steps)
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def batches(self, epoch: int) -> IntArray:
+        """(S, P × K) crops of each step of an epoch, counted from 0."""
+        rng = np.random.default_rng([self.seed, epoch])
+        groups = self._groups.copy()
+        while missing := self._steps * self.identities_per_batch - int(groups.sum()):
+            groups[rng.permutation(np.flatnonzero(groups < self._steps))[:missing]] += 1
+        crops, starts = self._grouped_crops(groups, rng)
+        people = self._placed_identities(groups, rng)  # (S, P)
+        # Which of its groups an identity shows in a batch: the first in its first batch, and so on.
+        order = np.argsort(people.reshape(-1), kind="stable")
+        group = np.empty(people.size, dtype=np.int64)
+        group[order] = np.arange(people.size)
+        firsts = np.cumsum(groups) - groups
+        number = starts[people] + (group.reshape(people.shape) - firsts[people]) * self.images_per_identity
+        groups_of_crops: IntArray = crops[number[..., None] + np.arange(self.images_per_identity)]
+        return groups_of_crops.reshape(len(people), -1)
+
+    def _grouped_crops(self, groups: IntArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        """Crops of identity after identity, K a group, and where each identity's begin.
+
+        An identity's crops come in a new order, again and again until its groups are full. They are then sorted by
+        camera and dealt to the groups in turn: every group gets as many cameras as there are, and no crop twice
+        where there are K.
+        """
+        lots = rng.permutation(len(self.identities))
+        shuffled = np.lexsort((lots, self.identities))
+        slots = groups * self.images_per_identity
+        starts = np.cumsum(slots) - slots
+        owner = np.repeat(np.arange(len(groups)), slots)
+        turn = np.arange(len(owner)) - starts[owner]
+        chosen = shuffled[(np.cumsum(self._counts) - self._counts)[owner] + turn % self._counts[owner]]
+        camera_lots = np.zeros(len(owner), dtype=np.int64)
+        if self.balance_cameras and self.cameras is not None:
+            camera_lots = rng.permutation(int(self.cameras.max()) + 1)[self.cameras[chosen]]
+        dealt = np.lexsort((lots[chosen], camera_lots, owner))
+        place = starts[owner] + turn % groups[owner] * self.images_per_identity + turn // groups[owner]
+        crops = np.empty_like(chosen)
+        crops[place] = chosen[dealt]
+        return crops, starts
+
+    def _placed_identities(self, groups: IntArray, rng: np.random.Generator) -> IntArray:
+        """(S, P) the identities of each batch, none twice in it.
+
+        Identities are laid out in rows of S, each row's batches drawn anew; of an identity that runs over into the
+        next row, the part there goes to batches that do not have it yet.
+        """
+        people = rng.permutation(len(groups))
+        rows = np.repeat(people, groups[people]).reshape(self.identities_per_batch, self._steps)
+        places = np.empty((self._steps, self.identities_per_batch), dtype=np.int64)
+        before = np.empty(0, dtype=np.int64)
+        for number, row in enumerate(rows):
+            batches = rng.permutation(self._steps)
+            if number and row[0] == rows[number - 1, -1]:
+                run = int((row == row[0]).sum())
+                taken = np.isin(batches, before[rows[number - 1] == row[0]])
+                free = batches[~taken]
+                batches = np.r_[free[:run], rng.permutation(np.r_[free[run:], batches[taken]])]
+            places[batches, number] = row
+            before = batches
+        return places
+
+
+def _check_positive(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise RecipeError(f"{name} must be at least 1; got {value}.")

@@ -1,0 +1,237 @@
+"""What a network learns from: the crops of one or several data sets, with identities and cameras numbered from 0."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from omnireid.data.crops import DISTRACTOR_PERSON_ID, market_ids, some
+from omnireid.data.datasets import LAYOUTS, load_dataset
+from omnireid.errors import DataError
+from omnireid.types import JUNK_PERSON_ID, Dataset, IntArray
+
+_TRAIN_HALF = ("train", "validation")
+_TEST_HALF = ("query", "gallery", "multi_query")
+
+_LAYOUTS_WITH_DISTRACTORS = frozenset({"market1501", "dukemtmcreid", "cuhk03-detected", "cuhk03-labeled", "grid"})
+"""Where person 0 of the gallery is nobody. In MSMT17, VIPeR and a manifest, 0 is a person like any other."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """N crops of one or several data sets, identities numbered 0..C-1 without gaps and kept apart between sources.
+
+    Attributes:
+        paths: N files, none of them twice.
+        identities: (N,) int64 in [0, C).
+        cameras: (N,) int64 in [0, number of cameras), kept apart between sources; None where some source knows none.
+        names: of the data sets, in order.
+        licence: terms of use of all of them, in one line.
+        roots: their folders; file names in the fingerprint are relative to them.
+
+    Raises:
+        DataError: the arrays disagree in length.
+    """
+
+    paths: tuple[Path, ...]
+    identities: IntArray
+    cameras: IntArray | None
+    names: tuple[str, ...]
+    licence: str
+    roots: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        lengths = {"paths": len(self.paths), "identities": len(self.identities)}
+        if self.cameras is not None:
+            lengths["cameras"] = len(self.cameras)
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"Training data must be aligned, one entry a crop; the lengths are {lengths}.")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def identity_count(self) -> int:
+        """C, how many people there are."""
+        return int(self.identities.max()) + 1 if len(self) else 0
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the data sets' names and each crop's file name, size, identity and camera, in order.
+
+        File names are relative to the data set's folder, so moving it changes nothing; renaming a folder of one's
+        own crops does, since its name is the data set's. The bytes are not read: two files of one name and one size
+        are taken for the same. A file outside of all `roots` counts by its last name.
+
+        Raises:
+            DataError: a crop is gone.
+        """
+        digest = hashlib.sha256(json.dumps(self.names).encode())
+        cameras = [None] * len(self) if self.cameras is None else self.cameras.tolist()
+        names = _relative_names(self.paths, self.roots)
+        for path, *facts in zip(self.paths, names, self.identities.tolist(), cameras, strict=True):
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise DataError(f"Cannot look at {path}: {error.strerror}. Unpack the data set again.") from error
+            digest.update(json.dumps([*facts, size]).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The crops that one data set gives; N values each."""
+
+    paths: list[Path]
+    people: IntArray
+    cameras: IntArray | None
+
+
+def load_training_data(
+    roots: Sequence[Path], *, layout: str = "auto", use_test_identities: bool = False, seed: int = 0
+) -> TrainingData:
+    """Read the crops to learn from, data set after data set, each in its own order.
+
+    Only the train split is used, unless `use_test_identities`: then validation, query, gallery and multi_query
+    crops follow it, without junk (person -1) and distractors (person 0 where the layout has them). One person id
+    in the train and the test half is one person, as in a folder or a manifest, whose ids are numbered together;
+    only layouts that number the halves apart (MSMT17) make two of it.
+
+    Data without a split (a folder a person) is split automatically: half of its people train, and
+    `use_test_identities` gives all of them. Of data with several published splits, the first is used. People with
+    a single crop are kept.
+
+    Args:
+        roots: folders or manifests. Two data sets have no identity and no camera in common, whatever their numbers.
+        layout: of all of them; a name in `LAYOUTS`, or ``auto``.
+        use_test_identities: learn from the test identities too; nothing may be scored on them then.
+        seed: of the automatic split.
+
+    Raises:
+        DataError: no root, one root twice, crops that belong to two data sets, no crop to learn from, or only one
+            identity; and all that `load_dataset` raises.
+    """
+    if not roots:
+        raise DataError("Nothing to learn from: no data set was given. Give --data FOLDER.")
+    datasets = [load_dataset(root, layout, seed=seed) for root in roots]
+    _refuse_double_roots(datasets)
+    sources = [_source(dataset, use_test_identities) for dataset in datasets]
+    _refuse_shared_crops(datasets, sources)
+    known = [source.cameras for source in sources if source.cameras is not None]
+    names = tuple(dataset.name for dataset in datasets)
+    data = TrainingData(
+        paths=tuple(path for source in sources for path in source.paths),
+        identities=_numbered_apart([source.people for source in sources]),
+        cameras=_numbered_apart(known) if len(known) == len(sources) else None,
+        names=names,
+        licence="; ".join(dict.fromkeys(dataset.licence for dataset in datasets)),
+        roots=tuple(_home(dataset.root) for dataset in datasets),
+    )
+    if data.identity_count < 2:
+        raise DataError(
+            f"Only one identity to learn from, in {len(data):,} crop(s) of {' and '.join(names)}: there is nobody to "
+            "tell it from. Add people or another --data; of data that was split automatically, "
+            "--use-test-identities takes all people."
+        )
+    return data
+
+
+def _source(dataset: Dataset, use_test_identities: bool) -> _Source:
+    """The crops of one data set, each file once; people as numbers that keep train and test apart where they must be.
+
+    Raises:
+        DataError: there is none.
+    """
+    chosen = [*_TRAIN_HALF, *_TEST_HALF] if use_test_identities else ["train"]
+    splits = {name: split for name, split in dataset.splits.items() if name in chosen}
+    apart = LAYOUTS[dataset.layout].people_numbered_apart
+    nobody = {JUNK_PERSON_ID} | ({DISTRACTOR_PERSON_ID} if _has_distractors(dataset) else set())
+    people: dict[Path, tuple[bool, int]] = {}
+    cameras: dict[Path, int] = {}
+    for name, split in splits.items():
+        half = apart and name in _TEST_HALF
+        seen = [0] * len(split) if split.camera_ids is None else split.camera_ids.tolist()
+        for path, person, camera in zip(split.paths, split.person_ids.tolist(), seen, strict=True):
+            if person not in nobody and path not in people:
+                people[path] = (half, person)
+                cameras[path] = camera
+    if not people:
+        raise DataError(
+            f"{dataset.name} in {dataset.root} has no crop to learn from: its train split is empty. Add train crops, "
+            "or learn from its other crops with --use-test-identities, and score on other data."
+            if not use_test_identities
+            else f"{dataset.name} in {dataset.root} has no crop of a person to learn from. Give another --data."
+        )
+    is_known = all(split.camera_ids is not None for split in splits.values())
+    return _Source(list(people), _numbers(people.values()), _numbers(cameras.values()) if is_known else None)
+
+
+def _has_distractors(dataset: Dataset) -> bool:
+    """Whether person 0 is nobody. In a folder that is so where every crop has a Market-style name."""
+    if dataset.layout == "folder":
+        return all(market_ids(path.name) for split in dataset.splits.values() for path in split.paths)
+    return dataset.layout in _LAYOUTS_WITH_DISTRACTORS
+
+
+def _numbers(values: Iterable[Hashable]) -> IntArray:
+    """Numbers from 0 for sortable values, in their sorted order."""
+    values = list(values)
+    number = {value: index for index, value in enumerate(sorted(set(values)))}  # type: ignore[type-var]
+    return np.array([number[value] for value in values], dtype=np.int64)
+
+
+def _numbered_apart(parts: Sequence[IntArray]) -> IntArray:
+    """One array of parts that each begin at 0 and have no gaps, the later ones numbered on from the earlier ones."""
+    counts = [int(part.max()) + 1 for part in parts]
+    starts = np.cumsum([0, *counts])
+    return np.concatenate([part + start for part, start in zip(parts, starts, strict=False)]).astype(np.int64)
+
+
+def _home(root: Path) -> Path:
+    return root.parent if root.is_file() else root  # a manifest's crops are named from its folder
+
+
+def _refuse_double_roots(datasets: Sequence[Dataset]) -> None:
+    places = [dataset.root.resolve() for dataset in datasets]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            raise DataError(
+                f"{datasets[index].root} was given twice. Give each data set once: a second time its people would be "
+                "learned as other people."
+            )
+
+
+def _refuse_shared_crops(datasets: Sequence[Dataset], sources: Sequence[_Source]) -> None:
+    """Check that no file comes from two data sets: its person would be two identities."""
+    first: dict[str, int] = {}
+    for index, source in enumerate(sources):
+        names = [os.path.abspath(path) for path in source.paths]  # noqa: PTH100 (Path.absolute keeps ..)
+        shared = [name for name in names if name in first]
+        if shared:
+            raise DataError(
+                f"{len(shared):,} crop(s) belong to both {datasets[first[shared[0]]].root} and "
+                f"{datasets[index].root}: {some(shared)}. Their people would be learned as two identities each. "
+                "Leave one of the two out."
+            )
+        first.update(dict.fromkeys(names, index))
+
+
+def _relative_names(paths: Sequence[Path], roots: Sequence[Path]) -> list[str]:
+    """Each path as seen from the deepest of `roots` that holds it; outside of all, only the file's name."""
+    deepest_first = sorted(roots, key=lambda root: len(root.parts), reverse=True)
+    prefixes: dict[str, str] = {}  # by folder: pathlib is slow, and many crops share a folder
+    names = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in prefixes:
+            home = next((root for root in deepest_first if Path(folder).is_relative_to(root)), Path(folder))
+            prefixes[folder] = Path(folder).relative_to(home).as_posix()
+        names.append(f"{prefixes[folder]}/{name}")
+    return names

@@ -1,0 +1,81 @@
+"""The default weights in the commands, and what is said of their terms."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from omnireid import synthesize
+from omnireid.cli import main
+from omnireid.embedding import defaults
+from omnireid.embedding.artefact import halve, read_artefact, read_metadata, write_artefact
+from omnireid.embedding.tables import read_embeddings
+from omnireid.files import sha256_of
+
+NOTICE = (
+    "weights osnet_x0_25.market1501, shipped with omnireid; trained on Market-1501; "
+    "licence: research-only training data; --weights names others"
+)
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Default weights in the place of the package's."""
+    folder = tmp_path / "shipped"
+    tensors, metadata = read_artefact(untrained)
+    metadata = replace(metadata, training_data="Market-1501", licence="research-only training data")
+    path = folder / f"{defaults.DEFAULT_WEIGHTS}.safetensors"
+    write_artefact(path, halve(tensors), metadata)
+    monkeypatch.setattr(defaults, "weights_folder", lambda: folder)
+    return path
+
+
+def test_embed(tmp_path: Path, shipped: Path, crop_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out.parquet"
+    for words in ([], ["--weights", "osnet_x0_25.market1501"]):
+        assert main(["embed", str(crop_folder), "--output", str(output), *words]) == 0
+        assert capsys.readouterr().err.splitlines() == [NOTICE]
+        assert read_embeddings(output).provenance.weights_sha256 == sha256_of(shipped)
+
+
+def test_evaluate(tmp_path: Path, shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    people = synthesize(tmp_path / "people", identities=4, cameras=2, per_camera=2, workers=1)
+    report = tmp_path / "out.json"
+    assert main(["evaluate", "--data", str(people), "--json", str(report)]) == 0
+    assert capsys.readouterr().err.splitlines() == [NOTICE]
+    assert json.loads(report.read_text())["weights_sha256"] == sha256_of(shipped)
+    assert main(["evaluate", "--data", str(people), "--weights", ""]) == 2  # as an unset variable gives
+    assert "is a folder, not a file of weights" in capsys.readouterr().err
+
+
+def test_inspect(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect"]) == 0
+    shown = capsys.readouterr().out
+    for expected in (str(shipped), "float16", "research-only training data", "100 % of the backbone"):
+        assert expected in shown
+
+
+def test_convert_takes_a_name(tmp_path: Path, shipped: Path) -> None:
+    output = tmp_path / "w.safetensors"
+    assert main(["convert", "osnet_x0_25.market1501", "--output", str(output)]) == 0
+    assert read_metadata(output).origin == f"{shipped.name}, SHA-256 {sha256_of(shipped)}"
+
+
+@pytest.mark.usefixtures("shipped")
+def test_nothing_is_said_of_weights_the_user_chose(
+    tmp_path: Path, untrained: Path, crop_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.parquet"
+    assert main(["embed", str(crop_folder), "--weights", str(untrained), "--output", str(output)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_build_without_weights(
+    tmp_path: Path, crop_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(defaults, "weights_folder", lambda: tmp_path)
+    assert main(["embed", str(crop_folder), "--output", str(tmp_path / "out.parquet")]) == 2
+    assert "This build of omnireid ships no default weights" in capsys.readouterr().err
