@@ -89,7 +89,3 @@ def _help() -> str:
         "  omnireid evaluate --weights osnet_x0_25_market1501.pth --data people",
     ]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -39,7 +39,7 @@ class BNNeckHead(nn.Module):
     def __init__(self, embedding_dimension: int, num_classes: int) -> None:
         super().__init__()
         self.neck = nn.BatchNorm1d(embedding_dimension)
-        self.neck.bias.requires_grad_(False)  # noqa: FBT003
+        self.neck.bias.requires_grad_(False)
         self.classifier = Linear(embedding_dimension, num_classes, bias=False)
 
     def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:  # noqa: ARG002
