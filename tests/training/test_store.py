@@ -27,6 +27,7 @@ from omnireid.errors import (
     ShapeError,
 )
 from omnireid.files import sole_writer
+from omnireid.images.batches import iterate_batches
 from omnireid.images.preprocess import Preprocessing
 from omnireid.training import store
 from omnireid.training.store import CHUNK, CropStore, list_stores, open_store, remove_stores, store_folder, store_key
@@ -189,7 +190,8 @@ def test_a_damaged_store_is_built_again(
 def test_a_disk_that_loses_what_is_written(
     crops: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store.zlib, "crc32", lambda _pixels, counter=iter(range(99)): next(counter))
+    counter = iter(range(99))
+    monkeypatch.setattr("omnireid.training.store.zlib.crc32", lambda _pixels: next(counter))
     with pytest.raises(DataError, match=r"were written but cannot be read again \(the checksum .* Check the disk"):
         opened(crops, tmp_path)
 
@@ -215,7 +217,7 @@ def test_a_crop_that_changes_while_it_is_decoded(
 ) -> None:
     changing = tmp_path / "changing.jpg"
     shutil.copy(crops[0], changing)
-    decode = store.iterate_batches
+    decode = iterate_batches
 
     def change(*arguments: Any, **options: Any) -> Iterator[Any]:
         yield from decode(*arguments, **options)
@@ -238,7 +240,7 @@ def test_a_full_disk_or_ctrl_c_in_the_middle_leaves_nothing(
     stop: BaseException,
     expected: type[BaseException],
 ) -> None:
-    decode = store.iterate_batches
+    decode = iterate_batches
 
     def fail(*arguments: Any, **options: Any) -> Iterator[Any]:
         yield next(decode(*arguments, **options))
@@ -254,7 +256,7 @@ def test_a_full_disk_or_ctrl_c_in_the_middle_leaves_nothing(
 def test_too_little_space_is_told_before_decoding(
     crops: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_decoding: None
 ) -> None:
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: SimpleNamespace(free=4607))
+    monkeypatch.setattr("omnireid.training.store.shutil.disk_usage", lambda _: SimpleNamespace(free=4607))
     with pytest.raises(DiskFullError, match=r"take 4,608 bytes, but the disk of .* has only 4,607 free\. Free some"):
         opened(crops, tmp_path)
     assert os.listdir(tmp_path) == []
@@ -273,13 +275,13 @@ def test_what_a_kill_left_is_cleared_away(crops: tuple[Path, ...], tmp_path: Pat
 
 def _open_in_process(paths: Sequence[Path], folder: Path, start: Any, results: Any) -> None:
     decoded = []
-    decode = store.iterate_batches
+    decode = iterate_batches
 
     def count(*arguments: Any, **options: Any) -> Iterator[Any]:
         decoded.append(1)
         yield from decode(*arguments, **options)
 
-    store.iterate_batches = count
+    setattr(store, "iterate_batches", count)  # noqa: B010 - mypy
     start.wait(60)
     found = opened(paths, folder)
     results.put((len(decoded), int(found.pixels.astype(np.int64).sum())))
@@ -308,7 +310,7 @@ def test_a_store_shared_for_reading_only_is_opened(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(store, "sole_writer", refuse)
-    monkeypatch.setattr(store.os, "utime", refuse)
+    monkeypatch.setattr("omnireid.training.store.os.utime", refuse)
     assert opened(crops, tmp_path).key == first.key
 
 

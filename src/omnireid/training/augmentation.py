@@ -62,7 +62,7 @@ class Augmentation:
         for name in ("flip", "crop", "patch", "jitter", "brightness", "contrast", "saturation", "erasing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"--{name} must lie between 0 and 1; got {getattr(self, name)}.")
-        if self.crop_scale < 1:
+        if not self.crop_scale >= 1:  # nor NaN
             raise RecipeError(f"--crop-scale must be at least 1; got {self.crop_scale}.")
 
 

@@ -103,6 +103,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any], progress: Progress, i
         "plain": plain,
         "digest": _digest(tensors),
     }
+    record["record_digest"] = _record_digest(record)
     content = save(tensors, metadata={_KEY: json.dumps(record, sort_keys=True)})
     with atomic_output(path) as temporary:
         temporary.write_bytes(content)
@@ -132,6 +133,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], Progress, RunIdentity]:
             )
         if record["digest"] != _digest(tensors):
             raise CheckpointError(f"The tensors of {path} are not those it was written with: the file is damaged.")
+        if record.get("record_digest") not in (None, _record_digest(record)):  # the first checkpoints have none
+            raise CheckpointError(f"The record of {path} is not the one it was written with: the file is damaged.")
         return _unflatten(tensors, record["plain"]), Progress(**record["progress"]), RunIdentity(**record["identity"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -191,3 +194,10 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _record_digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 over everything else of a record, as JSON: a changed step or recipe would go unseen without it."""
+    rest = {name: value for name, value in record.items() if name != "record_digest"}
+    rest = json.loads(json.dumps(rest))  # as it will be read: keys that are numbers become text, and sort otherwise
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -11,6 +11,7 @@ from torch.nn import functional
 from omnireid.errors import RecipeError
 from omnireid.models.blocks import Linear
 from omnireid.models.osnet import initialise
+from omnireid.training.precision import full
 from omnireid.training.recipes import HeadName
 
 
@@ -24,7 +25,7 @@ class LinearHead(nn.Module):
     def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:  # noqa: ARG002
         """Logits; `identities` are not looked at."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            logits: Tensor = self.classifier(embeddings.float())
+            logits: Tensor = self.classifier(full(embeddings))
             return logits
 
 
@@ -45,7 +46,7 @@ class BNNeckHead(nn.Module):
     def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:  # noqa: ARG002
         """Logits; `identities` are not looked at."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            logits: Tensor = self.classifier(self.neck(embeddings.float()))
+            logits: Tensor = self.classifier(self.neck(full(embeddings)))
             return logits
 
 
@@ -65,7 +66,7 @@ class CosineHead(nn.Module):
         """float32 logits."""
         with torch.autocast(embeddings.device.type, enabled=False):
             cosines = functional.linear(
-                functional.normalize(embeddings.float()), functional.normalize(self.classifier.weight)
+                functional.normalize(full(embeddings)), functional.normalize(self.classifier.weight)
             )
             if self.margin and self.training:
                 cosines = cosines - self.margin * functional.one_hot(identities, cosines.shape[1])

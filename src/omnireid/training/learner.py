@@ -19,11 +19,10 @@ from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Batch
 from omnireid.training.head import create_head
 from omnireid.training.losses import batch_hard_triplet, cross_entropy
+from omnireid.training.precision import autocast
 from omnireid.training.recipes import Recipe
 from omnireid.training.schedules import Schedule
 from omnireid.training.synchronised_norm import synchronise_norms
-
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class _Trainee(nn.Module):
@@ -79,6 +78,9 @@ class Learner:
         if recipe.synchronise_norms and ranks.world_size > 1:
             synchronise_norms(self.network)
         self.head = head.to(device)
+        if recipe.precision == "fp64":
+            self.network.double()
+            self.head.double()
         self.optimiser = _create_optimiser(recipe, self.network, self.head)
         self.schedule = Schedule(
             kind=recipe.schedule,
@@ -130,6 +132,8 @@ class Learner:
         images = apply_plan(
             batch.images, batch.plan, batch.patch_images, mean=self._normalisation.mean, std=self._normalisation.std
         )
+        if recipe.precision == "fp64":
+            images = images.double()
         self.optimiser.zero_grad(set_to_none=True)
         parts = torch.zeros(3, device=self.device)
         shares = list(zip(images.chunk(recipe.accumulate), batch.identities.chunk(recipe.accumulate), strict=True))
@@ -177,7 +181,7 @@ class Learner:
     def _loss(self, images: Tensor, identities: Tensor) -> tuple[Tensor, Tensor]:
         assert self._wrapped is not None
         recipe = self.recipe
-        with self._autocast():
+        with autocast(recipe.precision, self.device):
             embeddings, logits = self._wrapped(images, identities)
         entropy = cross_entropy(logits, identities, smoothing=recipe.label_smoothing)
         if not recipe.triplet_weight:
@@ -185,10 +189,6 @@ class Learner:
         triplet = batch_hard_triplet(embeddings, identities, margin=recipe.triplet_margin, ranks=self.ranks)
         loss = entropy + recipe.triplet_weight * triplet
         return loss, torch.stack([loss.detach(), entropy.detach(), triplet.detach()])
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        dtype = AUTOCAST.get(self.recipe.precision)
-        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
     def _accumulating(self, *, last: bool) -> AbstractContextManager[object]:
         """Gradients of all parts but the last stay on their rank."""

@@ -228,7 +228,10 @@ class Loop:
     def _write_artefacts(
         self, resolution: Resolution, weights: Mapping[str, Tensor], metrics: Mapping[str, float]
     ) -> None:
-        tensors = {name: value.detach().cpu().numpy() for name, value in weights.items()}
+        tensors = {
+            name: (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
+            for name, value in weights.items()
+        }
         epoch = self.progress.step / len(self.sampler)
         metadata = WeightsMetadata(
             self.recipe.model,

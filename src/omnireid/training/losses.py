@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omnireid.training.distributed import Ranks, gather, gather_with_gradient, sum_over_ranks
+from omnireid.training.precision import full
 
 
 def cross_entropy(logits: Tensor, identities: Tensor, *, smoothing: float) -> Tensor:
@@ -15,7 +16,7 @@ def cross_entropy(logits: Tensor, identities: Tensor, *, smoothing: float) -> Te
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        return functional.cross_entropy(logits.float(), identities, label_smoothing=smoothing)
+        return functional.cross_entropy(full(logits), identities, label_smoothing=smoothing)
 
 
 def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float | None, ranks: Ranks) -> Tensor:
@@ -37,7 +38,7 @@ def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float 
     Source: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
-        anchors = embeddings.float()
+        anchors = full(embeddings)
         candidates = gather_with_gradient(anchors, ranks)
         others = gather(identities, ranks)
         same = identities[:, None] == others[None, :]
@@ -52,7 +53,7 @@ def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float 
             nearest = found.masked_fill(same, float("inf")).argmin(dim=1)
         difference = _distances(anchors, candidates, farthest) - _distances(anchors, candidates, nearest)
         each = functional.softplus(difference) if margin is None else functional.relu(difference + margin)
-        total = sum_over_ranks(counts.sum().float(), ranks).clamp(min=1)
+        total = sum_over_ranks(full(counts.sum()), ranks).clamp(min=1)
         return torch.where(counts, each, 0).sum() * ranks.world_size / total
 
 

@@ -20,7 +20,7 @@ SamplerName = Literal["random", "identity"]
 HeadName = Literal["linear", "bnneck", "cosine"]
 OptimiserName = Literal["sgd", "adam", "adamw"]
 ScheduleName = Literal["constant", "step", "linear", "cosine"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp64", "fp32", "bf16", "fp16"]
 MetricName = Literal["mean_average_precision", "rank1"]
 
 
@@ -83,7 +83,8 @@ class Recipe:
         brightness: strength of the jitter of brightness; factors lie in [1 - strength, 1 + strength].
         contrast: likewise, of contrast.
         saturation: likewise, of saturation.
-        precision: of the network's arithmetic; heads, losses and weights are always float32.
+        precision: of the network's arithmetic; heads, losses and weights are float32. ``fp64`` is float64 throughout,
+            for checks: untrained, the network turns rounding errors into other curves within a few steps.
         synchronise_norms: batch norms over all ranks instead of each its own.
         evaluate_every: epochs between two evaluations; 0 is only at the end.
         metric: what ``best`` is chosen by.
@@ -137,6 +138,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "resolutions", tuple(self.resolutions))  # JSON gives lists
+        object.__setattr__(self, "milestones", tuple(self.milestones))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise RecipeError(f"{_flag(name)} {getattr(self, name)!r} is not known: {', '.join(choices)}.")

@@ -104,8 +104,8 @@ class IdentitySampler:
         counts = np.unique(self.identities, return_counts=True)[1]
         if len(counts) < self.identities_per_batch:
             raise RecipeError(
-                f"A batch of {self.identities_per_batch} identities, but the data has {len(counts)}: lower --batch-size "
-                f"to {len(counts) * self.images_per_identity} or less, or raise --images-per-identity."
+                f"A batch of {self.identities_per_batch} identities, but the data has {len(counts)}: lower --batch-size"
+                f" to {len(counts) * self.images_per_identity} or less, or raise --images-per-identity."
             )
         groups = -(-counts // self.images_per_identity)
         steps = -(-int(groups.sum()) // self.identities_per_batch)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from omnireid.training.precision import full
+
 
 def synchronise_norms(model: nn.Module) -> None:
     """Make every batch norm of `model` take its training statistics over all ranks; instance norms stay.
@@ -31,7 +33,7 @@ def synchronise_norms(model: nn.Module) -> None:
             module.__class__ = SynchronisedNorm2d
 
 
-class _SynchronisedNorm(nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the class all batch norms share
+class _SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
     """A batch norm whose training forward is that of the ranks' batches put together."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
@@ -68,7 +70,7 @@ def _joined_statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Each rank's squares are taken about its own mean and then joined: a sum of plain squares loses all digits where the
     mean is large beside the deviation. Ranks may hold batches of different sizes.
     """
-    variance, mean = torch.var_mean(values.float(), dim=_other_axes(values), correction=0)
+    variance, mean = torch.var_mean(full(values), dim=_other_axes(values), correction=0)
     count = values.numel() // values.shape[1]
     own = torch.cat([mean, variance, mean.new_full((1,), count)])
     parts = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
@@ -102,9 +104,9 @@ class _Normalise(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         values, weight, mean, variance, count = context.saved_tensors
         shape = (1, -1) + (1,) * (values.dim() - 2)
-        gradient = gradients[0].float()
+        gradient = full(gradients[0])
         inverse = torch.rsqrt(variance + context.epsilon)
-        normalised = (values.float() - mean.view(shape)) * inverse.view(shape)
+        normalised = (full(values) - mean.view(shape)) * inverse.view(shape)
         axes = _other_axes(values)
         own = torch.stack([gradient.sum(dim=axes), (gradient * normalised).sum(dim=axes)])
         joined = own.clone()
