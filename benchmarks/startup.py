@@ -15,8 +15,8 @@ from machine import describe
 RUNS = 15
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
-    "omnireid --help": [sys.executable, "-m", "omnireid.cli", "--help"],
-    "omnireid evaluate --help": [sys.executable, "-m", "omnireid.cli", "evaluate", "--help"],
+    "omnireid --help": [sys.executable, "-m", "omnireid", "--help"],
+    "omnireid evaluate --help": [sys.executable, "-m", "omnireid", "evaluate", "--help"],
     "import omnireid": [sys.executable, "-c", "import omnireid"],
 }
 

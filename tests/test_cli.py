@@ -75,7 +75,7 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
 
 
 def test_a_terminal_that_lacks_a_dash_is_no_error() -> None:
-    words = [sys.executable, "-m", "omnireid.cli", "models"]
+    words = [sys.executable, "-m", "omnireid", "models"]
     done = subprocess.run(words, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -96,7 +96,7 @@ def make_crops(folder: Path, count: int) -> None:
 def test_ctrl_c_while_embedding_loses_nothing(tmp_path: Path, untrained: Path) -> None:
     make_crops(tmp_path / "crops", 2500)
     output = tmp_path / "out.parquet"
-    words = [sys.executable, "-m", "omnireid.cli", "embed", str(tmp_path / "crops")]
+    words = [sys.executable, "-m", "omnireid", "embed", str(tmp_path / "crops")]
     words += ["--weights", str(untrained), "--output", str(output), "--batch-size", "8"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     parts = tmp_path / ".out.parquet.parts"
@@ -132,6 +132,8 @@ def test_the_commands_of_the_readme_run(
         words = [replaced.get(word, word) for word in shlex.split(command)[1:]]
         if words[0] == "synthesize":
             words = [smaller.get(word, word) for word in words]
+        if words[0] == "train":
+            words += "--epochs 1 --warmup-epochs 0 --batch-size 4 --resolutions 32x16@0 --store-folder store".split()
         assert main(words) == 0, (command, capsys.readouterr().err)
     assert (tmp_path / "scores.json").exists()
     assert (tmp_path / "ranked.png").exists()

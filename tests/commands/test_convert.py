@@ -84,3 +84,17 @@ def test_refusals(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixtur
     assert "Nobody said on what terms" in capsys.readouterr().out
     with pytest.raises(Exception, match="holds osnet_x0_25, not osnet_x1_0"):
         load_embedder(output, architecture="osnet_x1_0")
+
+
+def test_half_precision_takes_half_the_room_and_embeds_nearly_the_same(
+    tmp_path: Path, checkpoint: Path, crop_folder: Path
+) -> None:
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    assert main(["convert", str(checkpoint), "--output", str(whole)]) == 0
+    assert main(["convert", str(checkpoint), "--output", str(half), "--half"]) == 0
+    assert half.stat().st_size < 0.65 * whole.stat().st_size
+    crops = sorted(crop_folder.iterdir())
+    mine, theirs = load_embedder(whole).embed(crops), load_embedder(half).embed(crops)
+    cosines = (mine * theirs).sum(axis=1) / np.linalg.norm(mine, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert cosines.min() > 0.999
+    assert not np.array_equal(mine, theirs)

@@ -129,7 +129,7 @@ def triplet_of_layer(layer: nn.Module, rank: int, ranks: Ranks, identities: str,
         values, people = share(values, rank), share(people, rank)
     embeddings = layer(values)
     loss = batch_hard_triplet(embeddings, people, margin=margin, ranks=ranks)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
 
@@ -142,7 +142,7 @@ def results() -> tuple[Values, Values]:
     with tempfile.TemporaryDirectory() as folder:
         processes = [_start(rank, port, Path(folder)) for rank in range(2)]
         try:
-            said = [process.communicate(timeout=60)[0] for process in processes]
+            said = [process.communicate(timeout=150)[0] for process in processes]
         finally:
             for process in processes:
                 process.kill()
@@ -171,7 +171,7 @@ def _collectives(ranks: Ranks) -> dict[str, Tensor]:
     barrier(ranks)
     learned = values.clone().requires_grad_()
     all_values = gather_with_gradient(learned, ranks)
-    (all_values * drawn(10 + ranks.rank, 4, 4)).sum().backward()
+    (all_values * drawn(10 + ranks.rank, 4, 4)).sum().backward()  # type: ignore[no-untyped-call]
     assert learned.grad is not None
     found |= {"gather with gradient": all_values.detach(), "gradient": learned.grad}
     found["unchanged"] = (values == before).all()
@@ -234,7 +234,7 @@ def _write(path: Path, found: dict[str, Tensor], texts: dict[str, str]) -> None:
 def main(path: Path) -> None:
     """Be one rank."""
     warnings.simplefilter("error")
-    faulthandler.dump_traceback_later(40, exit=True)  # a rank that hangs says where
+    faulthandler.dump_traceback_later(120, exit=True)  # a rank that hangs says where
     texts: dict[str, str] = {}
     found: dict[str, Tensor] = {}
     try:

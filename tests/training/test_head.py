@@ -83,7 +83,7 @@ def test_bnneck_normalises_and_its_shift_stays_zero() -> None:
     assert not head.neck.bias.requires_grad
     weight = head.neck.weight.detach().clone()
     optimiser = torch.optim.SGD(head.parameters(), lr=1.0, weight_decay=0.1)
-    functional.cross_entropy(head(embeddings + 3, identities), identities).backward()
+    functional.cross_entropy(head(embeddings + 3, identities), identities).backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     assert head.neck.bias.tolist() == [0.0] * 6
     assert not torch.equal(head.neck.weight, weight)

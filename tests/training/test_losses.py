@@ -65,7 +65,7 @@ def test_triplet_by_hand(margin: float | None) -> None:
 def test_triplet_gradient_is_that_of_small_steps(margin: float | None) -> None:
     identities = [0, 0, 1, 1, 2, 2, 3]
     embeddings = drawn(7, 3, 0).requires_grad_()
-    triplet(embeddings, identities, margin).backward()
+    triplet(embeddings, identities, margin).backward()  # type: ignore[no-untyped-call]
     assert embeddings.grad is not None
     values = embeddings.detach().double().numpy()
     for place in np.ndindex(values.shape):
@@ -82,7 +82,7 @@ def test_equal_embeddings_have_a_loss_and_a_gradient_of_zero(margin: float | Non
     """The root's slope is infinite at 0: crops that are copies of each other would make every weight NaN."""
     embeddings = torch.ones(4, 3, requires_grad=True)
     loss = triplet(embeddings, [0, 0, 1, 1], margin)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == pytest.approx(math.log(2) if margin is None else margin)
     assert embeddings.grad is not None
     assert embeddings.grad.tolist() == torch.zeros(4, 3).tolist()
@@ -91,7 +91,7 @@ def test_equal_embeddings_have_a_loss_and_a_gradient_of_zero(margin: float | Non
 @pytest.mark.parametrize("margin", MARGINS)
 def test_a_copy_of_an_anchor_does_not_stop_the_others(margin: float | None) -> None:
     embeddings = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.1, 0.2], [0.4, 0.1]], requires_grad=True)
-    triplet(embeddings, [0, 0, 1, 1], margin).backward()
+    triplet(embeddings, [0, 0, 1, 1], margin).backward()  # type: ignore[no-untyped-call]
     assert embeddings.grad is not None
     assert embeddings.grad.isfinite().all()
     assert embeddings.grad[2:].abs().min() > 0
@@ -106,7 +106,7 @@ def test_a_copy_of_an_anchor_does_not_stop_the_others(margin: float | None) -> N
 def test_where_no_anchor_counts_loss_and_gradient_are_zero(identities: list[int], margin: float | None) -> None:
     embeddings = drawn(len(identities), 3, 1).requires_grad_()
     loss = triplet(embeddings, identities, margin)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert embeddings.grad is not None
     assert embeddings.grad.tolist() == torch.zeros_like(embeddings).tolist()
@@ -125,7 +125,7 @@ def test_triplet_is_float32_under_autocast(kind: torch.dtype, margin: float | No
     low = drawn(8, 16, 3).to(kind).requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = triplet(low, [0, 0, 1, 1, 2, 2, 3, 3], margin)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.dtype == torch.float32
     assert loss.item() == triplet(low.detach().float(), [0, 0, 1, 1, 2, 2, 3, 3], margin).item()
     assert low.grad is not None

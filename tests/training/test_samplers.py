@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -251,7 +252,7 @@ def test_the_data_stay_as_they_were() -> None:
 
 def test_what_is_refused() -> None:
     identities = np.repeat(np.arange(3), 4)
-    cases = [
+    cases: list[tuple[Callable[[], object], str]] = [
         (
             lambda: RandomSampler(3, 4, 0),
             "A batch of 4 crops is larger than the data, which has 3: lower --batch-size, or add data with another "

@@ -22,6 +22,7 @@ def convert(
     distance: DistanceOption = None,
     height: OptionalNumber = None,
     width: OptionalNumber = None,
+    half: bool = False,
 ) -> None:
     """Turn a checkpoint into an omnireid artefact: one safe file that says what it is and how to use it.
 
@@ -41,10 +42,11 @@ def convert(
         distance: how their embeddings are meant to be compared; euclidean unless the file says otherwise.
         height: input height they were trained at, in pixels; 256 unless the file says otherwise.
         width: input width they were trained at, in pixels; 128 unless the file says otherwise.
+        half: store weights in half precision: half the size, nearly the same embeddings.
     """
     from dataclasses import replace
 
-    from omnireid.embedding.artefact import write_artefact
+    from omnireid.embedding.artefact import halve, write_artefact
     from omnireid.embedding.fetch import resolve_weights
     from omnireid.embedding.torch_runtime import load_weights
     from omnireid.errors import OutputError
@@ -66,7 +68,8 @@ def convert(
         training_data=training_data or found.training_data,
         origin=f"{path.name}, SHA-256 {sha256_of(path)}",
     )
-    write_artefact(output, {name: tensor.numpy() for name, tensor in model.state_dict().items()}, metadata)
+    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    write_artefact(output, halve(tensors) if half else tensors, metadata)
     print(f"{output}: {metadata.architecture}, {size.height} × {size.width}, licence: {metadata.licence}")
     if metadata.licence == "unknown":
         print("Nobody said on what terms these weights may be used. Find out, and say so with --licence.")
