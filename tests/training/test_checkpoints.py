@@ -19,13 +19,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from omnireid.errors import CheckpointError, DiskFullError, ResumeError
-from omnireid.training.checkpoints import Progress, RunIdentity, check_identity, read_checkpoint, write_checkpoint
+from omnireid.training.checkpoints import (
+    Progress,
+    RunIdentity,
+    _record_digest,
+    check_identity,
+    read_checkpoint,
+    write_checkpoint,
+)
 from omnireid.training.recipes import Recipe
 
 IDENTITY = RunIdentity(
     Recipe(milestones=(3, 5)).json(), {"names": ["market1501"], "fingerprint": "ab12", "identities": 751}, None, 2
 )
-PROGRESS = Progress(step=7, seconds=1.25, best=0.1 + 0.2, best_epoch=1.5, scale={"scale": 2.0})
+PROGRESS = Progress(step=7, seconds=1.25, best=0.1 + 0.2, best_epoch=1.5)
 STATE: dict[str, Any] = {
     "network": {"conv.weight": torch.arange(6.0).reshape(2, 3), "norm.num_batches_tracked": torch.tensor(4)},
     "optimiser": {"0": {"step": torch.tensor(3.0), "momentum_buffer": None}},
@@ -163,11 +170,13 @@ def test_a_tensor_under_another_name(checkpoint: Path) -> None:
 
 
 def rewritten(path: Path, **changes: Any) -> None:
-    """Write a checkpoint again with other entries in its record and no digest of it; None takes one out."""
+    """Write a checkpoint again with other entries in its record; None takes one out."""
     with safe_open(path, framework="pt") as opened:
         record = json.loads(opened.metadata()["omnireid-run"])
         found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    record = {name: value for name, value in (record | {"record_digest": None} | changes).items() if value is not None}
+    record = {name: value for name, value in (record | changes).items() if value is not None}
+    del record["record_digest"]
+    record["record_digest"] = _record_digest(record)
     save_file(found, path, {"omnireid-run": json.dumps(record)})
 
 

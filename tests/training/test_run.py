@@ -223,7 +223,6 @@ def test_a_run_that_was_stopped_ends_in_the_weights_of_one_that_was_not(
     if number == signal.SIGTERM:
         assert "Stopped by SIGTERM" in message
         assert "--resume" in message
-    assert not (cut / "last.safetensors").exists()
     assert main(command(people, cut, "--resume")) == 0
     assert same(tmp_path / "whole/last.safetensors", cut / "last.safetensors")
     assert losses(cut) == losses(tmp_path / "whole")
@@ -299,22 +298,37 @@ def test_another_number_of_ranks_is_refused(
     assert "ranks: it has 2, started are 1" in capsys.readouterr().err
 
 
-def test_a_rank_that_dies_ends_the_run_with_a_message(people: Path, tmp_path: Path) -> None:
+def rank_one(launcher: int) -> int:
+    """The process of rank 1, a child of torchrun."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    found = [int(child) for child in children if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes()]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_after_the_loss_of_a_rank_torchrun_goes_on_to_the_same_weights(
+    people: Path, two_ranks: Path, tmp_path: Path
+) -> None:
     cut = tmp_path / "cut"
-    process = subprocess.Popen(
-        torchrun(command(people, cut, *DISTRIBUTED, "--epochs", "4000")),
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_for_step(cut, 3, process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    ranks = {(Path(f"/proc/{child}/environ").read_bytes().split(b"\0RANK=")[1][:1]): int(child) for child in children}
-    os.kill(ranks[b"1"], signal.SIGKILL)
-    _, message = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert (cut / "checkpoint.safetensors").exists()
-    assert "lost another rank" in message or "Stopped by SIGTERM" in message
+    words = torchrun(command(people, cut, *DISTRIBUTED))
+    words[3:3] = ["--max-restarts", "1", "--monitor-interval", "0.1"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_step(cut, 9, process)
+    os.kill(rank_one(process.pid), signal.SIGKILL)
+    _, message = process.communicate(timeout=120)
+    assert process.returncode == 0, message
+    assert "lost another rank" in message or "Stopped by SIGTERM" in message or "SIGTERM" in message
+    assert same(two_ranks / "last.safetensors", cut / "last.safetensors")
+
+
+@pytest.mark.slow
+def test_compiled_steps_give_the_curve_of_eager_ones(options: RunOptions) -> None:
+    recipe = replace(SMALL, learning_rate=1e-4, average=0.0)
+    train(recipe, options)
+    compiled = replace(options, output=options.output.with_name("compiled"), compile=True)
+    result = train(recipe, compiled)
+    assert losses(compiled.output) == pytest.approx(losses(options.output), abs=0.05)
+    assert load_embedder(result.weights).metadata.architecture == "osnet_x0_25"
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(options: RunOptions) -> None:

@@ -71,6 +71,7 @@ def train(
     if not data:
         raise RecipeError("Nothing to learn from: give --data FOLDER, several times for several data sets.")
     require_torch()
+    from omnireid.training.distributed import find_ranks
     from omnireid.training.options import RunOptions
     from omnireid.training.run import train as run
 
@@ -91,6 +92,8 @@ def train(
         store_folder=store_folder,
     )
     result = run(recipe, options)
+    if find_ranks().rank != 0:
+        return  # every rank has the result; one tells it
     if result.scores is not None:
         print(result.scores.table())
     print(f"{result.weights}: trained in {result.seconds:.0f} s. The curves are in {output / 'curves.png'}.")

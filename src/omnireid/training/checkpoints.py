@@ -1,7 +1,7 @@
 """Checkpoints of a run: everything it takes to go on as if nothing had happened.
 
 One safetensors file: the tensors of network, head, moving average and optimiser
-by name, and the rest (step, best score, gradient scale, what the run is) as JSON
+by name, and the rest (step, best score, what the run is) as JSON
 in its metadata. No pickle, so nothing in it can run.
 """
 
@@ -71,14 +71,12 @@ class Progress:
         seconds: spent on them, over all sessions.
         best: the best score so far on the recipe's metric, a fraction; None before the first evaluation.
         best_epoch: when it was reached, in epochs.
-        scale: state of the gradient scaler, for fp16.
     """
 
     step: int = 0
     seconds: float = 0.0
     best: float | None = None
     best_epoch: float | None = None
-    scale: Mapping[str, Any] | None = None
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], progress: Progress, identity: RunIdentity) -> None:
@@ -133,7 +131,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], Progress, RunIdentity]:
             )
         if record["digest"] != _digest(tensors):
             raise CheckpointError(f"The tensors of {path} are not those it was written with: the file is damaged.")
-        if record.get("record_digest") not in (None, _record_digest(record)):  # the first checkpoints have none
+        if record["record_digest"] != _record_digest(record):
             raise CheckpointError(f"The record of {path} is not the one it was written with: the file is damaged.")
         return _unflatten(tensors, record["plain"]), Progress(**record["progress"]), RunIdentity(**record["identity"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

@@ -68,6 +68,7 @@ class Loop:
         self._waiting: list[Batch] = []  # trained on, their losses not looked at yet
         self._losses = torch.zeros(self.options.log_every, 3, device=self.device)
         self._looked = time.perf_counter()
+        self._saved_at = self.progress.step
         self._scores: RankingScores | None = None
         self._scored_at = -1
         self._judge: OSNet | None = None
@@ -89,14 +90,12 @@ class Loop:
                 if pixels is None or pixels[0] != resolution:
                     pixels = (resolution, Pixels(self._open_store(self.data.paths, resolution), self.device))
                 self._train_epoch(epoch, pixels[1], stop, advance)
-                if epoch + 1 == recipe.epochs or (recipe.evaluate_every and (epoch + 1) % recipe.evaluate_every == 0):
-                    self._evaluate(resolution)
-                self._save()
+                self._end_epoch(epoch, resolution)
                 if show:
                     print(self._summary(epoch, resolution), flush=True)
                 if epoch + 1 < recipe.epochs:
                     self._stop_if_asked(stop)
-        if self._scores is None and self.validation is not None:  # a finished run, resumed
+        if self._scores is None:  # a finished run, resumed
             self._evaluate(recipe.phases[-1])
         barrier(self.ranks)
         return RunResult(self.options.output / LAST_NAME, self._scores, self.seconds)
@@ -118,6 +117,7 @@ class Loop:
             device=self.device,
         )
         self.learner.begin_epoch(epoch)
+        self._looked = time.perf_counter()  # what came before, such as decoding, is no part of the rate
         with closing(batches), _memory_errors(self.recipe, self.ranks, pixels):
             for batch in batches:
                 self._losses[len(self._waiting)] = self.learner.step(batch, self.progress.step)
@@ -133,6 +133,17 @@ class Loop:
                     self._save()
                 if self.ranks.world_size == 1 or self.progress.step % self.options.log_every == 0:
                     self._stop_if_asked(stop)
+
+    def _end_epoch(self, epoch: int, resolution: Resolution) -> None:
+        """Evaluate where it is due; write weights and checkpoint."""
+        self._look()
+        every, last = self.recipe.evaluate_every, epoch + 1 == self.recipe.epochs
+        metrics = self._evaluate(resolution) if last or (every and (epoch + 1) % every == 0) else {}
+        if self.journal is not None and metrics:
+            self._write("evaluation", self.progress.step, **metrics)
+        if self.ranks.rank == 0:
+            self._write_artefacts(resolution, metrics)
+        self._save()
 
     def _look(self) -> float:
         """Bring the waiting losses to the host, check them and write them down: the mean of them."""
@@ -188,7 +199,7 @@ class Loop:
         if self.ranks.world_size > 1:
             asked = bool(mean_over_ranks(torch.tensor(float(asked), device=self.device), self.ranks) > 0)
         if asked:
-            if self._waiting:
+            if self._saved_at != self.progress.step:
                 self._save()
             raise StoppedError(
                 f"Stopped by {stop.name or 'another rank'} after step {self.progress.step} (epoch "
@@ -199,50 +210,44 @@ class Loop:
     def _save(self) -> None:
         """Write the checkpoint, after everything up to it is in the log."""
         self._look()
+        self._saved_at = self.progress.step
         if self.ranks.rank == 0:
-            self.progress = replace(self.progress, seconds=self.seconds, scale=None)
+            self.progress = replace(self.progress, seconds=self.seconds)
             write_checkpoint(
                 self.options.output / CHECKPOINT_NAME, self.learner.state_dict(), self.progress, self.identity
             )
 
-    def _evaluate(self, resolution: Resolution) -> None:
-        """Score the weights, and write them as ``last`` and, where they are, as ``best``."""
-        self._look()
+    def _evaluate(self, resolution: Resolution) -> dict[str, float]:
+        """Score the weights: rank-1 and mAP by name; nothing where there is nothing to score on."""
+        if self.validation is None:
+            return {}
+        if self._judge is None:
+            judge = create_model(self.recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._judge = judge
+        store = self._open_store(self.validation.paths, resolution)
         weights = self.learner.averaged_state()
-        metrics: dict[str, float] = {}
-        if self.validation is not None:
-            if self._judge is None:
-                judge = create_model(self.recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-                self._judge = judge
-            store = self._open_store(self.validation.paths, resolution)
-            self._scores = assess(self._judge, weights, self.validation, store, device=self.device, ranks=self.ranks)
-            self._scored_at = self.progress.step
-            scores = {"rank1": self._scores.rank1, "mean_average_precision": self._scores.mean_average_precision}
-            metrics = {f"{self.validation.name}.{name}": value for name, value in scores.items()}
-            if self.journal is not None:
-                self._write("evaluation", self.progress.step, **scores)
-        if self.ranks.rank == 0:
-            self._write_artefacts(resolution, weights, metrics)
-        self._looked = time.perf_counter()
+        self._scores = assess(self._judge, weights, self.validation, store, device=self.device, ranks=self.ranks)
+        self._scored_at = self.progress.step
+        return {"rank1": self._scores.rank1, "mean_average_precision": self._scores.mean_average_precision}
 
-    def _write_artefacts(
-        self, resolution: Resolution, weights: Mapping[str, Tensor], metrics: Mapping[str, float]
-    ) -> None:
+    def _write_artefacts(self, resolution: Resolution, metrics: Mapping[str, float]) -> None:
+        """Write the weights as ``last`` and, where they score higher than any before, as ``best``."""
         tensors = {
             name: (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
-            for name, value in weights.items()
+            for name, value in self.learner.averaged_state().items()
         }
         epoch = self.progress.step / len(self.sampler)
+        where = "" if self.validation is None else self.validation.name
         metadata = WeightsMetadata(
             self.recipe.model,
             preprocessing=Preprocessing(height=resolution.height, width=resolution.width),
             training_data=" + ".join(self.data.names),
             licence=self.data.licence,
-            metrics=metrics,
+            metrics={f"{where}.{name}": value for name, value in metrics.items()},
             origin=f"omnireid train, {epoch:g} epochs",
         )
         write_artefact(self.options.output / LAST_NAME, tensors, metadata)
-        score = None if self._scores is None else float(getattr(self._scores, self.recipe.metric))
+        score = metrics.get(self.recipe.metric)
         if score is not None and (self.progress.best is None or score > self.progress.best):
             self.progress = replace(self.progress, best=score, best_epoch=epoch)
             write_artefact(self.options.output / BEST_NAME, tensors, metadata)
