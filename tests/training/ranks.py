@@ -109,10 +109,14 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
 
 
 def norm_steps(network: nn.Module, rank: int | None) -> dict[str, Tensor]:
-    """Outputs, gradients and buffers after training steps of a rank, or of one process with the entire batch."""
+    """Outputs, gradients and buffers after training steps of a rank, or of one process with the entire batch.
+
+    In float64: the instance norm between the norms would enlarge float32's rounding to 1e-4.
+    """
+    network.double()
     for step in range(STEPS):
         whole = images(step) if step % 2 else images(step).contiguous(memory_format=torch.channels_last)
-        values = (whole if rank is None else uneven_share(whole, rank)).clone().requires_grad_()
+        values = (whole if rank is None else uneven_share(whole, rank)).double().requires_grad_()
         network.zero_grad()
         outputs = network(values)
         (outputs * (weights() if rank is None else uneven_share(weights(), rank))).sum().backward()

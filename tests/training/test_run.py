@@ -36,6 +36,7 @@ from omnireid.errors import (
     ResumeError,
 )
 from omnireid.files import sole_writer
+from omnireid.training.checkpoints import write_checkpoint
 from omnireid.training.journal import read_journal
 from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions
@@ -414,18 +415,15 @@ def test_a_device_without_memory_says_what_to_try(options: RunOptions, monkeypat
 
 
 def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    from omnireid.training import loop
-
-    written = []
-    write = loop.write_checkpoint
+    written: list[Path] = []
 
     def full_at_the_third(path: Path, *rest: Any) -> None:
         if len(written) == 2:
             monkeypatch.setattr("omnireid.training.checkpoints.atomic_output", _full)
         written.append(path)
-        write(path, *rest)
+        write_checkpoint(path, *rest)
 
-    monkeypatch.setattr(loop, "write_checkpoint", full_at_the_third)
+    monkeypatch.setattr("omnireid.training.loop.write_checkpoint", full_at_the_third)
     with pytest.raises(DiskFullError, match="No space left"):
         train(SMALL, replace(options, checkpoint_every=1))
     monkeypatch.undo()

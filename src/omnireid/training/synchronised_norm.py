@@ -51,7 +51,8 @@ class _SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
-        weight = self.num_batches_tracked.reciprocal() if self.momentum is None else torch.tensor(self.momentum)
+        momentum = torch.tensor(0.0 if self.momentum is None else self.momentum, dtype=torch.float64)
+        weight = self.num_batches_tracked.double().reciprocal() if self.momentum is None else momentum
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight.to(self.running_mean))
         self.running_var.lerp_(unbiased_variance.to(self.running_var.dtype), weight.to(self.running_var))
 
