@@ -3,9 +3,9 @@
 Baseline: the recipe ``scratch`` as it is, but for the network's width, on the same
 machine, two ranks of one thread each, scored by the same evaluation:
 
-    torchrun --nproc-per-node 2 -m omnireid train laptop --threads 1 --data MARKET --output RUNS/laptop
-    torchrun --nproc-per-node 2 -m omnireid train scratch --model osnet_x0_25 --evaluate-every 3 --threads 1 \
-        --data MARKET --output RUNS/scratch        (stopped by Ctrl-C when its time is up)
+    torchrun --standalone --nproc-per-node 2 -m omnireid train laptop --threads 1 --data MARKET --output RUNS/laptop
+    torchrun --standalone --nproc-per-node 2 -m omnireid train scratch --model osnet_x0_25 --evaluate-every 2 \
+        --threads 1 --data MARKET --output RUNS/scratch        (stopped by Ctrl-C when its time is up)
 
 This script reads the logs of such runs, prints their scores in the order of time,
 and draws them over each other. Seconds are those of training and evaluation.

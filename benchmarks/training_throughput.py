@@ -4,7 +4,7 @@ Baseline, in the same run and turn about with ours: two worker processes that
 decode every crop with Pillow each time it comes, resize, crop, flip, erase and
 normalise it one by one; batches in NCHW; float32; one eager process with all
 threads; cross-entropy and SGD on the same network and batch size. Ours is the
-product itself: ``torchrun --nproc-per-node 2 -m omnireid train`` on the decoded
+product itself: ``torchrun --standalone --nproc-per-node 2 -m omnireid train`` on the decoded
 store, one thread a rank, bfloat16, channels last. Both rates are medians over
 windows of steps, with the first left out. The data path alone (look-ups, plan,
 augmentation, normalisation) is timed in one process with one thread, beside the
@@ -120,7 +120,7 @@ def ours(root: Path, recipe: Recipe, steps: int, store: Path) -> float:
     """Crops a second of ``omnireid train`` in two ranks, from its own log."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "run"
-        words = ["-m", "torch.distributed.run", "--nproc-per-node", str(CORES), "--master-port", "29755"]
+        words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(CORES)]
         words += ["-m", "omnireid", "train", "laptop", "--resolutions", recipe.resolutions[0], "--threads", "1"]
         words += ["--device", "cpu", "--data", str(root), "--output", str(output), "--log-every", "10"]
         words += ["--store-folder", str(store)]

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from omnireid.errors import (
     NonFiniteLossError,
     OutputError,
     OutputInUseError,
+    RankError,
     RecipeError,
     ResumeError,
 )
@@ -229,14 +229,8 @@ def test_a_run_that_was_stopped_ends_in_the_weights_of_one_that_was_not(
     assert losses(cut) == losses(tmp_path / "whole")
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def torchrun(words: list[str]) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return [sys.executable, *launcher, "-m", "omnireid", *words]
 
 
@@ -302,19 +296,37 @@ def rank_one(launcher: int) -> int:
     return found[0]
 
 
-def test_after_the_loss_of_a_rank_torchrun_goes_on_to_the_same_weights(
-    people: Path, two_ranks: Path, tmp_path: Path
-) -> None:
+def test_a_rank_that_dies_ends_the_run_with_a_message(people: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
-    words = torchrun(command(people, cut, *DISTRIBUTED))
-    words[3:3] = ["--max-restarts", "1", "--monitor-interval", "0.1"]
+    words = torchrun(command(people, cut, *DISTRIBUTED, "--epochs", "4000"))
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for_step(cut, 9, process)
+    wait_for_step(cut, 3, process)
     os.kill(rank_one(process.pid), signal.SIGKILL)
-    _, message = process.communicate(timeout=120)
-    assert process.returncode == 0, message
-    assert "lost another rank" in message or "Stopped by SIGTERM" in message or "SIGTERM" in message
-    assert same(two_ranks / "last.safetensors", cut / "last.safetensors")
+    _, message = process.communicate(timeout=90)
+    assert process.returncode != 0
+    assert "exitcode: -9" in message
+    assert (cut / "checkpoint.safetensors").exists()
+
+
+def test_a_run_that_torchrun_has_started_again_goes_on_without_being_asked(
+    options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(SMALL, options)
+    cut = replace(options, output=options.output.with_name("cut"), checkpoint_every=2)
+    step = Learner.step
+
+    def lost_at_the_fourth(self: Learner, batch: Any, number: int) -> Any:
+        if number == 4:
+            raise RankError("another rank was lost")
+        return step(self, batch, number)
+
+    monkeypatch.setattr(Learner, "step", lost_at_the_fourth)
+    with pytest.raises(RankError):
+        train(SMALL, cut)
+    monkeypatch.undo()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    train(SMALL, cut)
+    assert same(options.output / "last.safetensors", cut.output / "last.safetensors")
 
 
 @pytest.mark.slow
