@@ -183,7 +183,7 @@ def main() -> None:
     tiny = "--tiny" in sys.argv
     root = Path(words[0]) if words else MARKET
     data = load_training_data([root])
-    steps, rounds = (4, 1) if tiny else (60, 3)
+    steps, rounds = (4, 1) if tiny else (40, 2)
     for height, width in ((128, 64),) if tiny else ((128, 64), (256, 128)):
         recipe = replace(LAPTOP, epochs=1, warmup_epochs=0, resolutions=(f"{height}x{width}@0",))
         with tempfile.TemporaryDirectory() as store:
