@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -98,7 +99,9 @@ def test_ctrl_c_while_embedding_loses_nothing(tmp_path: Path, untrained: Path) -
     output = tmp_path / "out.parquet"
     words = [sys.executable, "-m", "omnireid", "embed", str(tmp_path / "crops")]
     words += ["--weights", str(untrained), "--output", str(output), "--batch-size", "8"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    # A suite that was started in the background ignores SIGINT, and its children would.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)  # noqa: PLW1509
     parts = tmp_path / ".out.parquet.parts"
     deadline = time.monotonic() + 120
     while not list(parts.rglob("[0-9]*.parquet")) and time.monotonic() < deadline and process.poll() is None:

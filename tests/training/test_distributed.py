@@ -208,7 +208,14 @@ def test_a_rank_that_finds_no_other_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: Any, **__: Any) -> None:
         raise distributed.DistNetworkError("The client socket has timed out after 3600000ms")
 
-    monkeypatch.setattr(distributed, "init_process_group", refuse)
+    monkeypatch.setattr(module, "rendezvous", refuse)
     set_ranks(monkeypatch, "1", "2", "1")
     with pytest.raises(RankError, match=r"^Rank 1 of 2 lost another rank \(The client socket has timed out after"):
+        start("cpu")
+
+
+def test_ranks_without_an_address_to_meet_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_ranks(monkeypatch, "1", "2", "1")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(RecipeError, match=r"The environment is not torchrun's: .*MASTER_ADDR.*use torchrun"):
         start("cpu")

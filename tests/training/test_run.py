@@ -308,6 +308,21 @@ def test_a_rank_that_dies_ends_the_run_with_a_message(people: Path, tmp_path: Pa
     assert (cut / "checkpoint.safetensors").exists()
 
 
+def test_after_the_loss_of_a_rank_torchrun_goes_on_to_the_same_weights(
+    people: Path, two_ranks: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    words = torchrun(command(people, cut, *DISTRIBUTED))
+    words[3:3] = ["--max-restarts", "1", "--monitor-interval", "0.1"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_step(cut, 9, process)
+    os.kill(rank_one(process.pid), signal.SIGKILL)
+    _, message = process.communicate(timeout=180)
+    assert process.returncode == 0, message
+    assert "exitcode: -9" in message
+    assert same(two_ranks / "last.safetensors", cut / "last.safetensors")
+
+
 def test_a_run_that_torchrun_has_started_again_goes_on_without_being_asked(
     options: RunOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
 
 from omnireid.errors import ModelError, RankError, RecipeError
 
@@ -88,10 +89,24 @@ def start_ranks(device: str) -> Iterator[tuple[Ranks, torch.device]]:
 
 
 def _join(place: torch.device) -> None:
-    if place.type == "cuda":
-        distributed.init_process_group("nccl", timeout=TIMEOUT, device_id=place)
-    else:
-        distributed.init_process_group("gloo", timeout=TIMEOUT)
+    """Make the process group, by torchrun's store and under a name of this attempt's own.
+
+    torchrun keeps one store over its restarts, and the addresses that dead ranks left there would be taken for those
+    of their successors.
+    """
+    try:
+        store, rank, world_size = next(rendezvous("env://", timeout=TIMEOUT))
+    except ValueError as error:
+        raise RecipeError(f"The environment is not torchrun's: {error}. Unset WORLD_SIZE, or use torchrun.") from error
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    distributed.init_process_group(
+        "nccl" if place.type == "cuda" else "gloo",
+        store=distributed.PrefixStore(f"attempt-{attempt}", store),  # type: ignore[attr-defined]
+        rank=rank,
+        world_size=world_size,
+        timeout=TIMEOUT,
+        device_id=place if place.type == "cuda" else None,
+    )
 
 
 def gather(values: Tensor, ranks: Ranks) -> Tensor:
