@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help install quickstart test check real clean
 
 help:
-	@echo "make quickstart  draw a data set, embed and score it, and show the ranked crops (results in quickstart/)"
+	@echo "make quickstart  draw people, train on half of them, show what is found among the others (results in quickstart/)"
 	@echo "make test        the default test suite: offline, on a CPU, in minutes"
 	@echo "make check       ruff and mypy --strict"
 	@echo "make real        tests marked real and slow; they read ../shared"
