@@ -345,6 +345,7 @@ def test_a_run_that_torchrun_has_started_again_goes_on_without_being_asked(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of torch's own functions
 def test_compiled_steps_give_the_curve_of_eager_ones(options: RunOptions) -> None:
     recipe = replace(SMALL, learning_rate=1e-4, average=0.0)
     train(recipe, options)
