@@ -1,15 +1,12 @@
-"""Whole runs: what they leave, how they stop and go on, and what they refuse."""
+"""Whole runs: what they leave, how they stop and go on."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,75 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.training.runs import SMALL, command, losses, same, tensors, wait_for_step
 
 from omnireid import load_embedder
 from omnireid.cli import main
-from omnireid.data.synthetic import synthesize
 from omnireid.embedding.artefact import read_artefact
 from omnireid.errors import (
-    DataError,
-    DeviceMemoryError,
-    DiskFullError,
-    ImageError,
     ModelError,
-    NonFiniteLossError,
-    OutputError,
-    OutputInUseError,
     RankError,
-    RecipeError,
-    ResumeError,
 )
-from omnireid.files import sole_writer
-from omnireid.training.checkpoints import write_checkpoint
 from omnireid.training.journal import read_journal
 from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions
 from omnireid.training.recipes import Recipe
 from omnireid.training.run import train
-
-SMALL = Recipe(
-    model="osnet_x0_25",
-    epochs=2,
-    resolutions=("32x16@0",),
-    batch_size=8,
-    learning_rate=0.02,
-    schedule="cosine",
-    crop=0.5,
-    erasing=0.3,
-    patch=0.3,
-    average=0.9,
-)
-"""24 training crops: three steps an epoch."""
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthesize(tmp_path_factory.mktemp("drawn") / "people", identities=8, cameras=3, per_camera=2, height=64)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stores(tmp_path_factory: pytest.TempPathFactory) -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def options(people: Path, tmp_path: Path) -> RunOptions:
-    return RunOptions(
-        (people,), tmp_path / "run", device="cpu", log_every=2, store_folder=tmp_path / "stores", progress=False
-    )
-
-
-def tensors(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    return read_artefact(path)[0]
-
-
-def same(one: Path, other: Path) -> bool:
-    mine, theirs = tensors(one), tensors(other)
-    return mine.keys() == theirs.keys() and all(mine[name].tobytes() == theirs[name].tobytes() for name in mine)
-
-
-def losses(folder: Path) -> list[float]:
-    return [entry["loss"] for entry in read_journal(folder) if entry["kind"] == "step"]
 
 
 def test_a_run_leaves_all_that_its_readers_need(options: RunOptions) -> None:
@@ -191,23 +133,6 @@ def test_the_other_losses_and_heads_learn(options: RunOptions, loss: str) -> Non
     assert np.mean(curve[-6:]) < np.mean(curve[:6])
 
 
-def command(people: Path, output: Path, *more: str) -> list[str]:
-    words = "train quick --device cpu --threads 1 --epochs 6 --resolutions 32x16@0 --batch-size 8 --precision fp32"
-    flags = f"--warmup-epochs 1 --log-every 1 --checkpoint-every 2 --data {people} --output {output}"
-    return [*words.split(), *flags.split(), "--store-folder", str(output.parent / "stores"), *more]
-
-
-def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
-    log = folder / "log.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if log.exists() and f'"step": {step},' in log.read_text():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    raise AssertionError(f"no step {step} in two minutes")
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_was_stopped_ends_in_the_weights_of_one_that_was_not(
     people: Path, tmp_path: Path, number: signal.Signals
@@ -229,98 +154,12 @@ def test_a_run_that_was_stopped_ends_in_the_weights_of_one_that_was_not(
     assert losses(cut) == losses(tmp_path / "whole")
 
 
-def torchrun(words: list[str]) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return [sys.executable, *launcher, "-m", "omnireid", *words]
-
-
-# From weights that know something, in float64: from random ones the network turns a difference of 1e-16 in its sums,
-# which any other order of adding makes, into another curve within ten steps.
-DISTRIBUTED = (
-    *("--synchronise-norms", "--precision", "fp64", "--weights", "osnet_x0_25.market1501", "--epochs", "7"),
-    *("--learning-rate", "0.001", "--head-learning-rate", "10"),
-)
-
-
-@pytest.fixture(scope="module")
-def two_ranks(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 21 steps by two ranks."""
-    folder = tmp_path_factory.mktemp("ranks") / "two"
-    done = subprocess.run(
-        torchrun(command(people, folder, *DISTRIBUTED)), capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_two_ranks_give_the_curve_of_one_process(people: Path, two_ranks: Path, tmp_path: Path) -> None:
-    assert main(command(people, tmp_path / "one", *DISTRIBUTED)) == 0
-    one, two = losses(tmp_path / "one"), losses(two_ranks)
-    assert len(one) == 21
-    assert max(abs(a - b) for a, b in zip(one, two, strict=True)) < 1e-4
-
-
-def test_ranks_that_were_killed_go_on_to_the_same_weights(people: Path, two_ranks: Path, tmp_path: Path) -> None:
-    cut = tmp_path / "cut"
-    process = subprocess.Popen(
-        torchrun(command(people, cut, *DISTRIBUTED)), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    wait_for_step(cut, 9, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    again = subprocess.run(
-        torchrun(command(people, cut, *DISTRIBUTED, "--resume")),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert again.returncode == 0, again.stderr
-    assert same(two_ranks / "last.safetensors", cut / "last.safetensors")
-
-
-def test_another_number_of_ranks_is_refused(
-    people: Path, two_ranks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(two_ranks, copy)
-    assert main(command(people, copy, *DISTRIBUTED, "--resume")) == 2
-    assert "ranks: it has 2, started are 1" in capsys.readouterr().err
-
-
-def rank_one(launcher: int) -> int:
-    """The process of rank 1, a child of torchrun."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    found = [int(child) for child in children if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes()]
-    assert len(found) == 1
-    return found[0]
-
-
-def test_a_rank_that_dies_ends_the_run_with_a_message(people: Path, tmp_path: Path) -> None:
-    cut = tmp_path / "cut"
-    words = torchrun(command(people, cut, *DISTRIBUTED, "--epochs", "4000"))
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for_step(cut, 3, process)
-    os.kill(rank_one(process.pid), signal.SIGKILL)
-    _, message = process.communicate(timeout=90)
-    assert process.returncode != 0
-    assert "exitcode: -9" in message
-    assert (cut / "checkpoint.safetensors").exists()
-
-
-def test_after_the_loss_of_a_rank_torchrun_goes_on_to_the_same_weights(
-    people: Path, two_ranks: Path, tmp_path: Path
-) -> None:
-    cut = tmp_path / "cut"
-    words = torchrun(command(people, cut, *DISTRIBUTED))
-    words[3:3] = ["--max-restarts", "1", "--monitor-interval", "0.1"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for_step(cut, 9, process)
-    os.kill(rank_one(process.pid), signal.SIGKILL)
-    _, message = process.communicate(timeout=180)
-    assert process.returncode == 0, message
-    assert "exitcode: -9" in message
-    assert same(two_ranks / "last.safetensors", cut / "last.safetensors")
+def test_a_finished_run_can_be_gone_on_with_and_stays_what_it_is(options: RunOptions) -> None:
+    first = train(SMALL, options)
+    again = train(SMALL, replace(options, resume=True))
+    assert again.scores is not None
+    assert first.scores is not None
+    assert again.scores.mean_average_precision == first.scores.mean_average_precision
 
 
 def test_a_run_that_torchrun_has_started_again_goes_on_without_being_asked(
@@ -355,132 +194,18 @@ def test_compiled_steps_give_the_curve_of_eager_ones(options: RunOptions) -> Non
     assert load_embedder(result.weights).metadata.architecture == "osnet_x0_25"
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(options: RunOptions) -> None:
-    train(SMALL, options)
-    before = (options.output / "checkpoint.safetensors").read_bytes()
-    broken = replace(options, output=options.output.with_name("broken"), checkpoint_every=1, log_every=1)
-    with pytest.raises(
-        NonFiniteLossError, match=r"not finite at step \d+ .*nonfinite-batch-rank0\.safetensors.*--clip"
-    ):
-        train(replace(SMALL, learning_rate=1e9, average=0.0), broken)
-    from safetensors.numpy import load_file
-
-    kept = load_file(broken.output / "nonfinite-batch-rank0.safetensors")
-    assert kept["images"].shape == (8, 3, 32, 16)
-    assert len(kept["crops"]) == len(kept["identities"]) == 8
-    assert any("not finite" in str(entry.get("event")) for entry in read_journal(broken.output))
-    assert (options.output / "checkpoint.safetensors").read_bytes() == before
-
-
-def test_a_run_that_is_another_one_is_not_gone_on_with(options: RunOptions, tmp_path: Path) -> None:
-    train(SMALL, options)
-    others = synthesize(tmp_path / "others", identities=6, cameras=3, per_camera=2, height=64, seed=5)
-    resumed = replace(options, data=(others,), resume=True)
-    with pytest.raises(ResumeError, match=r"(?s)--erasing: it has 0.3, asked for is 0.1.*data set \(crops\)"):
-        train(replace(SMALL, erasing=0.1, batch_size=8), resumed)
-
-
-def test_a_finished_run_can_be_gone_on_with_and_stays_what_it_is(options: RunOptions) -> None:
-    first = train(SMALL, options)
-    again = train(SMALL, replace(options, resume=True))
-    assert again.scores is not None
-    assert first.scores is not None
-    assert again.scores.mean_average_precision == first.scores.mean_average_precision
-
-
-def test_a_folder_with_a_run_is_not_overwritten(options: RunOptions) -> None:
-    train(replace(SMALL, epochs=1), options)
-    with pytest.raises(OutputError, match="holds a run already. Go on with it by --resume"):
-        train(replace(SMALL, epochs=1), options)
-
-
-def test_nothing_to_go_on_with(options: RunOptions) -> None:
-    with pytest.raises(ResumeError, match="Start the run without --resume"):
-        train(SMALL, replace(options, resume=True))
-
-
-def test_a_folder_in_use_is_refused(options: RunOptions) -> None:
-    with sole_writer(options.output / "run.json"), pytest.raises(OutputInUseError, match="Another process"):
-        train(SMALL, options)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"batch_size": 64}, "larger than the data, which has 24"),
-        ({"sampler": "identity", "images_per_identity": 1}, "A batch of 8 identities, but the data has 4"),
-        ({"sampler": "identity", "images_per_identity": 3}, "no multiple of --images-per-identity 3"),
-    ],
-)
-def test_a_recipe_that_does_not_fit_the_data(options: RunOptions, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecipeError, match=re.escape(message)):
-        train(replace(SMALL, **changes), options)
-
-
-def test_one_identity_is_not_enough(options: RunOptions, tmp_path: Path) -> None:
-    alone = synthesize(tmp_path / "alone", identities=2, cameras=2, per_camera=4, height=64)
-    with pytest.raises(DataError, match="identit"):
-        train(SMALL, replace(options, data=(alone,)))
-
-
-def test_a_corrupt_crop_stops_the_decoding_and_names_itself(options: RunOptions, people: Path, tmp_path: Path) -> None:
-    damaged = tmp_path / "damaged"
-    shutil.copytree(people, damaged)
-    crop = sorted((damaged / "bounding_box_train").iterdir())[7]
-    crop.write_bytes(crop.read_bytes()[:200])
-    with pytest.raises(ImageError, match=re.escape(crop.name)):
-        train(SMALL, replace(options, data=(damaged,)))
-    assert not list((tmp_path / "stores").glob("*.npy"))
-
-
-def test_a_device_without_memory_says_what_to_try(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(Learner, "step", fail)
-    with pytest.raises(DeviceMemoryError, match=r"8 crops of 32×16 .*--accumulate 2"):
-        train(SMALL, options)
-
-
-def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[Path] = []
-
-    def full_at_the_third(path: Path, *rest: Any) -> None:
-        if len(written) == 2:
-            monkeypatch.setattr("omnireid.training.checkpoints.atomic_output", _full)
-        written.append(path)
-        write_checkpoint(path, *rest)
-
-    monkeypatch.setattr("omnireid.training.loop.write_checkpoint", full_at_the_third)
-    with pytest.raises(DiskFullError, match="No space left"):
-        train(SMALL, replace(options, checkpoint_every=1))
-    monkeypatch.undo()
-    assert train(SMALL, replace(options, resume=True)).scores is not None
-
-
-def _full(path: Path) -> Any:
-    from omnireid.files import output_error
-
-    raise output_error(OSError(28, "No space left on device"), path)
-
-
-def test_no_data_and_unknown_values_leave_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "quick", "--output", str(tmp_path / "run")]) == 2
-    assert "give --data" in capsys.readouterr().err
-    assert main(["train", "quick", "--output", str(tmp_path / "run"), "--data", str(tmp_path / "nowhere")]) == 2
-    assert "nowhere" in capsys.readouterr().err
-
-
 @pytest.mark.gpu
 def test_no_step_waits_for_the_gpu(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Learner.step
+    step, watched_steps = Learner.step, []
 
     def watched(self: Learner, batch: Any, number: int) -> Any:
         torch.cuda.set_sync_debug_mode("error")
         try:
+            watched_steps.append(number)
             return step(self, batch, number)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(Learner, "step", watched)
     train(replace(SMALL, precision="bf16", epochs=4), replace(options, device="cuda", log_every=4))
+    assert watched_steps == list(range(12))  # and none of them raised

@@ -40,7 +40,7 @@ def train(
     log_every: int = 20,
     store_folder: OptionalPath = None,
 ) -> None:
-    """Train a network by a recipe: scratch, finetune, speedrun or quick; every value of it is a flag.
+    """Train a network by a recipe: scratch, finetune, speedrun, laptop or quick; every value of it is a flag.
 
     The output folder gets weights (last.safetensors, best.safetensors), the log,
     curves, and a checkpoint to go on from with --resume. Start it with torchrun

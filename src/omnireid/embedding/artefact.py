@@ -93,8 +93,7 @@ def halve(tensors: Tensors) -> dict[str, npt.NDArray[np.generic]]:
     Running means and variances of the batch normalisation become float32, not halves: most variances of a trained
     OSNet are below half precision's smallest normal number, and the network divides by their roots. Of the rest,
     what would be a denormal half becomes 0: processors that compute in halves are slow on them, and weights that
-    small do nothing. Integers stay as they are. The embeddings of the public osnet_x0_25 keep a cosine above
-    0.99999 to those of float32; with the statistics halved and flushed it falls to 0.2.
+    small do nothing. Integers stay as they are.
 
     Args:
         tensors: key of the network's state to values; not changed.

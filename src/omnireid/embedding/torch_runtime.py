@@ -59,8 +59,7 @@ def load_network(
                 batch = torch.from_numpy(images).to(target).contiguous(memory_format=torch.channels_last)
                 return np.asarray(model(batch).float().cpu().numpy())
         except RuntimeError as error:
-            # A GPU's allocator has an error of its own; the CPU's is known by its name in the text.
-            if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+            if is_out_of_memory(error):
                 count, _, height, width = images.shape
                 raise ModelError(
                     f"No memory on {target} for a batch of {count} crops of {height} × {width}. Use a smaller "
@@ -69,6 +68,14 @@ def load_network(
             raise
 
     return run, metadata
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch raised `error` for want of memory, on a GPU or a CPU."""
+    import torch
+
+    # A GPU's allocator has an error of its own; the CPU's is known by its name in the text.
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def require_torch() -> None:

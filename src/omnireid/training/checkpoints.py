@@ -185,7 +185,7 @@ def _unflatten(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> dict[
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes."""
+    """SHA-256 over names, types, shapes and bytes, of bfloat16 too, which numpy and so an artefact does not have."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from omnireid.images.preprocess import Preprocessing
+from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from omnireid.models.architecture import EMBEDDING_WIDTH
 from omnireid.models.osnet import OSNet
 from omnireid.training.augmentation import apply_plan
@@ -91,7 +91,6 @@ class Learner:
         )
         self.average = MovingAverage(self.network, recipe.average) if recipe.average else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self._normalisation = Preprocessing()
         self._trainee = _Trainee(self.network, self.head)
         if compile_network:
             self.network.compile()
@@ -129,9 +128,7 @@ class Learner:
         rate = self.rate_at(step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["multiple"]
-        images = apply_plan(
-            batch.images, batch.plan, batch.patch_images, mean=self._normalisation.mean, std=self._normalisation.std
-        )
+        images = apply_plan(batch.images, batch.plan, batch.patch_images, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         if recipe.precision == "fp64":
             images = images.double()
         self.optimiser.zero_grad(set_to_none=True)

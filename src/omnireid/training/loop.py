@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from omnireid.embedding.artefact import WeightsMetadata, write_artefact
+from omnireid.embedding.torch_runtime import is_out_of_memory
 from omnireid.errors import DeviceMemoryError, NonFiniteLossError, StoppedError
 from omnireid.evaluation.scores import RankingScores
 from omnireid.files import atomic_output
@@ -306,8 +307,7 @@ def _memory_errors(recipe: Recipe, ranks: Ranks, pixels: Pixels) -> Iterator[Non
     try:
         yield
     except RuntimeError as error:
-        # A GPU's allocator has an error of its own; the CPU's is known by its name in the text.
-        if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+        if not is_out_of_memory(error):
             raise
         _, height, width = pixels.shape
         share = recipe.batch_size // ranks.world_size // recipe.accumulate

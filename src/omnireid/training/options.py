@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from omnireid.errors import RecipeError
 from omnireid.evaluation.scores import RankingScores
 
 
@@ -28,6 +29,9 @@ class RunOptions:
         log_every: steps between two entries of the log.
         store_folder: where the decoded crops are kept; by default in the user's cache.
         progress: show bars on standard error.
+
+    Raises:
+        RecipeError: threads or a number of steps below 1.
     """
 
     data: tuple[Path, ...]
@@ -45,6 +49,12 @@ class RunOptions:
     log_every: int = 20
     store_folder: Path | None = None
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "checkpoint_every", "log_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RecipeError(f"--{name.replace('_', '-')} must be at least 1; got {value}.")
 
 
 @dataclass(frozen=True)

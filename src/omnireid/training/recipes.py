@@ -289,7 +289,7 @@ FINETUNE = Recipe(
 # Ours: the paper's loss and optimiser, four times the weight decay, a cosine instead of steps, a moving average of the
 # weights, small crops first. What each of these gives is measured in docs/results.md.
 # Command: omnireid train speedrun --data Market-1501-v15.09.15 --output runs/speedrun
-# Cost: 70 epochs, about a third of `scratch`'s multiply-adds an epoch; made for a GPU and not run on one yet.
+# Cost: 70 epochs, about half of `scratch`'s multiply-adds an epoch; made for a GPU and not run on one yet.
 # Expected: docs/results.md has what it gave osnet_x0_25; x1_0 was not run.
 SPEEDRUN = Recipe(
     epochs=70,
@@ -308,7 +308,7 @@ SPEEDRUN = Recipe(
 # The shipped model's: speedrun at the sizes two CPU cores can afford.
 # Command: torchrun --standalone --nproc-per-node 2 -m omnireid train laptop --threads 1 --data MARKET --output RUN
 # Cost: 58 minutes on two cores of a Xeon, part of them shared with other work.
-# Result, one run: Market-1501 rank-1 83.0, mAP 64.6 (Euclidean). Expect 81-84 and 62-66 of another seed; not measured.
+# Result, one run: Market-1501 rank-1 83.0, mAP 64.6 (Euclidean). How far seeds differ was not measured.
 LAPTOP = replace(
     SPEEDRUN,
     model="osnet_x0_25",

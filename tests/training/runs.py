@@ -1,0 +1,58 @@
+"""A small recipe, and what tests of whole runs ask of a run's folder."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnireid.embedding.artefact import read_artefact
+from omnireid.training.journal import read_journal
+from omnireid.training.recipes import Recipe
+
+SMALL = Recipe(
+    model="osnet_x0_25",
+    epochs=2,
+    resolutions=("32x16@0",),
+    batch_size=8,
+    learning_rate=0.02,
+    schedule="cosine",
+    crop=0.5,
+    erasing=0.3,
+    patch=0.3,
+    average=0.9,
+)
+"""24 training crops: three steps an epoch."""
+
+
+def tensors(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    return read_artefact(path)[0]
+
+
+def same(one: Path, other: Path) -> bool:
+    mine, theirs = tensors(one), tensors(other)
+    return mine.keys() == theirs.keys() and all(mine[name].tobytes() == theirs[name].tobytes() for name in mine)
+
+
+def losses(folder: Path) -> list[float]:
+    return [entry["loss"] for entry in read_journal(folder) if entry["kind"] == "step"]
+
+
+def command(people: Path, output: Path, *more: str) -> list[str]:
+    words = "train quick --device cpu --threads 1 --epochs 6 --resolutions 32x16@0 --batch-size 8 --precision fp32"
+    flags = f"--warmup-epochs 1 --log-every 1 --checkpoint-every 2 --data {people} --output {output}"
+    return [*words.split(), *flags.split(), "--store-folder", str(output.parent / "stores"), *more]
+
+
+def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
+    log = folder / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if log.exists() and f'"step": {step},' in log.read_text():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError(f"no step {step} in two minutes")

@@ -1,0 +1,109 @@
+"""Runs of two ranks: the curve of one process, a rank that dies, and going on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.training.runs import command, losses, same, wait_for_step
+
+from omnireid.cli import main
+
+
+def torchrun(words: list[str]) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return [sys.executable, *launcher, "-m", "omnireid", *words]
+
+
+# From weights that know something, in float64: from random ones the network turns a difference of 1e-16 in its sums,
+# which any other order of adding makes, into another curve within ten steps.
+DISTRIBUTED = (
+    *("--synchronise-norms", "--precision", "fp64", "--weights", "osnet_x0_25.market1501", "--epochs", "7"),
+    *("--learning-rate", "0.001", "--head-learning-rate", "10"),
+)
+
+
+@pytest.fixture(scope="module")
+def two_ranks(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 21 steps by two ranks."""
+    folder = tmp_path_factory.mktemp("ranks") / "two"
+    done = subprocess.run(
+        torchrun(command(people, folder, *DISTRIBUTED)), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_two_ranks_give_the_curve_of_one_process(people: Path, two_ranks: Path, tmp_path: Path) -> None:
+    assert main(command(people, tmp_path / "one", *DISTRIBUTED)) == 0
+    one, two = losses(tmp_path / "one"), losses(two_ranks)
+    assert len(one) == 21
+    assert max(abs(a - b) for a, b in zip(one, two, strict=True)) < 1e-4
+
+
+def test_ranks_that_were_killed_go_on_to_the_same_weights(people: Path, two_ranks: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    process = subprocess.Popen(
+        torchrun(command(people, cut, *DISTRIBUTED)), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for_step(cut, 9, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    again = subprocess.run(
+        torchrun(command(people, cut, *DISTRIBUTED, "--resume")),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    assert same(two_ranks / "last.safetensors", cut / "last.safetensors")
+
+
+def test_another_number_of_ranks_is_refused(
+    people: Path, two_ranks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(two_ranks, copy)
+    assert main(command(people, copy, *DISTRIBUTED, "--resume")) == 2
+    assert "ranks: it has 2, started are 1" in capsys.readouterr().err
+
+
+def rank_one(launcher: int) -> int:
+    """The process of rank 1, a child of torchrun."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    found = [int(child) for child in children if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes()]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_a_rank_that_dies_ends_the_run_with_a_message(people: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    words = torchrun(command(people, cut, *DISTRIBUTED, "--epochs", "4000"))
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_step(cut, 3, process)
+    os.kill(rank_one(process.pid), signal.SIGKILL)
+    _, message = process.communicate(timeout=90)
+    assert process.returncode != 0
+    assert "exitcode: -9" in message
+    assert (cut / "checkpoint.safetensors").exists()
+
+
+def test_after_the_loss_of_a_rank_torchrun_goes_on_to_the_same_weights(
+    people: Path, two_ranks: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    words = torchrun(command(people, cut, *DISTRIBUTED))
+    words[3:3] = ["--max-restarts", "1", "--monitor-interval", "0.1"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_step(cut, 9, process)
+    os.kill(rank_one(process.pid), signal.SIGKILL)
+    _, message = process.communicate(timeout=180)
+    assert process.returncode == 0, message
+    assert "exitcode: -9" in message
+    assert same(two_ranks / "last.safetensors", cut / "last.safetensors")

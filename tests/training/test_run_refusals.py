@@ -1,0 +1,148 @@
+"""What a run refuses or ends with, and what it keeps then."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.training.runs import SMALL
+
+from omnireid.cli import main
+from omnireid.data.synthetic import synthesize
+from omnireid.errors import (
+    DataError,
+    DeviceMemoryError,
+    DiskFullError,
+    ImageError,
+    NonFiniteLossError,
+    OutputError,
+    OutputInUseError,
+    RecipeError,
+    ResumeError,
+)
+from omnireid.files import sole_writer
+from omnireid.training.checkpoints import write_checkpoint
+from omnireid.training.journal import read_journal
+from omnireid.training.learner import Learner
+from omnireid.training.options import RunOptions
+from omnireid.training.run import train
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(options: RunOptions) -> None:
+    train(SMALL, options)
+    before = (options.output / "checkpoint.safetensors").read_bytes()
+    broken = replace(options, output=options.output.with_name("broken"), checkpoint_every=1, log_every=1)
+    with pytest.raises(
+        NonFiniteLossError, match=r"not finite at step \d+ .*nonfinite-batch-rank0\.safetensors.*--clip"
+    ):
+        train(replace(SMALL, learning_rate=1e9, average=0.0), broken)
+    from safetensors.numpy import load_file
+
+    kept = load_file(broken.output / "nonfinite-batch-rank0.safetensors")
+    assert kept["images"].shape == (8, 3, 32, 16)
+    assert len(kept["crops"]) == len(kept["identities"]) == 8
+    assert any("not finite" in str(entry.get("event")) for entry in read_journal(broken.output))
+    assert (options.output / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_run_that_is_another_one_is_not_gone_on_with(options: RunOptions, tmp_path: Path) -> None:
+    train(SMALL, options)
+    others = synthesize(tmp_path / "others", identities=6, cameras=3, per_camera=2, height=64, seed=5)
+    resumed = replace(options, data=(others,), resume=True)
+    with pytest.raises(ResumeError, match=r"(?s)--erasing: it has 0.3, asked for is 0.1.*data set \(crops\)"):
+        train(replace(SMALL, erasing=0.1, batch_size=8), resumed)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(options: RunOptions) -> None:
+    train(replace(SMALL, epochs=1), options)
+    with pytest.raises(OutputError, match="holds a run already. Go on with it by --resume"):
+        train(replace(SMALL, epochs=1), options)
+
+
+def test_nothing_to_go_on_with(options: RunOptions) -> None:
+    with pytest.raises(ResumeError, match="Start the run without --resume"):
+        train(SMALL, replace(options, resume=True))
+
+
+def test_a_folder_in_use_is_refused(options: RunOptions) -> None:
+    with sole_writer(options.output / "run.json"), pytest.raises(OutputInUseError, match="Another process"):
+        train(SMALL, options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 64}, "larger than the data, which has 24"),
+        ({"sampler": "identity", "images_per_identity": 1}, "A batch of 8 identities, but the data has 4"),
+        ({"sampler": "identity", "images_per_identity": 3}, "no multiple of --images-per-identity 3"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_the_data(options: RunOptions, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        train(replace(SMALL, **changes), options)
+
+
+def test_one_identity_is_not_enough(options: RunOptions, tmp_path: Path) -> None:
+    alone = synthesize(tmp_path / "alone", identities=2, cameras=2, per_camera=4, height=64)
+    with pytest.raises(DataError, match="identit"):
+        train(SMALL, replace(options, data=(alone,)))
+
+
+def test_a_corrupt_crop_stops_the_decoding_and_names_itself(options: RunOptions, people: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(people, damaged)
+    crop = sorted((damaged / "bounding_box_train").iterdir())[7]
+    crop.write_bytes(crop.read_bytes()[:200])
+    with pytest.raises(ImageError, match=re.escape(crop.name)):
+        train(SMALL, replace(options, data=(damaged,)))
+    assert not list((tmp_path / "stores").glob("*.npy"))
+
+
+def test_a_device_without_memory_says_what_to_try(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Learner, "step", fail)
+    with pytest.raises(DeviceMemoryError, match=r"8 crops of 32×16 .*--accumulate 2"):
+        train(SMALL, options)
+
+
+def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+
+    def full_at_the_third(path: Path, *rest: Any) -> None:
+        if len(written) == 2:
+            monkeypatch.setattr("omnireid.training.checkpoints.atomic_output", _full)
+        written.append(path)
+        write_checkpoint(path, *rest)
+
+    monkeypatch.setattr("omnireid.training.loop.write_checkpoint", full_at_the_third)
+    with pytest.raises(DiskFullError, match="No space left"):
+        train(SMALL, replace(options, checkpoint_every=1))
+    monkeypatch.undo()
+    assert train(SMALL, replace(options, resume=True)).scores is not None
+
+
+def _full(path: Path) -> Any:
+    from omnireid.files import output_error
+
+    raise output_error(OSError(28, "No space left on device"), path)
+
+
+def test_no_data_and_unknown_values_leave_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "quick", "--output", str(tmp_path / "run")]) == 2
+    assert "give --data" in capsys.readouterr().err
+    assert main(["train", "quick", "--output", str(tmp_path / "run"), "--data", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["threads", "checkpoint_every", "log_every"])
+def test_numbers_below_one(options: RunOptions, name: str) -> None:
+    changes: dict[str, Any] = {name: 0}
+    with pytest.raises(RecipeError, match=f"--{name.replace('_', '-')} must be at least 1; got 0"):
+        replace(options, **changes)
