@@ -19,6 +19,7 @@ from tests.training.runs import SMALL, command, losses, same, tensors, wait_for_
 from omnireid import load_embedder
 from omnireid.cli import main
 from omnireid.embedding.artefact import read_artefact
+from omnireid.embedding.defaults import DEFAULT_WEIGHTS
 from omnireid.errors import (
     ModelError,
     RankError,
@@ -186,11 +187,14 @@ def test_a_run_that_torchrun_has_started_again_goes_on_without_being_asked(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of torch's own functions
 def test_compiled_steps_give_the_curve_of_eager_ones(options: RunOptions) -> None:
-    recipe = replace(SMALL, learning_rate=1e-4, average=0.0)
-    train(recipe, options)
-    compiled = replace(options, output=options.output.with_name("compiled"), compile=True)
+    # In float64 and from trained weights: untrained, the network turns a rounding error into another curve in a few
+    # steps, and a compiler rounds elsewhere than eager PyTorch does.
+    recipe = replace(SMALL, learning_rate=1e-4, average=0.0, precision="fp64")
+    started = replace(options, weights=DEFAULT_WEIGHTS)
+    train(recipe, started)
+    compiled = replace(started, output=options.output.with_name("compiled"), compile=True)
     result = train(recipe, compiled)
-    assert losses(compiled.output) == pytest.approx(losses(options.output), abs=0.05)
+    assert losses(compiled.output) == pytest.approx(losses(started.output), abs=1e-4)
     assert load_embedder(result.weights).metadata.architecture == "osnet_x0_25"
 
 

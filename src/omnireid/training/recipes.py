@@ -312,9 +312,9 @@ SPEEDRUN = Recipe(
 LAPTOP = replace(
     SPEEDRUN,
     model="osnet_x0_25",
-    epochs=60,
-    resolutions=("96x48@0", "128x64@26", "192x96@48"),
-    evaluate_every=10,
+    epochs=75,
+    resolutions=("96x48@0", "128x64@20", "192x96@39", "256x128@57"),
+    evaluate_every=15,
 )
 
 # Minutes on a CPU: to see that data can be learned from, and for the quickstart.
