@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "turn crops into weights, by a recipe",
     "embed": "turn crops into a table of embeddings",
     "evaluate": "score weights, or stored embeddings, on a data set",
+    "export": "turn weights into a graph for ONNX Runtime or OpenVINO, held against torch",
     "store": "list, build or remove the crops that training keeps decoded",
 }
 """Verb and what it does; `omnireid.commands` holds a module and function of each name."""
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, words: Sequence[str]) -> int:
+    import warnings
+
+    warnings.showwarning = _show_warning
     try:
         import tyro
 
@@ -66,6 +70,11 @@ def _run(verb: str, words: Sequence[str]) -> int:
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     return 0
+
+
+def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
+    """What a user wants of a warning is the sentence, not the line of code."""
+    print(f"note: {message}", file=sys.stderr)
 
 
 def _fail(message: str) -> int:

@@ -16,7 +16,10 @@
     │   ├── UnsafeCheckpointError  a pickle with code in it; it was not run
     │   ├── CoverageError          of another architecture, or of part of one
     │   └── DownloadError          a download that failed or arrived with other bytes
-    ├── ModelError                 an architecture that does not exist or cannot be built
+    ├── ModelError                 an architecture, runtime, precision or device that is not there
+    ├── DeviceMemoryError          the device has too little memory for the batch
+    ├── ExportError                weights that cannot be exported as asked
+    │   └── ParityError            an exported graph gives other embeddings; it was not written
     ├── ShapeError                 arrays that disagree in length, width or type
     ├── LabelsError                person or camera ids that cannot be used as asked
     ├── EmbeddingError             embeddings that are not finite or not comparable
@@ -25,7 +28,6 @@
     ├── TrainingError              a training run that cannot go on
     │   ├── NonFiniteLossError     the loss became NaN or infinite; the batch was kept
     │   ├── ResumeError            a run folder made by another recipe, data set or number of ranks
-    │   ├── DeviceMemoryError      the device has too little memory for the batch
     │   └── RankError              another rank of a distributed run was lost
     ├── OutputError                a result that cannot be written
     │   ├── OutputInUseError       another process is writing it
@@ -48,6 +50,7 @@ __all__ = [
     "DiskFullError",
     "DownloadError",
     "EmbeddingError",
+    "ExportError",
     "ImageError",
     "ImageTooLargeError",
     "IncompleteDatasetError",
@@ -60,6 +63,7 @@ __all__ = [
     "OmnireidError",
     "OutputError",
     "OutputInUseError",
+    "ParityError",
     "RankError",
     "RecipeError",
     "ResumeError",
@@ -130,7 +134,19 @@ class DownloadError(WeightsError):
 
 
 class ModelError(OmnireidError):
-    """An architecture that does not exist or cannot be built."""
+    """An architecture, runtime, precision or device that does not exist or is not there."""
+
+
+class DeviceMemoryError(OmnireidError):
+    """The device has too little memory for the batch and the resolution asked for."""
+
+
+class ExportError(OmnireidError):
+    """Weights that cannot be exported as asked."""
+
+
+class ParityError(ExportError):
+    """An exported graph gives other embeddings than its weights. It was not written; the message names the layer."""
 
 
 class ShapeError(OmnireidError):
@@ -163,10 +179,6 @@ class NonFiniteLossError(TrainingError):
 
 class ResumeError(TrainingError):
     """A run that cannot be gone on with: another recipe, data set, network or number of ranks."""
-
-
-class DeviceMemoryError(TrainingError):
-    """The device has too little memory for the batch and the resolution asked for."""
 
 
 class RankError(TrainingError):

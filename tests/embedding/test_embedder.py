@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,10 @@ def crops(count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
     return [np.random.default_rng(i).integers(0, 256, (10 + i, 6, 3), dtype=np.uint8) for i in range(count)]
 
 
-@settings(max_examples=20, deadline=None)
-@given(count=st.integers(0, 12), batch_size=st.integers(1, 13))
-def test_batch_size_changes_nothing(count: int, batch_size: int) -> None:
-    embedder = colour_embedder()
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(0, 12), batch_size=st.none() | st.integers(1, 13), streams=st.integers(1, 3))
+def test_batch_size_and_streams_change_nothing(count: int, batch_size: int | None, streams: int) -> None:
+    embedder = colour_embedder(streams=streams)
     embeddings = embedder.embed(crops(count), batch_size=batch_size)
     assert embeddings.shape == (count, 3)
     assert embeddings.dtype == np.float32
@@ -54,11 +53,11 @@ def test_an_unreadable_crop_is_named(tmp_path: Path) -> None:
 
 
 def test_values_that_are_not_finite_stop_it() -> None:
-    embedder = replace(colour_embedder(), run=lambda images: np.full((len(images), 3), np.nan, np.float32))
+    embedder = colour_embedder(run=lambda pixels: np.full((len(pixels), 3), np.nan, np.float32))
     with pytest.raises(EmbeddingError, match="not finite for image 0.*omnireid inspect"):
         embedder.embed(crops(2))
 
 
 def test_unknown_runtime() -> None:
-    with pytest.raises(ModelError, match="No runtime 'tensorflow'. Known: auto, torch"):
+    with pytest.raises(ModelError, match="No runtime 'tensorflow'. Known: auto, onnxruntime, openvino, torch"):
         load_embedder("w.pth", runtime="tensorflow")  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from omnireid.embedding.jobs import embed_to_parquet
 from omnireid.embedding.tables import read_embeddings
 from omnireid.errors import DataNotFoundError, ImageError, OutputError, OutputInUseError, StoppedError
 from omnireid.files import sole_writer
+from omnireid.images.decode import RgbArray
 from omnireid.types import Crops, FloatArray, Labels
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ class Counting:
         self.seen = 0
         self.stop_after = stop_after
 
-    def __call__(self, images: FloatArray) -> FloatArray:
+    def __call__(self, images: RgbArray) -> FloatArray:
         if self.stop_after is not None and self.seen >= self.stop_after:
             raise KeyboardInterrupt
         self.seen += len(images)
@@ -49,7 +50,7 @@ class Counting:
 
 def counting(stop_after: int | None = None) -> tuple[Embedder, Counting]:
     network = Counting(stop_after)
-    return replace(colour_embedder(), run=network), network
+    return colour_embedder(run=network), network
 
 
 @pytest.mark.parametrize(("chunk_size", "batch_size"), [(5, 4), (4, 5), (100, 3), (1, 1), (23, 23), (7, 100)])
@@ -200,12 +201,12 @@ def slow_job() -> None:
     """Run in another process, to be killed: a crop every 20 ms."""
     folder = Path(sys.argv[1])
 
-    def slow(images: FloatArray) -> FloatArray:
+    def slow(images: RgbArray) -> FloatArray:
         time.sleep(0.02 * len(images))
         return mean_colour(images)
 
     paths = tuple(sorted((folder / "crops").iterdir()))
-    embedder = replace(colour_embedder(), run=slow)
+    embedder = colour_embedder(run=slow)
     embed_to_parquet(embedder, Crops(paths), folder / "out.parquet", chunk_size=2, batch_size=1)
 
 

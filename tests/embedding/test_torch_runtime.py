@@ -11,7 +11,7 @@ import torch
 from omnireid import load_embedder
 from omnireid.embedding.artefact import halve, read_artefact, write_artefact
 from omnireid.embedding.torch_runtime import full_precision, load_network, load_weights
-from omnireid.errors import CheckpointError, ModelError
+from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError
 from omnireid.models.osnet import OSNet
 
 GPU = torch.device("cuda")
@@ -20,13 +20,13 @@ GPU = torch.device("cuda")
 @pytest.mark.parametrize("device", ["mps", "meta", "xpu", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "cuda:01", "CPU", ""])
 def test_devices_that_are_refused(untrained: Path, device: str) -> None:
     with pytest.raises(ModelError, match=f"No device '{device}': use auto, cpu, cuda or cuda:1"):
-        load_embedder(untrained, device=device)
+        load_embedder(untrained, runtime="torch", device=device)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "cuda:99999999999999999999"])
 def test_a_device_that_is_not_there(untrained: Path, device: str) -> None:
     with pytest.raises(ModelError, match=f"Device {device} is not there: torch sees .* CUDA devices. Use device='cpu'"):
-        load_embedder(untrained, device=device)
+        load_embedder(untrained, runtime="torch", device=device)
 
 
 def test_threads_below_one(untrained: Path) -> None:
@@ -39,7 +39,7 @@ def test_another_embedding_width_than_the_networks(tmp_path: Path, untrained: Pa
     path = tmp_path / "w.safetensors"
     write_artefact(path, tensors, replace(metadata, embedding_dimension=256))
     with pytest.raises(CheckpointError, match=r"256 values; those of osnet_x0_25 have 512.*omnireid convert"):
-        load_embedder(path)
+        load_embedder(path, runtime="torch")
 
 
 def test_halves_become_float32_again(tmp_path: Path, untrained: Path, crop_folder: Path) -> None:
@@ -65,25 +65,27 @@ def test_halves_become_float32_again(tmp_path: Path, untrained: Path, crop_folde
     ],
 )
 def test_no_memory_for_a_batch(untrained: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    run, _ = load_network(untrained, device="cpu")
+    network, _ = load_network(untrained, device="cpu")
 
     def forward(_model: OSNet, _images: torch.Tensor) -> torch.Tensor:
         raise error
 
     monkeypatch.setattr(OSNet, "forward", forward)
-    with pytest.raises(ModelError, match=r"No memory on cpu for a batch of 7 crops of 64 × 32.*smaller --batch-size"):
-        run(np.zeros((7, 3, 64, 32), np.float32))
+    with pytest.raises(
+        DeviceMemoryError, match=r"No memory on cpu for a batch of 7 crops of 64 × 32.*smaller --batch-size"
+    ):
+        network.run(np.zeros((7, 64, 32, 3), np.uint8))
 
 
 def test_other_errors_of_torch_stay_what_they_are(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, _ = load_network(untrained, device="cpu")
+    network, _ = load_network(untrained, device="cpu")
 
     def forward(_model: OSNet, _images: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(OSNet, "forward", forward)
     with pytest.raises(RuntimeError, match="a bug"):
-        run(np.zeros((1, 3, 64, 32), np.float32))
+        network.run(np.zeros((1, 64, 32, 3), np.uint8))
 
 
 @pytest.fixture
@@ -127,8 +129,8 @@ def test_tf32_that_was_set_the_newer_way() -> None:
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same_embeddings(untrained: Path, crop_folder: Path) -> None:
     crops = sorted(crop_folder.iterdir())
-    expected = load_embedder(untrained, device="cpu").embed(crops)
-    found = load_embedder(untrained, device="cuda").embed(crops)
+    expected = load_embedder(untrained, runtime="torch", device="cpu").embed(crops)
+    found = load_embedder(untrained, runtime="torch", device="cuda").embed(crops)
     assert np.linalg.norm(found - expected) <= 1e-3 * np.linalg.norm(expected)
 
 
@@ -136,7 +138,7 @@ def test_a_gpu_gives_the_same_embeddings(untrained: Path, crop_folder: Path) -> 
 def test_golden_features(shared: Path) -> None:
     golden = np.load(shared / "golden" / "market_query_features.npz")
     queries = shared / "data" / "Market-1501-v15.09.15" / "query"
-    embedder = load_embedder(shared / "weights" / "osnet_x0_25_market1501.pth", device="cpu")
+    embedder = load_embedder(shared / "weights" / "osnet_x0_25_market1501.pth", runtime="torch", device="cpu")
     found = embedder.embed([queries / str(name) for name in golden["names"]])
     expected = golden["features"]
     assert found.shape == expected.shape == (8, 512)

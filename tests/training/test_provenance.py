@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import omnireid
-from omnireid.training import provenance
 from omnireid.training.provenance import describe_commit, describe_environment
 
 
@@ -94,15 +93,3 @@ def test_no_commit_without_git(package: Path, tmp_path: Path, monkeypatch: pytes
     assert describe_commit(tmp_path / "gone") == (None, None)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert describe_commit(package) == (None, None)
-
-
-def test_the_processors_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = tmp_path / "cpuinfo"
-    info.write_text("processor\t: 0\nmodel name\t: A Processor: 2.0 GHz\nmodel name\t: Another\n")
-    assert provenance._cpu_name(info) == "A Processor: 2.0 GHz"
-    info.write_text("processor : 0\n")
-    monkeypatch.setattr("platform.processor", lambda: "")
-    monkeypatch.setattr("platform.machine", lambda: "arm64")
-    assert provenance._cpu_name(info) == provenance._cpu_name(tmp_path / "gone") == "arm64"
-    monkeypatch.setattr("platform.machine", lambda: "")
-    assert provenance._cpu_name(info) == "unknown"

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from omnireid.commands.options import OptionalNumber, OptionalText, WeightsOption, announce_shipped
+from omnireid.commands.options import (
+    OptionalNumber,
+    OptionalText,
+    PrecisionOption,
+    RuntimeOption,
+    WeightsOption,
+    announce,
+)
 from omnireid.embedding.defaults import DEFAULT_WEIGHTS
 
 
@@ -21,8 +28,9 @@ def embed(
     split_index: int = 0,
     seed: int = 0,
     skip_unreadable: bool = False,
-    batch_size: int = 32,
-    runtime: Literal["auto", "torch"] = "auto",
+    batch_size: OptionalNumber = None,
+    runtime: RuntimeOption = "auto",
+    precision: PrecisionOption = "auto",
     architecture: OptionalText = None,
     device: str = "auto",
     threads: OptionalNumber = None,
@@ -45,10 +53,12 @@ def embed(
         split_index: which published split of it, counted from 0, where it has several.
         seed: of its automatic split, where it has none.
         skip_unreadable: leave out crops that cannot be decoded, and list them, instead of stopping at the first.
-        batch_size: crops a step of the network.
-        runtime: what runs the network.
+        batch_size: crops a step of the network; by default what suits it.
+        runtime: what runs the network; auto tries what is installed, once, and takes the fastest that passes the
+            parity gate.
+        precision: what it computes in; auto leaves that to the trial too.
         architecture: of a checkpoint whose keys do not tell.
-        device: auto, cpu, cuda or cuda:1.
+        device: auto, cpu, cuda or cuda:1; in onnxruntime also coreml and dml.
         threads: for the network on a CPU; the number of cores by default.
     """
     from omnireid.data.listing import list_crops, list_split
@@ -58,8 +68,10 @@ def embed(
     crops = (
         list_crops(images) if split is None else list_split(images, split, layout, split_index=split_index, seed=seed)
     )
-    embedder = load_embedder(weights, runtime=runtime, architecture=architecture, device=device, threads=threads)
-    announce_shipped(embedder)
+    embedder = load_embedder(
+        weights, runtime=runtime, precision=precision, architecture=architecture, device=device, threads=threads
+    )
+    announce(embedder)
     summary = embed_to_parquet(
         embedder,
         crops,

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from omnireid.commands.options import OptionalNumber, OptionalPath, OptionalText, announce_shipped
+from omnireid.commands.options import (
+    OptionalNumber,
+    OptionalPath,
+    OptionalText,
+    PrecisionOption,
+    RuntimeOption,
+    announce,
+)
 
 if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
@@ -38,8 +45,9 @@ def evaluate(
     json: OptionalPath = None,
     picture: OptionalPath = None,
     skip_unreadable: bool = False,
-    batch_size: int = 32,
-    runtime: Literal["auto", "torch"] = "auto",
+    batch_size: OptionalNumber = None,
+    runtime: RuntimeOption = "auto",
+    precision: PrecisionOption = "auto",
     architecture: OptionalText = None,
     device: str = "auto",
     threads: OptionalNumber = None,
@@ -65,10 +73,12 @@ def evaluate(
         json: write all numbers here as JSON.
         picture: write a picture of some queries and what was found for them here, as PNG.
         skip_unreadable: leave out crops that cannot be decoded, and count them, instead of stopping at the first.
-        batch_size: crops a step of the network.
-        runtime: what runs the network.
+        batch_size: crops a step of the network; by default what suits it.
+        runtime: what runs the network; auto tries what is installed, once, and takes the fastest that passes the
+            parity gate.
+        precision: what it computes in; auto leaves that to the trial too.
         architecture: of a checkpoint whose keys do not tell.
-        device: auto, cpu, cuda or cuda:1.
+        device: auto, cpu, cuda or cuda:1; in onnxruntime also coreml and dml.
         threads: for the network on a CPU; the number of cores by default.
     """
     from omnireid import __version__
@@ -87,8 +97,10 @@ def evaluate(
 
         datasets = _load(data, layout, split_index, seed)
         weights = DEFAULT_WEIGHTS if weights is None else weights
-        embedder = load_embedder(weights, runtime=runtime, architecture=architecture, device=device, threads=threads)
-        announce_shipped(embedder)
+        embedder = load_embedder(
+            weights, runtime=runtime, precision=precision, architecture=architecture, device=device, threads=threads
+        )
+        announce(embedder)
         _announce(datasets[0], embedder)
         evaluated = evaluate_embedder(
             embedder,
@@ -150,6 +162,8 @@ def _details(dataset: Dataset, embedder: Embedder, evaluated: EvaluatedEmbedder)
         "model": embedder.metadata.architecture,
         "weights_sha256": embedder.weights_sha256,
         "weights_licence": embedder.metadata.licence,
+        "runtime": embedder.runtime,
+        "precision": embedder.precision,
         "training_data": embedder.metadata.training_data,
         "unreadable": [list(entry) for entry in evaluated.crops.skipped],
         "notes": list(dataset.notes),

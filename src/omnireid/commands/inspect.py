@@ -58,8 +58,7 @@ def inspect(
 
 
 def _of_artefact(path: Path, architecture: str | None) -> _Findings:
-    from omnireid.embedding.artefact import read_artefact, sha256_of_tensors
-    from omnireid.embedding.torch_runtime import check_architecture
+    from omnireid.embedding.artefact import check_architecture, read_artefact, sha256_of_tensors
     from omnireid.files import sha256_of
 
     tensors, metadata = read_artefact(path)

@@ -1,10 +1,10 @@
-"""What several commands share: flags with the names that ``--help`` shows, and the notice of shipped weights."""
+"""What several commands share: flags with the names that ``--help`` shows, and the notice of what is used."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -16,10 +16,13 @@ OptionalText = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="N")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 WeightsOption = Annotated[str, tyro.conf.arg(metavar="WEIGHTS")]
+RuntimeOption = Literal["auto", "onnxruntime", "openvino", "torch"]
+PrecisionOption = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 
-def announce_shipped(embedder: Embedder) -> None:
-    """Say the name and terms of weights that ship with omnireid; nothing of others, which the user chose."""
+def announce(embedder: Embedder) -> None:
+    """Say what runs the weights and why, and, of weights that ship with omnireid, their name and terms."""
+    print(embedder.choice, file=sys.stderr)
     from omnireid.embedding.defaults import shipped_weights
 
     metadata = embedder.metadata

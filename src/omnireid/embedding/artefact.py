@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import CheckpointError, OmnireidError, WeightsNotFoundError
+from omnireid.errors import CheckpointError, ModelError, OmnireidError, WeightsNotFoundError
 from omnireid.files import atomic_output
 from omnireid.images.preprocess import Preprocessing
 from omnireid.types import DISTANCES, Distance
 
 FORMAT_VERSION = 1
-_KEY = "omnireid"
+METADATA_KEY = "omnireid"
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 
@@ -75,6 +75,18 @@ class WeightsMetadata:
                 "weights with: omnireid convert"
             ) from error
         return metadata
+
+
+def check_architecture(path: Path, metadata: WeightsMetadata, architecture: str | None) -> None:
+    """Check that an artefact is of the architecture asked for, if any.
+
+    Raises:
+        ModelError: it is of another one.
+    """
+    if architecture not in (None, metadata.architecture):
+        raise ModelError(
+            f"{path} holds {metadata.architecture}, not {architecture}. Leave the architecture out: the file says it."
+        )
 
 
 def sha256_of_tensors(tensors: Tensors) -> str:
@@ -131,7 +143,7 @@ def write_artefact(path: Path, tensors: Tensors, metadata: WeightsMetadata) -> N
 
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     record = {"format_version": FORMAT_VERSION, "tensors_sha256": sha256_of_tensors(arrays), **metadata.json()}
-    content = save(arrays, metadata={_KEY: json.dumps(record, sort_keys=True)})
+    content = save(arrays, metadata={METADATA_KEY: json.dumps(record, sort_keys=True)})
     with atomic_output(path) as temporary:
         temporary.write_bytes(content)
 
@@ -183,13 +195,13 @@ def _read_record(path: Path) -> tuple[WeightsMetadata, str]:
         raise CheckpointError(
             f"{path} is not a whole safetensors file ({error}). Was the download or copy cut short? Get it again."
         ) from error
-    if _KEY not in header:
+    if METADATA_KEY not in header:
         raise CheckpointError(
             f"{path} is a safetensors file without omnireid's metadata, so its architecture and preprocessing are "
             "not known. Name them and write an artefact from the original checkpoint with: omnireid convert"
         )
     try:
-        record = json.loads(header[_KEY])
+        record = json.loads(header[METADATA_KEY])
         version, expected = int(record["format_version"]), str(record["tensors_sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The metadata of {path} is damaged ({error!r}). Get the file again.") from error

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from omnireid.embedding.artefact import WeightsMetadata
+from omnireid.embedding.choice import choose
 from omnireid.embedding.defaults import DEFAULT_WEIGHTS
 from omnireid.embedding.fetch import resolve_weights
-from omnireid.errors import EmbeddingError, ImageError, ModelError, ShapeError
+from omnireid.embedding.network import PRECISIONS, RUNTIMES, Network, Precision, RunNetwork, RuntimeName, check_threads
+from omnireid.embedding.weights_file import WeightsFile
+from omnireid.errors import DeviceMemoryError, EmbeddingError, ImageError, ModelError, ShapeError
 from omnireid.files import sha256_of
-from omnireid.images.batches import iterate_batches
-from omnireid.images.decode import ImageSource
+from omnireid.images.batches import Batch, iterate_batches
+from omnireid.images.decode import ImageSource, RgbArray
 from omnireid.progress import progress_bar
 from omnireid.types import FloatArray, IntArray
 
-RuntimeName = Literal["auto", "torch"]
-RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
-
-RunNetwork = Callable[[FloatArray], FloatArray]
-"""A network in some runtime: (N, 3, H, W) float32, normalised, to (N, D) float32."""
+FEW = 32
+"""Up to so many images are embedded as one batch with all threads, for the answer's sake; more as a stream."""
 
 
 @dataclass(frozen=True)
@@ -36,26 +38,42 @@ class Embedder:
     Attributes:
         metadata: what the weights are and how their input is prepared.
         weights: the file they came from.
-        weights_sha256: SHA-256 of that file; stored embeddings carry it.
-        runtime: what runs the network.
-        run: the network itself, from normalised batch to embeddings.
+        weights_sha256: SHA-256 of the weights; stored embeddings carry it. That of the file; of a float graph, that
+            of the file it was exported from, so that their embeddings may be compared.
+        network: what runs them.
+        choice: which runtime was taken, and why, in one line.
     """
 
     metadata: WeightsMetadata
     weights: Path
     weights_sha256: str
-    runtime: RuntimeName
-    run: RunNetwork = field(repr=False)
+    network: Network
+    choice: str = ""
+
+    @property
+    def runtime(self) -> RuntimeName:
+        """What runs the network."""
+        return self.network.runtime
+
+    @property
+    def precision(self) -> Precision:
+        """What the network computes in."""
+        return self.network.precision
 
     def embed(
-        self, images: Iterable[ImageSource] | npt.NDArray[np.uint8], *, batch_size: int = 32, progress: bool = False
+        self,
+        images: Iterable[ImageSource] | npt.NDArray[np.uint8],
+        *,
+        batch_size: int | None = None,
+        progress: bool = False,
     ) -> FloatArray:
         """Embed images: one row each, in their order.
 
         Args:
             images: paths, bytes, PIL images or (H, W, 3) RGB uint8 arrays, of any
                 sizes; or one (N, H, W, 3) array.
-            batch_size: crops a step of the network; it changes the speed, and of the result the last digit at most.
+            batch_size: crops a step of the network; by default what suits it. It changes the speed, and of the result
+                no more than the precision's last digits.
             progress: show a bar on standard error.
 
         Returns:
@@ -82,36 +100,84 @@ class Embedder:
         self,
         images: Iterable[ImageSource],
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         on_unreadable: Callable[[int, ImageError], None] | None = None,
     ) -> Iterator[tuple[IntArray, FloatArray]]:
         """Embed images as a stream: positions (n,) and embeddings (n, D) of each batch, in order.
 
+        Decoding and as many batches as the network runs well beside each other go on at once; a few more wait, so
+        memory does not grow with the number of images.
+
         Args:
             images: as for `embed`; taken as needed, so an endless stream is fine.
-            batch_size: crops a step of the network.
+            batch_size: crops a step of the network; by default what suits it.
             on_unreadable: called with position and error of an image that cannot
                 be decoded, which is then left out; without it the error is raised.
         """
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ShapeError(f"A batch has at least one crop; got batch_size={batch_size}.")
-        preprocessing = self.metadata.preprocessing
-        for batch in iterate_batches(images, preprocessing, batch_size=batch_size, on_unreadable=on_unreadable):
-            embeddings = self.run(preprocessing.normalise(batch.pixels))
-            finite = np.isfinite(embeddings).all(axis=1)
-            if not finite.all():
-                first = batch.indices[int(np.argmin(finite))]
-                raise EmbeddingError(
-                    f"The network gave a value that is not finite for image {first}. The weights in {self.weights} "
-                    "are damaged, or hold numbers this precision cannot carry: see omnireid inspect."
-                )
-            yield np.asarray(batch.indices, dtype=np.int64), embeddings
+        few = batch_size is None and isinstance(images, Sized) and len(images) <= FEW
+        size = FEW if few else batch_size or self.network.batch_size
+        batches = iterate_batches(images, self.metadata.preprocessing, batch_size=size, on_unreadable=on_unreadable)
+        run_stream = self.network.run_stream
+        if few or run_stream is None:
+            for batch in batches:
+                yield np.asarray(batch.indices, dtype=np.int64), self._run(self.network.run, batch)
+            return
+        waiting: deque[tuple[Batch, Future[FloatArray]]] = deque()
+        with ThreadPoolExecutor(self.network.streams, thread_name_prefix="network") as threads:
+            try:
+                for batch in batches:
+                    waiting.append((batch, threads.submit(self._run, run_stream, batch)))
+                    if len(waiting) > self.network.streams:
+                        done, embeddings = waiting.popleft()
+                        yield np.asarray(done.indices, dtype=np.int64), embeddings.result()
+                while waiting:
+                    done, embeddings = waiting.popleft()
+                    yield np.asarray(done.indices, dtype=np.int64), embeddings.result()
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def _run(self, run: RunNetwork, batch: Batch) -> FloatArray:
+        embeddings = run_halving(run, batch.pixels)
+        finite = np.isfinite(embeddings).all(axis=1)
+        if not finite.all():
+            first = batch.indices[int(np.argmin(finite))]
+            raise EmbeddingError(
+                f"The network gave a value that is not finite for image {first}. The weights in {self.weights} "
+                f"are damaged, or hold numbers that {self.precision} cannot carry: see omnireid inspect, and try "
+                "--precision fp32."
+            )
+        return embeddings
+
+
+def run_halving(run: RunNetwork, pixels: RgbArray) -> FloatArray:
+    """Run a batch; where memory is too small for it, in halves, with a warning.
+
+    Raises:
+        DeviceMemoryError: there is not enough for a single crop.
+    """
+    try:
+        return run(pixels)
+    except DeviceMemoryError:
+        half = len(pixels) // 2
+        if not half:
+            raise
+        warnings.warn(
+            f"No memory for a batch of {len(pixels)} crops; it goes on with {half}. A smaller --batch-size "
+            "(batch_size=…) saves the attempt.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return np.concatenate([run_halving(run, pixels[:half]), run_halving(run, pixels[half:])])
 
 
 def load_embedder(
     weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
     *,
     runtime: RuntimeName = "auto",
+    precision: Precision = "auto",
     architecture: str | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -121,24 +187,32 @@ def load_embedder(
     Args:
         weights: a name of weights that ship with omnireid, by default the small
             network of `DEFAULT_WEIGHTS`, whose training data is for research only;
-            an omnireid artefact (``.safetensors``); a public OSNet checkpoint
-            (``.pth``, ``.pt``, ``.pth.tar``); or where to get one:
+            an omnireid artefact (``.safetensors``, or a graph, ``.onnx`` or ``.xml``); a
+            public OSNet checkpoint (``.pth``, ``.pt``, ``.pth.tar``); or where to get one:
             ``hf://owner/repository/file[@revision]`` or ``https://…#sha256=…``.
-        runtime: what runs the network; ``auto`` takes the fastest installed.
+        runtime: what runs the network; ``auto`` tries what is installed once, takes the fastest
+            that passes the parity gate, and remembers it for these weights and this machine.
+        precision: what it computes in: ``fp32``, ``bf16``, ``fp16`` or ``int8``, where weights, runtime and
+            processor have it; ``auto`` leaves that to the trial too.
         architecture: of a checkpoint whose keys do not tell; otherwise inferred.
-        device: for torch: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; for onnxruntime also ``coreml`` and ``dml``.
         threads: for the network on a CPU; the number of cores by default.
 
     Raises:
         WeightsNotFoundError: no such file or name, or a build without the default weights.
         WeightsError: the file cannot be used; see the errors below it.
+        ModelError: no such runtime, precision or device, or more threads than cores.
         MissingDependencyError: the runtime is not installed.
     """
     if runtime not in RUNTIMES:
         raise ModelError(f"No runtime {runtime!r}. Known: {', '.join(RUNTIMES)}.")
+    if precision not in PRECISIONS:
+        raise ModelError(f"No precision {precision!r}. Known: {', '.join(PRECISIONS)}.")
+    check_threads(threads)
     path = resolve_weights(weights)
-    # torch is the only runtime so far, so auto means torch.
-    from omnireid.embedding.torch_runtime import load_network
-
-    run, metadata = load_network(path, architecture=architecture, device=device, threads=threads)
-    return Embedder(metadata, path, sha256_of(path), "torch", run)
+    weights_file = WeightsFile(path, architecture)
+    candidates = weights_file.candidates(runtime, precision, device=device, threads=threads)
+    size = weights_file.metadata.preprocessing
+    depends_on = [sha256_of(path), device, str(threads)]
+    network, choice = choose(candidates, height=size.height, width=size.width, depends_on=depends_on)
+    return Embedder(weights_file.metadata, path, weights_file.sha256, network, choice.text())

@@ -53,7 +53,7 @@ def embed_to_parquet(
     crops: Crops,
     output: Path,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     chunk_size: int = CHUNK_SIZE,
     skip_unreadable: bool = False,
     progress: bool = False,
@@ -68,7 +68,7 @@ def embed_to_parquet(
         embedder: what embeds.
         crops: the files, in the order of the rows.
         output: the Parquet file to write.
-        batch_size: crops a step of the network.
+        batch_size: crops a step of the network; by default what suits it.
         chunk_size: crops a chunk.
         skip_unreadable: leave out crops that cannot be decoded and list them in the
             metadata, instead of stopping at the first.
@@ -107,7 +107,9 @@ def embed_to_parquet(
 
 
 def _cut(embedder: Embedder, crops: Crops, chunk_size: int) -> list[_Chunk]:
-    made_by = json.dumps([embedder.weights_sha256, asdict(embedder.metadata.preprocessing)], sort_keys=True)
+    made_by = json.dumps(
+        [embedder.weights_sha256, embedder.precision, asdict(embedder.metadata.preprocessing)], sort_keys=True
+    )
     total = len(crops.paths)
     chunks = []
     for start in range(0, total, chunk_size):
@@ -142,6 +144,7 @@ def _provenance(embedder: Embedder, job: str) -> Provenance:
         distance=metadata.distance,
         licence=metadata.licence,
         omnireid_version=omnireid.__version__,
+        runtime=f"{embedder.runtime} {embedder.precision}",
         job=job,
     )
 
@@ -173,7 +176,7 @@ def _tables(
     embedder: Embedder,
     crops: Crops,
     todo: list[_Chunk],
-    batch_size: int,
+    batch_size: int | None,
     skip_unreadable: bool,
     advance: Callable[[int], None],
 ) -> Iterator[tuple[_Chunk, EmbeddingTable]]:

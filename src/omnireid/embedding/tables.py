@@ -33,6 +33,7 @@ class Provenance:
         distance: how the embeddings are meant to be compared.
         licence: of the weights.
         omnireid_version: that wrote the table.
+        runtime: that made the embeddings, and its precision.
         job: fingerprint of crops, labels and weights, so that a second run knows its own work.
         skipped: unreadable crops left out, as (path, reason).
     """
@@ -43,6 +44,7 @@ class Provenance:
     distance: str
     licence: str
     omnireid_version: str
+    runtime: str = "unknown"
     job: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -12,62 +12,86 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnireid.embedding.artefact import WeightsMetadata, read_artefact
-from omnireid.errors import CheckpointError, MissingDependencyError, ModelError
+from omnireid.embedding.artefact import WeightsMetadata, check_architecture, read_artefact
+from omnireid.embedding.graph import GRAPH_SUFFIXES
+from omnireid.embedding.network import Network, Precision, check_threads, count_threads, no_memory
+from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependencyError, ModelError
+from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
 
 if TYPE_CHECKING:
     import torch
 
-    from omnireid.embedding.embedder import RunNetwork
     from omnireid.models.osnet import OSNet
 
 _PRECISION = Lock()  # torch keeps it in globals: two threads would restore each other's
 
 
 def load_network(
-    path: Path, *, architecture: str | None = None, device: str = "auto", threads: int | None = None
-) -> tuple[RunNetwork, WeightsMetadata]:
+    path: Path,
+    *,
+    architecture: str | None = None,
+    precision: Precision = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+) -> tuple[Network, WeightsMetadata]:
     """Load an artefact or a foreign checkpoint into torch, ready to run.
 
     Args:
         path: the file of weights.
         architecture: of a foreign checkpoint whose keys do not tell.
+        precision: ``fp32`` (which ``auto`` is), ``bf16``, or ``fp16`` on a GPU.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``.
         threads: torch threads on a CPU, for the whole process; left alone by default.
 
     Raises:
         WeightsError: the file cannot be used.
-        ModelError: the device is not there.
+        ModelError: the device is not there, or has no such precision.
         MissingDependencyError: torch is not installed.
     """
     require_torch()
     import torch
 
     target = _device(device)
+    chosen = _precision(precision, target)
     if threads is not None:
-        if threads < 1:
-            raise ModelError(f"A network needs at least one thread; got threads={threads}.")
-        torch.set_num_threads(threads)
+        torch.set_num_threads(check_threads(threads))
     model, metadata = load_weights(path, architecture=architecture)
     # Channels last is the layout oneDNN and cuDNN convolve fastest in.
     model = model.to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    preprocessing = metadata.preprocessing
+    std = 255 * torch.tensor(preprocessing.std, device=target).view(1, 3, 1, 1)
+    shift = torch.tensor(preprocessing.mean, device=target).view(1, 3, 1, 1) * 255 / std
+    low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen)
 
-    def run(images: FloatArray) -> FloatArray:
+    def run(pixels: RgbArray) -> FloatArray:
         try:
             with torch.inference_mode(), full_precision(target):
-                batch = torch.from_numpy(images).to(target).contiguous(memory_format=torch.channels_last)
-                return np.asarray(model(batch).float().cpu().numpy())
+                batch = torch.from_numpy(pixels).to(target).permute(0, 3, 1, 2)  # in memory: channels last already
+                images = batch.float().div_(std).sub_(shift)
+                with torch.autocast(target.type, low) if low is not None else nullcontext():
+                    embeddings = model(images)
+                return np.asarray(embeddings.float().cpu().numpy())
         except RuntimeError as error:
             if is_out_of_memory(error):
-                count, _, height, width = images.shape
-                raise ModelError(
-                    f"No memory on {target} for a batch of {count} crops of {height} × {width}. Use a smaller "
-                    "--batch-size (batch_size=…), or another device."
-                ) from error
+                raise DeviceMemoryError(no_memory(str(target), pixels)) from error
             raise
 
-    return run, metadata
+    where = count_threads(torch.get_num_threads()) if target.type == "cpu" else str(target)
+    return Network("torch", chosen, where, run), metadata
+
+
+def _precision(precision: Precision, device: torch.device) -> Precision:
+    if precision in ("auto", "fp32"):
+        return "fp32"
+    if precision == "int8":
+        raise ModelError(
+            "torch runs no int8 here. Export the weights with omnireid export --precision int8, and run the file in "
+            "onnxruntime or openvino."
+        )
+    if precision == "fp16" and device.type == "cpu":
+        raise ModelError("torch computes in fp16 on a GPU only. Use --precision fp32 or bf16.")
+    return precision
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -105,6 +129,11 @@ def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet,
     from omnireid.models.checkpoint import load_checkpoint, load_state
     from omnireid.models.zoo import create_model
 
+    if path.suffix in GRAPH_SUFFIXES:
+        raise ModelError(
+            f"{path} is a graph for onnxruntime or openvino; torch runs artefacts (.safetensors) and checkpoints. "
+            "Leave --runtime out, or name the weights the graph was exported from."
+        )
     if path.suffix == ".safetensors":
         tensors, metadata = read_artefact(path)
         check_architecture(path, metadata, architecture)
@@ -123,18 +152,6 @@ def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet,
         known = checkpoint.known
         metadata = replace(metadata, training_data=known.training_data, licence=known.licence)
     return checkpoint.model, metadata
-
-
-def check_architecture(path: Path, metadata: WeightsMetadata, architecture: str | None) -> None:
-    """Check that an artefact is of the architecture asked for, if any. Needs no torch.
-
-    Raises:
-        ModelError: it is of another one.
-    """
-    if architecture not in (None, metadata.architecture):
-        raise ModelError(
-            f"{path} holds {metadata.architecture}, not {architecture}. Leave the architecture out: the file says it."
-        )
 
 
 @contextmanager

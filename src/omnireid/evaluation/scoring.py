@@ -42,7 +42,7 @@ def embed_splits(
     embedder: Embedder,
     splits: Sequence[Split],
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     progress: bool = False,
 ) -> EmbeddedCrops:
@@ -84,7 +84,7 @@ def evaluate_embedder(
     *,
     distance: Distance | None = None,
     protocol: Protocol | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     progress: bool = False,
 ) -> EvaluatedEmbedder:
@@ -98,7 +98,7 @@ def evaluate_embedder(
         datasets: one, or the published splits of one.
         distance: how embeddings are compared; by default as the weights say.
         protocol: what a query is scored against; by default as the data set is published.
-        batch_size: crops a step of the network.
+        batch_size: crops a step of the network; by default what suits it.
         skip_unreadable: leave out crops that cannot be decoded.
         progress: show bars on standard error.
 

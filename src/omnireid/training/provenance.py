@@ -14,6 +14,7 @@ import PIL
 import torch
 
 import omnireid
+from omnireid.machine import processor_name, usable_cores
 
 PACKAGE = Path(omnireid.__file__).resolve().parent
 _GIT_TIMEOUT_S = 20.0
@@ -40,8 +41,8 @@ def describe_environment() -> dict[str, Any]:
         "pillow": PIL.__version__,
         "cuda": torch.version.cuda,
         "platform": platform.platform(),
-        "cpu": _cpu_name(Path("/proc/cpuinfo")),
-        "cpu_cores": _cpu_cores(),
+        "cpu": processor_name(),
+        "cpu_cores": usable_cores(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "git_commit": commit,
         "git_dirty": dirty,
@@ -84,20 +85,3 @@ def _git(folder: Path, *words: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu_name(cpuinfo: Path) -> str:
-    """The processor's name, which Linux says in /proc/cpuinfo and other systems through the platform module."""
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (names[0] if names else "") or platform.processor() or platform.machine() or "unknown"
-
-
-def _cpu_cores() -> int:
-    """The cores this process may run on: in a container or under taskset fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

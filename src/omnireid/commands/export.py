@@ -1,0 +1,149 @@
+"""``omnireid export``: weights into a graph for a runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from omnireid.commands.options import OptionalPath, OptionalText, WeightsPositional
+from omnireid.embedding.defaults import DEFAULT_WEIGHTS
+
+if TYPE_CHECKING:
+    from omnireid.evaluation.scores import RankingScores
+    from omnireid.export.exporting import Exported
+    from omnireid.images.decode import RgbArray
+    from omnireid.images.preprocess import Preprocessing
+    from omnireid.types import Dataset
+
+CropsOption = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="CROPS")]
+_POINTS = {"fp32": 0.1, "fp16": 0.1, "int8": 0.5}
+_CALIBRATION_CROPS = 512
+
+
+def export(
+    weights: WeightsPositional = DEFAULT_WEIGHTS,
+    *,
+    to: Literal["onnx", "openvino"] = "onnx",
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    output: OptionalPath = None,
+    calibration: CropsOption = (),
+    data: OptionalPath = None,
+    layout: str = "auto",
+    architecture: OptionalText = None,
+    float_input: bool = False,
+) -> None:
+    """Turn weights into a graph for ONNX Runtime or OpenVINO, and refuse it unless it gives torch's embeddings.
+
+    The graph takes (N, H, W, 3) uint8 RGB pixels, any N; normalisation is inside. It carries
+    what the weights carry (licence, training data, input size), and runs without torch. The
+    gate: cosines with torch's float32 embeddings at batch 1, 7 and 32, and with --data the
+    scores. A graph that fails it is not written, and the first layer that differs is named.
+
+    Example: omnireid export run/last.safetensors --precision int8 --calibration crops/ --data Market-1501-v15.09.15
+
+    Args:
+        weights: an artefact (.safetensors), a checkpoint, hf://owner/repository/file, https://…#sha256=…, or a name
+            that ships with omnireid.
+        to: onnx, for ONNX Runtime and everything that reads ONNX; or openvino (an .xml and a .bin).
+        precision: of the graph. int8 needs --calibration; what hurts most stays in float32.
+        output: the file to write; by default named after the weights, in this folder.
+        calibration: folders, image files, quoted globs or manifests of crops like those it will see; several with a
+            flag each. Up to 512 are used. The gate is held on them too.
+        data: a data set to score both on: within 0.1 points of rank-1 and mAP, in int8 0.5.
+        layout: of that data set; auto looks which one fits.
+        architecture: of a checkpoint whose keys do not tell.
+        float_input: leave the normalisation out of the graph, which then takes (N, 3, H, W) float32.
+    """
+    from omnireid.embedding.fetch import resolve_weights
+    from omnireid.embedding.graph import write_graph
+    from omnireid.embedding.torch_runtime import require_torch
+    from omnireid.embedding.weights_file import WeightsFile
+    from omnireid.errors import OutputError
+    from omnireid.files import check_output
+    from omnireid.progress import progress_bar
+
+    path = resolve_weights(weights)
+    suffix = ".onnx" if to == "onnx" else ".xml"
+    named = "" if precision == "fp32" else f".{precision}"
+    target = output or Path(f"{path.name.removesuffix(path.suffix)}{named}{suffix}")
+    if target.suffix != suffix:
+        raise OutputError(f"An {to} graph's name ends in {suffix}; got {target}. Try {target.with_suffix(suffix)}.")
+    check_output(target)
+    require_torch()
+    from omnireid.export.exporting import export_weights
+
+    source = WeightsFile(path, architecture)
+    crops = _calibration_crops(calibration, source.metadata.preprocessing) if calibration else None
+    datasets = [] if data is None else _load(data, layout)
+    with progress_bar("try int8", None, unit="parts", show=precision == "int8") as advance:
+        exported = export_weights(
+            path,
+            to=to,
+            precision=precision,
+            architecture=architecture,
+            takes_pixels=not float_input,
+            calibration=crops,
+            progress=advance,
+        )
+    for batch, parity in exported.parities.items():
+        print(f"batch {batch:>2}: smallest cosine {parity.smallest:.6f}, mean {parity.mean:.6f}, {parity.crops} crops")
+    if datasets:
+        _score(path, exported, datasets)
+    write_graph(target, exported.graph)
+    kept = exported.graph.metadata.kept_in_float
+    size = (len(exported.graph.content) + len(exported.graph.values)) / 1e6
+    print(f"{target}: {source.metadata.architecture}, {precision}, {size:.2f} MB; measured on {exported.crops}")
+    if kept:
+        print(f"kept in float32: {', '.join(kept)}")
+    print(f"licence of the weights: {source.metadata.licence}")
+
+
+def _calibration_crops(names: tuple[str, ...], preprocessing: Preprocessing) -> RgbArray:
+    """Up to 512 crops, evenly from all, at the input size."""
+    import numpy as np
+
+    from omnireid.data.listing import list_crops
+    from omnireid.images.batches import iterate_batches
+
+    paths = list_crops(names).paths
+    chosen = [paths[index] for index in np.linspace(0, len(paths) - 1, min(len(paths), _CALIBRATION_CROPS)).astype(int)]
+    return np.concatenate([batch.pixels for batch in iterate_batches(chosen, preprocessing)])
+
+
+def _load(data: Path, layout: str) -> list[Dataset]:
+    from omnireid.data.datasets import load_dataset
+
+    return [load_dataset(data, layout)]
+
+
+def _score(path: Path, exported: Exported, datasets: list[Dataset]) -> None:
+    """Score the weights in float32 and the exported graph, and refuse it where it loses too much."""
+    from omnireid.embedding.embedder import Embedder, load_embedder
+    from omnireid.errors import ParityError
+    from omnireid.evaluation.scoring import evaluate_embedder
+    from omnireid.export.exporting import open_exported
+
+    before = load_embedder(path, runtime="onnxruntime", precision="fp32", device="cpu")
+    after = Embedder(before.metadata, path, before.weights_sha256, open_exported(exported.graph))
+    precision = exported.graph.metadata.precision
+    one = evaluate_embedder(before, datasets, progress=True).scores
+    print(_line("weights, fp32", one))
+    other = evaluate_embedder(after, datasets, progress=True).scores
+    print(_line(f"graph, {precision}", other))
+    losses = {
+        "rank-1": 100 * (one.rank1 - other.rank1),
+        "mAP": 100 * (one.mean_average_precision - other.mean_average_precision),
+    }
+    lost = {name: loss for name, loss in losses.items() if abs(loss) > _POINTS[precision]}
+    if lost:
+        raise ParityError(
+            f"The exported graph moves {' and '.join(f'{name} by {-loss:+.2f}' for name, loss in lost.items())} points "
+            f"on {datasets[0].name}; {_POINTS[precision]} are allowed in {precision}. Nothing was written. Calibrate "
+            "with more and truer crops, or use a higher precision."
+        )
+
+
+def _line(label: str, scores: RankingScores) -> str:
+    return f"{label:<14} rank-1 {100 * scores.rank1:6.2f}   mAP {100 * scores.mean_average_precision:6.2f}"

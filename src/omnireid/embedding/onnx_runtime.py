@@ -1,0 +1,129 @@
+"""Running a graph in ONNX Runtime: the runtime of the core install."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omnireid.embedding.graph import Graph
+from omnireid.embedding.network import (
+    Network,
+    Precision,
+    RunNetwork,
+    check_threads,
+    count_threads,
+    needs_calibration,
+    no_memory,
+    when_needed,
+)
+from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError
+from omnireid.images.decode import RgbArray
+from omnireid.types import FloatArray
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_ACCELERATORS = {"cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider", "dml": "DmlExecutionProvider"}
+_DEVICE = re.compile(r"(cuda|coreml|dml)(?::(0|[1-9][0-9]*))?")
+_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
+_STREAM_BATCH = 8  # its feature maps stay in a core's cache: docs/results.md
+_ACCELERATOR_BATCH = 64
+
+
+def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | None = None, device: str) -> Network:
+    """Open an ONNX graph in ONNX Runtime.
+
+    Args:
+        graph: in the ONNX format.
+        precision: ``auto`` and the graph's own are taken.
+        threads: of the CPU; one a core by default.
+        device: ``cpu``; ``cuda[:i]``, ``coreml`` or ``dml`` where the installed ONNX Runtime has them; ``auto`` takes
+            the first of these that is there.
+
+    Raises:
+        ModelError: a precision that the graph is not in, or a device that is not there.
+        CheckpointError: ONNX Runtime cannot run the graph.
+    """
+    stored = graph.metadata.precision
+    if graph.format != "onnx":
+        raise ModelError(f"{graph.where} is a graph for OpenVINO. Use --runtime openvino, or export it --to onnx.")
+    if precision == "int8" and stored != "int8":
+        raise ModelError(needs_calibration(graph.where))
+    if precision not in ("auto", stored):
+        raise ModelError(
+            f"ONNX Runtime computes a graph in the precision it is stored in: {graph.where} is {stored}, not "
+            f"{precision}. Use --precision {stored}, export it again with omnireid export --precision …, or use "
+            "--runtime openvino, which has bf16 where the processor has it."
+        )
+    number = check_threads(threads)
+    session = _session(graph, number, device)
+    provider = session.get_providers()[0]
+    if provider != "CPUExecutionProvider":
+        name = provider.removesuffix("ExecutionProvider").lower()
+        return Network("onnxruntime", stored, name, _runner(session, graph), batch_size=_ACCELERATOR_BATCH)
+    run = _runner(session, graph)
+    where = count_threads(number)
+    if number == 1:
+        return Network("onnxruntime", stored, where, run, batch_size=_STREAM_BATCH)
+    run_stream = when_needed(lambda: _runner(_session(graph, 1, "cpu"), graph))
+    return Network("onnxruntime", stored, where, run, run_stream, number, _STREAM_BATCH)
+
+
+def _session(graph: Graph, threads: int, device: str) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    try:
+        return onnxruntime.InferenceSession(graph.content, options, providers=_providers(device))
+    except ModelError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot run {graph.where}: {str(error).splitlines()[0]}. Export it "
+            "again from the original weights with: omnireid export"
+        ) from error
+
+
+def _providers(device: str) -> list[Any]:
+    """Execution providers in the order of preference; the CPU runs what a preferred one cannot."""
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    if device == "auto":
+        return [name for name in (*_ACCELERATORS.values(), "CPUExecutionProvider") if name in there]
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    found = _DEVICE.fullmatch(device)
+    if found is None:
+        raise ModelError(f"No device {device!r}: use auto, cpu, cuda, cuda:1, coreml or dml.")
+    provider = _ACCELERATORS[found[1]]
+    if provider not in there:
+        raise ModelError(
+            f"Device {device} is not there: the installed ONNX Runtime has {', '.join(there)}. For NVIDIA GPUs install "
+            "onnxruntime-gpu in the place of onnxruntime; or use --device cpu."
+        )
+    options = {} if found[2] is None else {"device_id": int(found[2])}
+    return [(provider, options), "CPUExecutionProvider"]
+
+
+def _runner(session: onnxruntime.InferenceSession, graph: Graph) -> RunNetwork:
+    name = session.get_inputs()[0].name
+    preprocessing = graph.metadata.weights.preprocessing
+    takes_pixels = graph.metadata.takes_pixels
+
+    def run(pixels: RgbArray) -> FloatArray:
+        images = pixels if takes_pixels else preprocessing.normalise(pixels)
+        try:
+            return np.asarray(session.run(None, {name: images})[0], dtype=np.float32)
+        except Exception as error:
+            if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+                raise DeviceMemoryError(no_memory("the device", pixels)) from error
+            raise ModelError(f"ONNX Runtime could not run {graph.where}: {str(error).splitlines()[0]}") from error
+
+    return run

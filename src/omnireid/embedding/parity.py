@@ -1,0 +1,80 @@
+"""How near the embeddings of two runtimes or precisions are, and how near they must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from omnireid.embedding.network import Precision
+from omnireid.errors import ShapeError
+from omnireid.images.decode import RgbArray
+from omnireid.types import FloatArray
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Cosines between embeddings of the same crops made in two ways.
+
+    Attributes:
+        smallest: the worst crop's; NaN where an embedding is not finite.
+        mean: over the crops.
+        crops: how many were compared.
+    """
+
+    smallest: float
+    mean: float
+    crops: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The parity that is asked for: cosines at least this large."""
+
+    smallest: float
+    mean: float
+
+    def passes(self, parity: Parity) -> bool:
+        """Whether the cosines are large enough; NaN is not."""
+        return parity.smallest >= self.smallest and parity.mean >= self.mean
+
+
+GATES: Mapping[Precision, Gate] = {
+    "fp32": Gate(smallest=0.9999, mean=0.9999),
+    "fp16": Gate(smallest=0.99, mean=0.999),
+    "bf16": Gate(smallest=0.99, mean=0.999),
+    # What int8 costs is a matter of the ranking: export measures it there. This only tells a broken graph.
+    "int8": Gate(smallest=0.9, mean=0.98),
+}
+"""Precision to the gate it has to pass against float32."""
+
+
+def compare_embeddings(reference: FloatArray, found: FloatArray) -> Parity:
+    """Cosines between aligned rows of two (N, D) tables of embeddings; two zero rows agree.
+
+    Raises:
+        ShapeError: the tables differ in shape, or are empty.
+    """
+    if reference.shape != found.shape or not len(reference):
+        raise ShapeError(f"Only tables of one shape, with a row at least, compare: {reference.shape}, {found.shape}.")
+    one, other = reference.astype(np.float64), found.astype(np.float64)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosines = np.asarray(~one.any(axis=1) & ~other.any(axis=1), dtype=np.float64)
+    np.divide((one * other).sum(axis=1), lengths, out=cosines, where=lengths != 0)
+    return Parity(float(cosines.min()), float(cosines.mean()), len(cosines))
+
+
+def probe_crops(count: int, height: int, width: int, *, seed: int = 0) -> RgbArray:
+    """Pictures of soft patches of colour with some noise, (count, height, width, 3) uint8.
+
+    Not white noise, which looks like no crop and drives a network's activations where no crop does.
+    """
+    generator = np.random.default_rng(seed)
+    crops = np.empty((count, height, width, 3), dtype=np.uint8)
+    for crop in crops:
+        patches = generator.integers(0, 256, (8, 4, 3), dtype=np.uint8)
+        soft = np.asarray(Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
+        crop[:] = np.clip(soft + generator.integers(-12, 13, soft.shape), 0, 255)
+    return crops

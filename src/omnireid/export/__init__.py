@@ -1,0 +1,1 @@
+"""From weights to portable graphs that are held against torch before they are written."""
