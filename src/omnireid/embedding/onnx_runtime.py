@@ -78,7 +78,8 @@ def _session(graph: Graph, threads: int, device: str) -> onnxruntime.InferenceSe
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Not session.set_denormal_as_zero: it changes the calling thread's arithmetic for good, numpy's too. The weights of
+    # our graphs hold no denormals.
     try:
         return onnxruntime.InferenceSession(graph.content, options, providers=_providers(device))
     except ModelError:
