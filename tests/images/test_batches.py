@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -141,13 +141,34 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
     return made
 
 
-@pytest.mark.parametrize(("count", "helped"), [(1, 0), (2, 0), (8, 1), (20, 2)])
-def test_what_fits_one_batch_begins_in_the_callers_thread(record: Record, count: int, helped: int) -> None:
+@pytest.mark.parametrize(("count", "workers", "alone"), [(1, 2, 60), (30, 2, 60), (30, 1, 0), (0, 2, 0)])
+def test_a_small_input_needs_no_other_thread(
+    record: Record, monkeypatch: pytest.MonkeyPatch, count: int, workers: int, alone: float
+) -> None:
+    monkeypatch.setattr(batches_module, "ALONE_S", alone)
     record.gate.set()
-    (batch,) = iterate_batches([grey(i) for i in range(count)], SMALL, workers=2)
-    assert [int(crop[0, 0, 0]) for crop in batch.pixels] == list(range(count))
-    assert record.threads.count(threading.current_thread()) == 1
-    assert len(record.threads) == 1 + helped
+    found = list(iterate_batches([grey(i) for i in range(count)], SMALL, workers=workers))
+    assert [int(crop[0, 0, 0]) for batch in found for crop in batch.pixels] == list(range(count))
+    assert set(record.threads) <= {threading.current_thread()}
+
+
+def test_what_takes_long_is_shared(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches_module, "ALONE_S", 0)
+    threading.Timer(0.05, record.gate.set).start()
+    (batch,) = iterate_batches([b"broken", *(grey(i) for i in range(1, 30))], SMALL, on_unreadable=print, workers=3)
+    assert [int(crop[0, 0, 0]) for crop in batch.pixels] == list(range(1, 30))
+    assert len(set(record.threads)) == 3
+
+
+def test_what_helpers_do_not_begin_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Starved(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
+            return Future()  # handed out, and never begun
+
+    monkeypatch.setattr(batches_module, "ThreadPoolExecutor", Starved)
+    monkeypatch.setattr(batches_module, "ALONE_S", 0)
+    (batch,) = iterate_batches([grey(i) for i in range(30)], SMALL, workers=4)
+    assert [int(crop[0, 0, 0]) for crop in batch.pixels] == list(range(30))
 
 
 def test_closing_early_leaves_the_rest_undecoded(record: Record) -> None:

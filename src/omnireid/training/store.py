@@ -27,7 +27,7 @@ import PIL
 from omnireid.embedding.fetch import cache_folder
 from omnireid.errors import DataError, DataNotFoundError, DiskFullError, ImageError
 from omnireid.files import atomic_output, output_errors, sole_writer
-from omnireid.images.batches import iterate_batches
+from omnireid.images.batches import iterate_batches, usable_cores
 from omnireid.images.preprocess import Preprocessing
 from omnireid.progress import progress_bar
 
@@ -96,7 +96,7 @@ def store_key(paths: Sequence[Path], *, height: int, width: int, workers: int | 
         ImageError: a file cannot be read.
     """
     digest = hashlib.sha256(f"omnireid pixels {PIXEL_PATH}, {height} x {width}".encode())
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="hash") as threads:
+    with ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="hash") as threads:
         for content in threads.map(_digest, paths):
             digest.update(content)
     return digest.hexdigest()
