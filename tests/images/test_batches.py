@@ -119,9 +119,10 @@ def test_batches_given_out_stay_as_they_are() -> None:
 
 
 class Record:
-    """Which thread took each task; from the second on, tasks wait for the gate."""
+    """Which thread took each task; from the second on, tasks wait for the gate, which so many threads open."""
 
     def __init__(self) -> None:
+        self.threads_to_open = 0
         self.threads: list[threading.Thread] = []
         self.gate = threading.Event()
 
@@ -133,6 +134,8 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
 
     def resize_into(self: Preprocessing, *arguments: Any, **options: Any) -> dict[int, ImageError]:
         made.threads.append(threading.current_thread())
+        if len(set(made.threads)) == made.threads_to_open:
+            made.gate.set()
         if len(made.threads) > 1:
             assert made.gate.wait(20)
         return plain(self, *arguments, **options)
@@ -154,7 +157,7 @@ def test_a_small_input_needs_no_other_thread(
 
 def test_what_takes_long_is_shared(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches_module, "ALONE_S", 0)
-    threading.Timer(0.05, record.gate.set).start()
+    record.threads_to_open = 3
     (batch,) = iterate_batches([b"broken", *(grey(i) for i in range(1, 30))], SMALL, on_unreadable=print, workers=3)
     assert [int(crop[0, 0, 0]) for crop in batch.pixels] == list(range(1, 30))
     assert len(set(record.threads)) == 3
