@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,10 @@ from omnireid.images.preprocess import Preprocessing
 # Small networks gain nothing from threads, and lose a factor of ten where other processes want the cores.
 # Set before torch is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What runtime="auto" finds out is remembered in the cache: the tests have one of their own.
+os.environ["OMNIREID_CACHE"] = tempfile.mkdtemp(prefix="omnireid-tests-")
+atexit.register(shutil.rmtree, os.environ["OMNIREID_CACHE"], ignore_errors=True)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -29,7 +29,7 @@ def test_an_artefact_embeds_as_its_checkpoint_did(tmp_path: Path, checkpoint: Pa
     assert metadata.distance == "cosine"
     assert metadata.origin.startswith("mine.pth.tar, SHA-256 ")
     crops = sorted(crop_folder.iterdir())
-    ours, theirs = load_embedder(output), load_embedder(checkpoint)
+    ours, theirs = (load_embedder(weights, runtime="onnxruntime") for weights in (output, checkpoint))
     assert ours.metadata.licence == "MIT"
     assert theirs.metadata.licence == "unknown"
     assert np.array_equal(ours.embed(crops), theirs.embed(crops))

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from omnireid.errors import ShapeError
@@ -22,6 +24,27 @@ def test_equals_the_formula_written_plainly() -> None:
 def test_a_crop_of_the_right_size_is_not_touched() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (256, 128, 3), dtype=np.uint8)
     assert np.array_equal(Preprocessing().resize(pixels), pixels)
+
+
+SHAPES = [(64, 32), (32, 16), (100, 40), (16, 8), (31, 16), (64, 16), (1, 1)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(shapes=st.lists(st.sampled_from(SHAPES), min_size=1, max_size=9), bad=st.sets(st.integers(0, 8), max_size=3))
+def test_crops_of_many_sizes_together_are_those_resized_alone(shapes: list[tuple[int, int]], bad: set[int]) -> None:
+    """Doubled in place, doubled and scattered, copied, or left to Pillow: it is all Pillow's bilinear resize."""
+    rng = np.random.default_rng(len(shapes))
+    images = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    sources = [b"broken" if i in bad else image for i, image in enumerate(images)]
+    out = np.zeros((len(shapes), 64, 32, 3), np.uint8)
+    errors = Preprocessing(64, 32).resize_into(out, sources, names=[f"crop {i}" for i in range(len(shapes))])
+    assert list(errors) == sorted(i for i in bad if i < len(shapes))
+    assert all(str(error).startswith(f"crop {i} is not a JPEG") for i, error in errors.items())
+    for i, image in enumerate(images):
+        if i not in bad:
+            resized = Image.fromarray(image).resize((32, 64), Image.Resampling.BILINEAR)
+            assert np.array_equal(out[i], np.asarray(resized)), shapes
+            assert np.array_equal(out[i], Preprocessing(64, 32).resize(image))
 
 
 @pytest.mark.real

@@ -20,7 +20,9 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from omnireid.errors import ImageError, ImageTooLargeError
+from omnireid.errors import ImageError
+from omnireid.images.arrays import eight_bits, rgb_of_array, too_large
+from omnireid.images.jpeg import decode_plain_jpeg, is_plain_jpeg
 
 RgbArray = npt.NDArray[np.uint8]
 """(H, W, 3) uint8, red first."""
@@ -34,6 +36,8 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 MAX_PIXELS = 64_000_000
 """No crop of a person, and hardly a photograph, has more: a larger image is refused unread."""
 
+_READ = 65_536
+_MOST_READS = 1024  # 64 MiB: a larger file is left on the disk, for Pillow to take what it needs of it
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _DECODER_ERRORS = (
     OSError,
@@ -79,15 +83,27 @@ def read_image(source: ImageSource, *, name: str | None = None, max_pixels: int 
         ImageError: no such file, not an image, truncated, or an array of another kind.
         ImageTooLargeError: more than `max_pixels`.
     """
+    pixels = rgb_pixels(source, name=name, max_pixels=max_pixels)
+    is_own = pixels.flags.writeable and not isinstance(source, np.ndarray)
+    return pixels if is_own else np.array(pixels)
+
+
+def rgb_pixels(source: ImageSource, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> RgbArray:
+    """Decode one image as `read_image` does, to be looked at only: it may be read-only, or the caller's own array."""
     if isinstance(source, np.ndarray):
-        return _rgb_of_array(source, name or "the array", max_pixels)
-    return np.array(open_rgb(source, name=name, max_pixels=max_pixels))
+        return rgb_of_array(source, name or "the array", max_pixels)
+    content = source if isinstance(source, bytes) else _jpeg_file(source, max_pixels)
+    pixels = None if content is None else decode_plain_jpeg(content, max_pixels)
+    # Whatever is wrong or unusual: Pillow reads it from its beginning, and its errors are the ones that are known.
+    return np.asarray(open_rgb(source, name=name, max_pixels=max_pixels)) if pixels is None else pixels
 
 
 def open_rgb(source: ImageSource, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode one image as `read_image` does, and give it as a PIL image of mode RGB."""
     if isinstance(source, np.ndarray):
-        return Image.fromarray(_rgb_of_array(source, name or "the array", max_pixels))
+        return Image.fromarray(rgb_of_array(source, name or "the array", max_pixels))
+    if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
+        raise ImageError(_not_a_source(source, name or "the image"))
     label = name or _name_of(source)
     try:
         if isinstance(source, Image.Image):
@@ -100,7 +116,7 @@ def open_rgb(source: ImageSource, *, name: str | None = None, max_pixels: int = 
             _check_size(image, label, max_pixels)
             return _rgb(image, label)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(label, max_pixels) from error
+        raise too_large(label, max_pixels) from error
     except FileNotFoundError:
         raise ImageError(f"No such image: {label}. Check the path, or the list it came from.") from None
     except IsADirectoryError:
@@ -109,6 +125,39 @@ def open_rgb(source: ImageSource, *, name: str | None = None, max_pixels: int = 
         raise ImageError(f"No permission to read {label}.") from None
     except _DECODER_ERRORS as error:
         raise ImageError(_reason(source, label, error)) from error
+
+
+def _jpeg_file(source: object, max_pixels: int) -> bytes | None:
+    """The bytes of a plain JPEG file; None for anything else, of which no more is read than tells."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    try:
+        file = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError):
+        return None
+    try:
+        # One read is the whole file of nearly every crop. Through Python's file objects it takes twice as long.
+        parts = [os.read(file, _READ)]
+        if len(parts[0]) == _READ and is_plain_jpeg(parts[0], max_pixels):
+            while part := os.read(file, _READ):
+                parts.append(part)
+                if len(parts) > _MOST_READS:
+                    return None
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    return b"".join(parts)
+
+
+def _not_a_source(source: object, label: str) -> str:
+    kind = f"{type(source).__module__}.{type(source).__qualname__}".removeprefix("builtins.")
+    hint = ""
+    if hasattr(source, "__array__"):
+        hint = " Make it one: np.asarray(image), with the channels last and uint8 in 0–255."
+    elif isinstance(source, (bytearray, memoryview)):
+        hint = " Make it bytes: bytes(image)."
+    return f"{label} is of type {kind}; an image is a path, bytes, a PIL image or a NumPy array.{hint}"
 
 
 def _name_of(source: str | os.PathLike[str] | bytes | Image.Image) -> str:
@@ -134,17 +183,9 @@ def _reason(source: ImageSource, label: str, error: Exception) -> str:
     return f"{label} is damaged or truncated and cannot be decoded ({error}). Copy it again, or leave it out."
 
 
-def _too_large(label: str, max_pixels: int, size: tuple[int, int] | None = None) -> ImageTooLargeError:
-    found = "" if size is None else f" ({size[0]:,} × {size[1]:,})"
-    return ImageTooLargeError(
-        f"{label} has more than {max_pixels:,} pixels{found}; it was not decoded. "
-        "A crop of a person is far smaller: cut the person out of the picture first."
-    )
-
-
 def _check_size(image: Image.Image, label: str, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
-        raise _too_large(label, max_pixels, image.size)
+        raise too_large(label, max_pixels, image.size)
 
 
 def _rgb(image: Image.Image, label: str) -> Image.Image:
@@ -176,36 +217,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _rgb_of_integers(image: Image.Image, label: str) -> Image.Image:
     """16-bit grey (Pillow's modes I;16 and I) scaled to 8 bits; Pillow's own conversion would clip it."""
-    return Image.fromarray(_rgb_of_array(np.asarray(image), label, MAX_PIXELS))
-
-
-def _rgb_of_array(array: npt.NDArray[np.generic], label: str, max_pixels: int) -> RgbArray:
-    """(H, W, 3) uint8 of a grey, RGB or RGBA array of 8 or 16 bits."""
-    image = array[..., np.newaxis] if array.ndim == 2 else array
-    if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
-        channels_first = image.ndim == 3 and image.shape[0] in (1, 3, 4)
-        hint = " Channels come last: use array.transpose(1, 2, 0)." if channels_first else ""
-        raise ImageError(f"{label} has shape {array.shape}; an image is (H, W), (H, W, 3) or (H, W, 4).{hint}")
-    if 0 in image.shape:
-        raise ImageError(f"{label} has shape {array.shape}: there is no pixel in it. Was the box outside the frame?")
-    if image.shape[0] * image.shape[1] > max_pixels:
-        raise _too_large(label, max_pixels, (image.shape[1], image.shape[0]))
-    pixels = _eight_bits(image, label)
-    if pixels.shape[2] == 4:
-        alpha = pixels[..., 3:].astype(np.uint16)
-        over_black: RgbArray = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
-        return over_black
-    return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
-
-
-def _eight_bits(image: npt.NDArray[np.generic], label: str) -> RgbArray:
-    if image.dtype == np.uint8:
-        return image.astype(np.uint8, copy=False)
-    # Pillow's mode I holds 16-bit grey in 32 bits.
-    if image.dtype == np.uint16 or (image.dtype == np.int32 and image.min() >= 0 and image.max() <= 65535):
-        scaled: RgbArray = np.round(image.astype(np.float32) / 257).astype(np.uint8)
-        return scaled
-    raise ImageError(
-        f"{label} is of type {image.dtype}; pixels are uint8 in 0–255 (or uint16). For floats in 0–1: "
-        "(array * 255).round().astype(np.uint8)."
-    )
+    grey = np.asarray(image)
+    if grey.min() < 0 or grey.max() > 65535:
+        raise ImageError(f"{label} holds integers outside 0–65535, whose range is unknown. Scale it to 8 bits first.")
+    return Image.fromarray(eight_bits(grey)).convert("RGB")

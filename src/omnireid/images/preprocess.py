@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from omnireid.errors import ShapeError
-from omnireid.images.decode import ImageSource, RgbArray, open_rgb
+from omnireid.errors import ImageError, ShapeError
+from omnireid.images.decode import ImageSource, RgbArray, rgb_pixels
+from omnireid.images.doubling import double
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -55,10 +57,47 @@ class Preprocessing:
         Raises:
             ImageError: `source` cannot be decoded.
         """
-        image = open_rgb(source, name=name)
-        if image.size != (self.width, self.height):
-            image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
-        return np.asarray(image)
+        out = np.empty((1, self.height, self.width, 3), dtype=np.uint8)
+        for error in self.resize_into(out, [source], names=[name]).values():
+            raise error
+        crop: RgbArray = out[0]
+        return crop
+
+    def resize_into(
+        self, out: RgbArray, sources: Sequence[ImageSource], *, names: Sequence[str | None]
+    ) -> dict[int, ImageError]:
+        """Decode each source and resize it into its row of `out`.
+
+        Crops of half the size are doubled together (`doubling.double`); all others go through Pillow's `resize`.
+        Both give the same bytes.
+
+        Args:
+            out: (N, height, width, 3) uint8, C-contiguous.
+            sources: N images.
+            names: what to call each in an error.
+
+        Returns:
+            The errors of what cannot be decoded, by position, ascending. Those rows hold anything.
+        """
+        errors: dict[int, ImageError] = {}
+        halves: dict[int, RgbArray] = {}
+        for position, (source, name) in enumerate(zip(sources, names, strict=True)):
+            try:
+                image = rgb_pixels(source, name=name)
+            except ImageError as error:
+                errors[position] = error
+                continue
+            height, width, _ = image.shape
+            if (height, width) == (self.height, self.width):
+                out[position] = image
+            elif (2 * height, 2 * width) == (self.height, self.width):
+                halves[position] = image
+            else:
+                resized = Image.fromarray(image).resize((self.width, self.height), Image.Resampling.BILINEAR)
+                out[position] = np.asarray(resized)
+        if halves:
+            _double_into(out, halves)
+        return errors
 
     def normalise(self, pixels: RgbArray) -> npt.NDArray[np.float32]:
         """Turn (N, height, width, 3) uint8 into the (N, 3, height, width) float32 the network takes."""
@@ -81,3 +120,14 @@ class Preprocessing:
         """
         crop: npt.NDArray[np.float32] = self.normalise(self.resize(source)[np.newaxis])[0]
         return crop
+
+
+def _double_into(out: RgbArray, halves: dict[int, RgbArray]) -> None:
+    """Double images into the rows of `out` that they are of, in place where those lie together."""
+    positions = list(halves)
+    first, count = positions[0], len(positions)
+    together = positions[-1] - first + 1 == count
+    rows = out[first : first + count] if together else np.empty((count, *out.shape[1:]), dtype=np.uint8)
+    double(list(halves.values()), rows)
+    if not together:
+        out[positions] = rows

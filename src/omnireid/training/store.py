@@ -29,6 +29,7 @@ from omnireid.errors import DataError, DataNotFoundError, DiskFullError, ImageEr
 from omnireid.files import atomic_output, output_errors, sole_writer
 from omnireid.images.batches import iterate_batches
 from omnireid.images.preprocess import Preprocessing
+from omnireid.machine import usable_cores
 from omnireid.progress import progress_bar
 
 PIXEL_PATH = f"1, Pillow {PIL.__version__}"
@@ -96,7 +97,7 @@ def store_key(paths: Sequence[Path], *, height: int, width: int, workers: int | 
         ImageError: a file cannot be read.
     """
     digest = hashlib.sha256(f"omnireid pixels {PIXEL_PATH}, {height} x {width}".encode())
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="hash") as threads:
+    with ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="hash") as threads:
         for content in threads.map(_digest, paths):
             digest.update(content)
     return digest.hexdigest()

@@ -1,0 +1,91 @@
+"""From an array in memory to RGB uint8, and what is said of arrays that are no image."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from omnireid.errors import ImageError, ImageTooLargeError
+
+_Bytes = npt.NDArray[np.uint8]
+
+
+def too_large(label: str, max_pixels: int, size: tuple[int, int] | None = None) -> ImageTooLargeError:
+    """The error of an image of more than `max_pixels`; `size` is width and height."""
+    found = "" if size is None else f" ({size[0]:,} × {size[1]:,})"
+    return ImageTooLargeError(
+        f"{label} has more than {max_pixels:,} pixels{found}; it was not decoded. "
+        "A crop of a person is far smaller: cut the person out of the picture first."
+    )
+
+
+def rgb_of_array(array: npt.NDArray[np.generic], label: str, max_pixels: int) -> _Bytes:
+    """(H, W, 3) uint8 of a grey, RGB or RGBA array of uint8 or uint16; maybe a view of it.
+
+    Raises:
+        ImageError: another shape or type.
+        ImageTooLargeError: more than `max_pixels`.
+    """
+    image = array[..., np.newaxis] if array.ndim == 2 else array
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
+        raise ImageError(f"{label} has shape {array.shape}; {_advice_on_shape(array.shape)}")
+    if 0 in image.shape:
+        raise ImageError(f"{label} has shape {array.shape}: there is no pixel in it. Was the box outside the frame?")
+    if image.shape[0] * image.shape[1] > max_pixels:
+        raise too_large(label, max_pixels, (image.shape[1], image.shape[0]))
+    if image.dtype.kind != "u" or image.dtype.itemsize > 2:
+        raise ImageError(
+            f"{label} is of type {image.dtype}; pixels are uint8 in 0–255 (or uint16 in 0–65535). "
+            f"{_advice_on_values(image)}"
+        )
+    return _over_black(eight_bits(image) if image.dtype.itemsize == 2 else image.astype(np.uint8, copy=False))
+
+
+def eight_bits(image: npt.NDArray[np.generic]) -> _Bytes:
+    """0–65535 scaled to 0–255."""
+    scaled: _Bytes = np.round(image.astype(np.float32) / 257).astype(np.uint8)
+    return scaled
+
+
+def _over_black(pixels: _Bytes) -> _Bytes:
+    """Three channels of one, three, or three and alpha."""
+    if pixels.shape[2] == 3:
+        return pixels
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:].astype(np.uint16)
+        over_black: _Bytes = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
+        return over_black
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def _advice_on_shape(shape: tuple[int, ...]) -> str:
+    is_image = "an image is (H, W), (H, W, 3) or (H, W, 4)."
+    if len(shape) == 4:
+        last = shape[3] in (1, 3, 4)
+        turn = "" if last else ", with the channels last: array.transpose(0, 2, 3, 1)"
+        return f"{is_image} It looks like a batch: give its images one by one, as list(array){turn}."
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        return f"{is_image} Channels come last: use array.transpose(1, 2, 0)."
+    return is_image
+
+
+def _advice_on_values(image: npt.NDArray[np.generic]) -> str:
+    """What to write instead, as far as the values tell; no value is converted on a guess."""
+    if image.dtype == np.bool_:
+        return "It looks like a mask, not a picture; for black and white: array.astype(np.uint8) * 255."
+    if image.dtype.kind not in "iuf":
+        return "Build it from numbers: np.asarray(picture, dtype=np.uint8)."
+    low, high = float(image.min()), float(image.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return "It holds NaN or infinity: find where they come from first."
+    return _advice_on_range(low, high, is_whole=image.dtype.kind != "f")
+
+
+def _advice_on_range(low: float, high: float, *, is_whole: bool) -> str:
+    if low < 0:
+        return f"Its values run from {low:.4g} to {high:.4g}: was it normalised? Give the pixels as they were before."
+    if high <= 1 and not is_whole:
+        return "Its values lie in 0–1: (array * 255).round().astype(np.uint8)."
+    if high <= 255:
+        return f"Its values lie in 0–255: {'array' if is_whole else 'array.round()'}.astype(np.uint8)."
+    return f"Its values run up to {high:.6g}, whose range is unknown: scale them to 0–255 first."
