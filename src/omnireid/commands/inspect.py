@@ -11,7 +11,7 @@ from omnireid.commands.options import OptionalText, WeightsPositional
 from omnireid.embedding.defaults import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
-    from omnireid.embedding.artefact import Tensors
+    from omnireid.embedding.artefact import Tensors, WeightsMetadata
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,12 @@ def inspect(
     from omnireid.errors import WeightsError
 
     path = resolve_weights(weights)
-    found = _of_artefact(path, architecture) if path.suffix == ".safetensors" else _of_checkpoint(path, architecture)
+    if path.suffix in (".onnx", ".xml"):
+        found = _of_graph(path, architecture)
+    elif path.suffix == ".safetensors":
+        found = _of_artefact(path, architecture)
+    else:
+        found = _of_checkpoint(path, architecture)
     if json:
         print(json_format.dumps(found.values, indent=2))
     else:
@@ -65,13 +70,23 @@ def _of_artefact(path: Path, architecture: str | None) -> _Findings:
     check_architecture(path, metadata, architecture)
     coverage, table, refusal = _coverage_of_artefact(path, metadata.architecture, tensors)
     parameters = sum(tensor.size for name, tensor in tensors.items() if not _is_statistic(name))
-    size = metadata.preprocessing
     lines = {
         "file": str(path),
         "kind": "omnireid artefact (safetensors); its tensors are those it was written with",
         "sha256": sha256_of(path),
         "architecture": metadata.architecture,
         "parameters": f"{parameters:,} ({', '.join(sorted({str(tensor.dtype) for tensor in tensors.values()}))})",
+        **_lines_of(metadata),
+    }
+    values = {"file": str(path), "kind": "artefact", "sha256": lines["sha256"], "parameters": parameters}
+    values |= {"tensors_sha256": sha256_of_tensors(tensors), "metadata": metadata.json()}
+    values["coverage"] = coverage
+    return _Findings(lines, table, values, refusal)
+
+
+def _lines_of(metadata: WeightsMetadata) -> dict[str, str]:
+    size = metadata.preprocessing
+    return {
         "input": f"{size.height} × {size.width} (height × width), mean {size.mean}, std {size.std}",
         "embedding": f"{metadata.embedding_dimension} values, compared by {metadata.distance} distance",
         "training data": metadata.training_data,
@@ -79,10 +94,31 @@ def _of_artefact(path: Path, architecture: str | None) -> _Findings:
         "metrics": ", ".join(f"{name} {value:.4f}" for name, value in metadata.metrics.items()) or "none stated",
         "made from": metadata.origin,
     }
-    values = {"file": str(path), "kind": "artefact", "sha256": lines["sha256"], "parameters": parameters}
-    values |= {"tensors_sha256": sha256_of_tensors(tensors), "metadata": metadata.json()}
-    values["coverage"] = coverage
-    return _Findings(lines, table, values, refusal)
+
+
+def _of_graph(path: Path, architecture: str | None) -> _Findings:
+    from omnireid.embedding.artefact import check_architecture
+    from omnireid.embedding.graph import read_graph
+    from omnireid.files import sha256_of
+
+    graph = read_graph(path)
+    described, metadata = graph.metadata, graph.metadata.weights
+    check_architecture(path, metadata, architecture)
+    takes = "(N, H, W, 3) uint8, normalised inside" if described.takes_pixels else "(N, 3, H, W) float32, normalised"
+    lines = {
+        "file": str(path),
+        "kind": f"omnireid graph ({graph.format}, {described.precision}); it is as it was written",
+        "sha256": sha256_of(path),
+        "weights": f"SHA-256 {described.weights_sha256}",
+        "architecture": metadata.architecture,
+        "takes": takes,
+        "in float32": ", ".join(described.kept_in_float) or "nothing was kept out of int8",
+        **_lines_of(metadata),
+    }
+    if described.precision != "int8":
+        del lines["in float32"]
+    values = {"file": str(path), "kind": "graph", "format": graph.format, "sha256": lines["sha256"]}
+    return _Findings(lines, "coverage      held against torch when it was exported", values | described.json(), None)
 
 
 def _coverage_of_artefact(

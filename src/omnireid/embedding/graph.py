@@ -13,11 +13,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from omnireid.embedding.artefact import FORMAT_VERSION, METADATA_KEY, WeightsMetadata
-from omnireid.errors import CheckpointError, WeightsNotFoundError
+from omnireid.errors import CheckpointError, MissingDependencyError, WeightsNotFoundError
 from omnireid.files import atomic_output
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 GraphFormat = Literal["onnx", "openvino"]
 GraphPrecision = Literal["fp32", "fp16", "int8"]
@@ -25,9 +28,7 @@ GRAPH_SUFFIXES: Mapping[str, GraphFormat] = {".onnx": "onnx", ".xml": "openvino"
 
 _NO_DIGEST = "0" * 64
 # In an XML attribute, quotes are escaped.
-_DIGEST = re.compile(
-    rb"graph_sha256(?:\"|&quot;): (?:\"|&quot;)([0-9a-f]{64})"
-)  # in an XML attribute, quotes are escaped
+_DIGEST = re.compile(rb"graph_sha256(?:\"|&quot;): (?:\"|&quot;)([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,24 @@ def sealed(content: bytes, values: bytes = b"") -> bytes:
     return _with_digest(content, _digest(content, values))
 
 
+def seal_onnx(content: bytes, metadata: GraphMetadata) -> bytes:
+    """An ONNX model with its metadata and digest, in the place of any it had.
+
+    Raises:
+        MissingDependencyError: the library onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Writing an ONNX graph needs the library onnx. Install it with: pip install 'omnireid[export]'"
+        ) from error
+    model = onnx.load_from_string(content)
+    del model.metadata_props[:]
+    model.metadata_props.add(key=METADATA_KEY, value=record_of(metadata))
+    return sealed(model.SerializeToString(deterministic=True))
+
+
 def write_graph(path: Path, graph: Graph) -> None:
     """Write a sealed graph; an OpenVINO pair is values first, so that an ``.xml`` never lacks them.
 
@@ -117,7 +136,7 @@ def read_graph(path: Path) -> Graph:
         raise CheckpointError(
             f"{path} is a graph without omnireid's metadata, so its input size, normalisation, licence and precision "
             "are not known, and nothing is guessed. Say them once and write an artefact with: omnireid convert "
-            f"{path.name} --output OURS.onnx --height H --width W --mean R G B --std R G B --licence TEXT"
+            f"{path.name} --output OURS.onnx --architecture NAME --mean R G B --std R G B --licence TEXT"
         )
     metadata = _read_record(path, text)
     found = _DIGEST.search(content)
@@ -150,20 +169,28 @@ def _read(path: Path) -> bytes:
 
 def _onnx_record(path: Path, content: bytes) -> str | None:
     """The JSON in an ONNX file's metadata; None where it has none of ours."""
+    found: str | None = open_bare(content, str(path)).get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return found
+
+
+def open_bare(content: bytes, where: str) -> onnxruntime.InferenceSession:
+    """An ONNX model in ONNX Runtime, as it is stored: to look at it, not to run it.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise CheckpointError(
-            f"{path} ({len(content):,} bytes) cannot be read as an ONNX graph ({str(error).splitlines()[0]}). Was the "
+            f"{where} ({len(content):,} bytes) cannot be read as an ONNX graph ({str(error).splitlines()[0]}). Was the "
             "download or copy cut short? Get it again."
         ) from error
-    found: str | None = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    return found
 
 
 def _openvino_record(path: Path, content: bytes) -> str | None:

@@ -16,6 +16,7 @@ from omnireid.embedding.graph import (
     GraphFormat,
     GraphPrecision,
     record_of,
+    seal_onnx,
     sealed,
 )
 from omnireid.embedding.network import Network
@@ -150,11 +151,7 @@ def _finished(graph: Graph, to: GraphFormat) -> Graph:
     """The graph in its format, with its metadata and digest."""
     if to == "openvino":
         return _openvino(graph)
-    import onnx
-
-    model = onnx.load_from_string(graph.content)
-    model.metadata_props.add(key=METADATA_KEY, value=record_of(graph.metadata))
-    return replace(graph, content=sealed(model.SerializeToString(deterministic=True)))
+    return replace(graph, content=seal_onnx(graph.content, graph.metadata))
 
 
 def _openvino(graph: Graph) -> Graph:

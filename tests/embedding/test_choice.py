@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnireid.embedding import choice as module
+from omnireid.embedding.choice import Candidate, choose
+from omnireid.embedding.network import Network, Precision, RuntimeName
+from omnireid.errors import CheckpointError, MissingDependencyError, ModelError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OMNIREID_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def means(pixels: Any) -> Any:
+    return pixels.mean(axis=(1, 2), dtype=np.float32)
+
+
+def candidate(
+    runtime: RuntimeName, precision: Precision = "fp32", *, seconds: float = 0.0, error: float = 0.0
+) -> Candidate:
+    """A network that takes `seconds` a batch and is off by `error`."""
+
+    def run(pixels: Any) -> Any:
+        time.sleep(seconds)
+        return means(pixels) + error * np.array([0, 255, -255], np.float32)
+
+    return Candidate(runtime, precision, lambda: Network(runtime, precision, "cpu", run))
+
+
+def broken(runtime: RuntimeName, error: Exception) -> Candidate:
+    def fail() -> Network:
+        raise error
+
+    return Candidate(runtime, "fp32", fail)
+
+
+def take(*candidates: Candidate, weights: str = "w") -> tuple[str, Any]:
+    network, choice = choose(candidates, height=8, width=4, depends_on=[weights])
+    assert choice.name == f"{network.runtime} {network.precision}"
+    return choice.name, choice
+
+
+def test_the_fastest_is_taken_and_said() -> None:
+    name, choice = take(candidate("onnxruntime", seconds=0.02), candidate("openvino"))
+    assert name == "openvino fp32"
+    assert list(choice.rates) == ["openvino fp32", "onnxruntime fp32"]
+    assert choice.text().startswith("runtime openvino fp32: ")
+    assert "crops/s here (onnxruntime fp32 " in choice.text()
+    assert choice.text().endswith("remembered for next time")
+
+
+def test_what_fails_the_gate_is_not_taken_however_fast() -> None:
+    name, choice = take(candidate("onnxruntime", seconds=0.02), candidate("openvino", "bf16", error=1.0))
+    assert name == "onnxruntime fp32"
+    assert "fails the parity gate: smallest cosine" in choice.refused["openvino bf16"]
+
+
+def test_a_lower_precision_must_pay() -> None:
+    name, _ = take(candidate("onnxruntime", seconds=0.02), candidate("openvino", "bf16", seconds=0.0199))
+    assert name == "onnxruntime fp32"
+    name, _ = take(candidate("onnxruntime", seconds=0.02), candidate("openvino", "bf16"), weights="others")
+    assert name == "openvino bf16"
+
+
+def test_a_choice_is_remembered_and_depends_on_what_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = (candidate("onnxruntime", seconds=0.02), candidate("openvino"))
+    take(*ways)
+    tried: list[object] = []
+    monkeypatch.setattr(module, "measure_rate", lambda *arguments: tried.append(arguments) or 1.0)
+    name, choice = take(*ways)
+    assert (name, choice.is_remembered, tried) == ("openvino fp32", True, [])
+    assert choice.text().endswith("as found earlier")
+    assert not take(*ways, weights="others")[1].is_remembered
+    assert len(tried) == 2
+
+
+def test_a_remembered_way_that_is_gone_is_chosen_anew() -> None:
+    take(candidate("onnxruntime", seconds=0.02), candidate("openvino"))
+    gone = Candidate("openvino", "fp32", broken("openvino", ModelError("gone")).open)
+    name, choice = take(candidate("onnxruntime"), gone)
+    assert name == "onnxruntime fp32"
+    assert choice.refused == {"openvino fp32": "gone"}
+    assert choice.text() == "runtime onnxruntime fp32: the only one here"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"name": 1}', '{"name": "x", "rates": [], "refused": {}}', "\0"])
+def test_a_damaged_memory_is_written_again(cache: Path, content: str) -> None:
+    ways = (candidate("onnxruntime", seconds=0.02), candidate("openvino"))
+    take(*ways)
+    (place,) = (cache / "runtimes").iterdir()
+    place.write_text(content)
+    assert not take(*ways)[1].is_remembered
+    assert take(*ways)[1].is_remembered
+
+
+def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(cache: Path) -> None:
+    cache.write_text("a file in the way")
+    ways = (candidate("onnxruntime", seconds=0.02), candidate("openvino"))
+    for _ in range(2):
+        name, choice = take(*ways)
+        assert (name, choice.is_remembered) == ("openvino fp32", False)
+
+
+def test_a_last_resort_is_opened_only_where_nothing_else_is() -> None:
+    slow = Candidate("torch", "fp32", candidate("torch").open, is_last_resort=True)
+    name, choice = take(slow, candidate("onnxruntime", seconds=0.02))
+    assert (name, choice.rates) == ("onnxruntime fp32", {})
+    name, _ = take(broken("onnxruntime", MissingDependencyError("onnx")), slow)
+    assert name == "torch fp32"
+
+
+def test_where_nothing_opens_the_telling_error_is_raised() -> None:
+    missing, damaged = MissingDependencyError("pip install it"), CheckpointError("damaged")
+    with pytest.raises(CheckpointError, match="damaged"):
+        take(broken("onnxruntime", missing), broken("openvino", damaged))
+    with pytest.raises(MissingDependencyError, match="pip install it"):
+        take(broken("onnxruntime", missing), broken("openvino", MissingDependencyError("another")))
+
+
+def test_a_reference_without_finite_numbers_is_left_to_whoever_embeds() -> None:
+    name, choice = take(candidate("onnxruntime", error=np.nan), candidate("openvino", error=np.nan))
+    assert (name, choice.rates) == ("onnxruntime fp32", {})
