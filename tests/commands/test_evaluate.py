@@ -173,7 +173,10 @@ def test_reranked_and_expanded_scores(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--k1", "5", "--lambda-value", "0.1"], "--k1, --lambda-value: only of use with re-ranking, which was not asked for"),
+        (
+            ["--k1", "5", "--lambda-value", "0.1"],
+            "--k1, --lambda-value: only of use with re-ranking, which was not asked for",
+        ),
         (["--alpha", "3"], "Add --expand N"),
         (["--rerank", "--k1", "0"], "k1 of re-ranking must be at least 1; got 0"),
         (["--rerank", "--lambda-value", "2"], "lambda of re-ranking must be from 0"),
