@@ -58,8 +58,10 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wrong_arguments_are_named() -> None:
     one = np.ones((1, 2))
-    with pytest.raises(OmnireidError, match="at least 1 gallery crop a query; got 0"):
+    with pytest.raises(OmnireidError, match="whole number of gallery crops, at least 1; got 0"):
         expand_queries(one, one, 0)
+    with pytest.raises(OmnireidError, match="got 1.5"):
+        QueryExpansion(1.5)  # type: ignore[arg-type]
     for alpha in (-1.0, float("nan"), float("inf")):
         with pytest.raises(OmnireidError, match=f"alpha of query expansion must be 0 .*got {alpha}"):
             QueryExpansion(alpha=alpha)

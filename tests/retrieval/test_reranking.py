@@ -191,8 +191,9 @@ def test_memory_does_not_grow_with_all_crops_to_all_crops(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"k1": 0}, "k1 of re-ranking must be at least 1; got 0"),
-        ({"k2": 0}, "k2 of re-ranking must be at least 1; got 0"),
+        ({"k1": 0}, "k1 of re-ranking must be a whole number, at least 1; got 0"),
+        ({"k1": 2.5}, "k1 of re-ranking .* got 2.5"),
+        ({"k2": 0}, "k2 of re-ranking must be a whole number, at least 1; got 0"),
         ({"lambda_value": 1.5}, "from 0 .*to 1 .*got 1.5"),
         ({"lambda_value": float("nan")}, "got nan"),
     ],

@@ -225,6 +225,7 @@ def evaluate_ranking(
 
     The matrix of distances is never held, nor sorted: memory beyond the inputs
     is one block of it, and what grows with the ids alone (benchmarks/evaluation.py).
+    Re-ranking adds what `rerank` needs: the embeddings once or twice more, and blocks.
 
     Args:
         query: (Q, D) embeddings, one a row; float16, 32, 64 or integers. Compared in float32.

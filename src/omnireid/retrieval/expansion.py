@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +33,10 @@ class QueryExpansion:
     alpha: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.count < 1:
+        if not isinstance(self.count, Integral) or self.count < 1:
             raise OmnireidError(
-                f"Query expansion needs at least 1 gallery crop a query; got {self.count}. To expand nothing, leave it "
-                "out."
+                f"Query expansion needs a whole number of gallery crops, at least 1; got {self.count}. To expand "
+                "nothing, leave it out."
             )
         if not (self.alpha >= 0 and math.isfinite(self.alpha)):
             raise OmnireidError(

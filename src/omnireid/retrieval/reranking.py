@@ -8,6 +8,7 @@ distances in blocks, wherever `omnireid.retrieval.distance.Comparison` is taken.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +53,9 @@ class Reranking:
 
     def __post_init__(self) -> None:
         for name in ("k1", "k2"):
-            if getattr(self, name) < 1:
-                raise OmnireidError(f"{name} of re-ranking must be at least 1; got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < 1:
+                raise OmnireidError(f"{name} of re-ranking must be a whole number, at least 1; got {value}.")
         if not 0 <= self.lambda_value <= 1:
             raise OmnireidError(
                 f"lambda of re-ranking must be from 0 (Jaccard distance alone) to 1 (original distance alone); got "
