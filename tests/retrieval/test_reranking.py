@@ -30,7 +30,7 @@ def people(rng: np.random.Generator, crops: int, identities: int, width: int = 1
     return (centres[rng.integers(0, identities, crops)] + 0.5 * noise).astype(np.float32)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(DISTANCES),
     st.sampled_from(["clusters", "ties", "few"]),
