@@ -7,13 +7,18 @@ PUBLIC = {
     "Dataset",
     "Embedder",
     "Labels",
+    "QueryExpansion",
     "RankingScores",
+    "RerankedDistances",
+    "Reranking",
     "Split",
     "__version__",
     "create_model",
     "evaluate_ranking",
+    "expand_queries",
     "load_dataset",
     "load_embedder",
+    "rerank",
     "synthesize",
 }
 

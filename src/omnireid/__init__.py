@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from omnireid.evaluation.ranking import evaluate_ranking as evaluate_ranking
     from omnireid.evaluation.scores import RankingScores as RankingScores
     from omnireid.models.zoo import create_model as create_model
+    from omnireid.retrieval.expansion import QueryExpansion as QueryExpansion
+    from omnireid.retrieval.expansion import expand_queries as expand_queries
+    from omnireid.retrieval.reranking import RerankedDistances as RerankedDistances
+    from omnireid.retrieval.reranking import Reranking as Reranking
+    from omnireid.retrieval.reranking import rerank as rerank
     from omnireid.types import Dataset as Dataset
     from omnireid.types import Labels as Labels
     from omnireid.types import Split as Split
@@ -30,12 +35,17 @@ _HOME_OF = {
     "Dataset": "omnireid.types",
     "Embedder": "omnireid.embedding.embedder",
     "Labels": "omnireid.types",
+    "QueryExpansion": "omnireid.retrieval.expansion",
     "RankingScores": "omnireid.evaluation.scores",
+    "RerankedDistances": "omnireid.retrieval.reranking",
+    "Reranking": "omnireid.retrieval.reranking",
     "Split": "omnireid.types",
     "create_model": "omnireid.models.zoo",
     "evaluate_ranking": "omnireid.evaluation.ranking",
+    "expand_queries": "omnireid.retrieval.expansion",
     "load_dataset": "omnireid.data.datasets",
     "load_embedder": "omnireid.embedding.embedder",
+    "rerank": "omnireid.retrieval.reranking",
     "synthesize": "omnireid.data.synthetic",
     **dict.fromkeys(_errors.__all__, "omnireid.errors"),
 }

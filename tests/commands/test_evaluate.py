@@ -146,6 +146,63 @@ def test_tables_without_cameras_say_so(tmp_path: Path, capsys: pytest.CaptureFix
     assert "protocol no-cameras" in shown
 
 
+def test_reranked_and_expanded_scores(
+    tmp_path: Path, people: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("query", "gallery"):
+        words = ["embed", str(people), "--split", split, "--weights", str(untrained)]
+        assert main([*words, "--output", str(tmp_path / f"{split}.parquet")]) == 0
+    tables = ["--query", str(tmp_path / "query.parquet"), "--gallery", str(tmp_path / "gallery.parquet")]
+    flags = ["--rerank", "--k1", "3", "--k2", "2", "--lambda-value", "0.4", "--expand", "2", "--alpha", "1.5"]
+    records = []
+    for source in (tables, ["--weights", str(untrained), "--data", str(people)]):
+        capsys.readouterr()
+        report = tmp_path / "out.json"
+        assert main(["evaluate", *source, *flags, "--json", str(report)]) == 0
+        shown = capsys.readouterr().out
+        assert "RE-RANKED: k-reciprocal encoding (k1 3, k2 2, lambda 0.4)" in shown
+        assert "EXPANDED: each query averaged with its 2 nearest gallery crops (α-QE, alpha 1.5)" in shown
+        records.append(json.loads(report.read_text()))
+        assert records[-1]["reranking"] == {"k1": 3, "k2": 2, "lambda_value": 0.4}
+        assert records[-1]["query_expansion"] == {"count": 2, "alpha": 1.5}
+    assert records[0]["mean_average_precision"] == pytest.approx(records[1]["mean_average_precision"], abs=1e-6)
+    assert main(["evaluate", *tables, "--rerank", "--json", str(report)]) == 0
+    assert json.loads(report.read_text())["reranking"] == {"k1": 20, "k2": 6, "lambda_value": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--k1", "5", "--lambda-value", "0.1"],
+            "--k1, --lambda-value: only of use with re-ranking, which was not asked for",
+        ),
+        (["--alpha", "3"], "Add --expand N"),
+        (["--rerank", "--k1", "0"], "k1 of re-ranking must be a whole number, at least 1; got 0"),
+        (["--rerank", "--lambda-value", "2"], "lambda of re-ranking must be from 0"),
+        (["--expand", "0"], "whole number of gallery crops, at least 1; got 0"),
+        (["--rerank", "--picture", "p.png"], "leave out --picture, or --rerank"),
+        (["--rerank", "--protocol", "single-gallery-shot"], "Re-ranking looks at"),
+    ],
+)
+def test_reordering_that_cannot_be_done_is_seen_first(
+    people: Path,
+    untrained: Path,
+    flags: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from omnireid.embedding.embedder import Embedder
+
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError("embedded")
+
+    monkeypatch.setattr(Embedder, "embed_batches", never)
+    assert main(["evaluate", "--weights", str(untrained), "--data", str(people), *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_outputs_that_cannot_be_written_are_seen_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for flag in ("--json", "--picture"):
         assert main(["evaluate", "--weights", "gone", "--data", "gone", flag, str(tmp_path)]) == 2

@@ -74,7 +74,12 @@ def test_a_choice_is_remembered_and_depends_on_what_it_should(monkeypatch: pytes
     ways = (candidate("onnxruntime", seconds=0.02), candidate("openvino"))
     take(*ways)
     tried: list[object] = []
-    monkeypatch.setattr(module, "measure_rate", lambda *arguments: tried.append(arguments) or 1.0)
+
+    def measured(*arguments: object) -> float:
+        tried.append(arguments)
+        return 1.0
+
+    monkeypatch.setattr(module, "measure_rate", measured)
     name, choice = take(*ways)
     assert (name, choice.is_remembered, tried) == ("openvino fp32", True, [])
     assert choice.text().endswith("as found earlier")

@@ -53,9 +53,7 @@ def test_any_altered_byte_is_noticed(exported: Path, tmp_path: Path, name: str) 
         altered = bytearray(content)
         altered[position] ^= 1
         (tmp_path / name).write_bytes(altered)
-        with pytest.raises(
-            CheckpointError, match=r"altered or damaged after the export.*omnireid export|cannot be read"
-        ):
+        with pytest.raises(CheckpointError, match=r"altered or damaged after the export|cannot be read"):
             read_graph(graph)
 
 
@@ -76,9 +74,7 @@ def test_files_that_are_no_graph(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "w.bin").write_bytes(b"")
     for content in (b"", b"<html>", b"\0" * 100):
         path.write_bytes(content)
-        with pytest.raises(
-            CheckpointError, match=r"cannot be read as an ONNX graph|is not an OpenVINO graph|without omni"
-        ):
+        with pytest.raises(CheckpointError, match="cannot be read as an ONNX|is not an OpenVINO|without omnireid"):
             read_graph(path)
 
 
@@ -98,9 +94,7 @@ def test_an_xml_without_its_values(exported: Path, tmp_path: Path) -> None:
 
 def test_a_graph_that_is_not_ours_is_not_guessed_at(tmp_path: Path, untrained: Path) -> None:
     (tmp_path / "w.onnx").write_bytes(WeightsFile(untrained).graph.content)
-    with pytest.raises(
-        CheckpointError, match=r"without omnireid's metadata.*nothing is guessed.*omnireid convert w\.on"
-    ):
+    with pytest.raises(CheckpointError, match=r"without omnireid's metadata.*is guessed.*omnireid convert w\.onnx"):
         load_embedder(tmp_path / "w.onnx")
 
 
@@ -120,13 +114,11 @@ def test_a_newer_version(tmp_path: Path, untrained: Path, monkeypatch: pytest.Mo
         read_graph(path)
 
 
-@pytest.mark.parametrize(
-    "name", ["takes_pixels", "weights_sha256", "graph_precision", "format_version", "architecture"]
-)
+@pytest.mark.parametrize("name", ["takes_pixels", "weights_sha256", "graph_precision", "format_version", "distance"])
 def test_metadata_with_a_part_missing(
     tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    path = rewritten(lambda record: record.pop(name) and None, untrained, tmp_path / "w.onnx", monkeypatch)
+    path = rewritten(lambda record: record.update({name: None}), untrained, tmp_path / "w.onnx", monkeypatch)
     with pytest.raises(CheckpointError, match=r"The metadata of .*w\.onnx"):
         read_graph(path)
 

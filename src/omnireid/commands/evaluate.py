@@ -12,6 +12,7 @@ import tyro
 from omnireid.commands.options import (
     OptionalNumber,
     OptionalPath,
+    OptionalReal,
     OptionalText,
     PrecisionOption,
     RuntimeOption,
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
     from omnireid.evaluation.scores import RankingScores
     from omnireid.evaluation.scoring import EvaluatedEmbedder
+    from omnireid.retrieval.expansion import QueryExpansion
+    from omnireid.retrieval.reranking import Reranking
     from omnireid.types import Dataset, Distance, Protocol
 
 DistanceOption = Annotated[Literal["euclidean", "cosine"] | None, tyro.conf.arg(metavar="{euclidean,cosine}")]
@@ -42,6 +45,12 @@ def evaluate(
     seed: int = 0,
     distance: DistanceOption = None,
     protocol: ProtocolOption = None,
+    rerank: bool = False,
+    k1: OptionalNumber = None,
+    k2: OptionalNumber = None,
+    lambda_value: OptionalReal = None,
+    expand: OptionalNumber = None,
+    alpha: OptionalReal = None,
     json: OptionalPath = None,
     picture: OptionalPath = None,
     skip_unreadable: bool = False,
@@ -70,6 +79,12 @@ def evaluate(
         seed: of the automatic split of data that has none.
         distance: how embeddings are compared; by default as the weights say.
         protocol: what a query is scored against; by default as the data set is published.
+        rerank: re-rank each query's gallery by k-reciprocal encoding, and score that; not with single-gallery-shot.
+        k1: of re-ranking: nearest crops among which k-reciprocal neighbours are looked for; 20 by default.
+        k2: of re-ranking: nearest crops whose encodings are averaged; 6 by default, 1 averages nothing.
+        lambda_value: of re-ranking: weight of the original distance, from 0 to 1; 0.3 by default.
+        expand: average each query with its N nearest gallery crops first; not with single-gallery-shot.
+        alpha: of --expand: weigh them by their similarity to this power; 0, the plain average, by default.
         json: write all numbers here as JSON.
         picture: write a picture of some queries and what was found for them here, as PNG.
         skip_unreadable: leave out crops that cannot be decoded, and count them, instead of stopping at the first.
@@ -89,6 +104,9 @@ def evaluate(
     for output in (json, picture):
         if output is not None:
             check_output(output)  # before minutes of work, not after
+    reranking, expansion = _reordering(rerank, k1, k2, lambda_value, expand, alpha)
+    if picture is not None and (reranking or expansion):
+        raise DataError("A picture shows what the distance alone finds: leave out --picture, or --rerank and --expand.")
     drawing = None
     if data is not None and query is None and gallery is None:
         from omnireid.embedding.defaults import DEFAULT_WEIGHTS
@@ -107,6 +125,8 @@ def evaluate(
             datasets,
             distance=distance,
             protocol=protocol,
+            reranking=reranking,
+            expansion=expansion,
             batch_size=batch_size,
             skip_unreadable=skip_unreadable,
             progress=True,
@@ -120,7 +140,7 @@ def evaluate(
             raise DataError("A picture needs the crops: give --data.")
         if skip_unreadable or split_index is not None or layout != "auto":
             raise DataError("--skip-unreadable, --split-index and --layout go with --data, not with stored embeddings.")
-        scores, details = _of_tables(query, gallery, distance, protocol)
+        scores, details = _of_tables(query, gallery, distance, protocol, reranking, expansion)
     else:
         raise DataError(
             "Give --data, with or without --weights, or --query and --gallery. See omnireid evaluate --help."
@@ -134,6 +154,25 @@ def evaluate(
             temporary.write_text(json_format.dumps(record, indent=2) + "\n", encoding="utf-8")
     if picture is not None and drawing is not None:
         _draw(picture, *drawing)
+
+
+def _reordering(
+    rerank: bool, k1: int | None, k2: int | None, lambda_value: float | None, expand: int | None, alpha: float | None
+) -> tuple[Reranking | None, QueryExpansion | None]:
+    """What the flags ask for beyond comparing embeddings."""
+    from omnireid.errors import DataError
+    from omnireid.retrieval.expansion import QueryExpansion
+    from omnireid.retrieval.reranking import Reranking
+
+    given: dict[str, Any] = {"k1": k1, "k2": k2, "lambda_value": lambda_value}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not rerank:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise DataError(f"{flags}: only of use with re-ranking, which was not asked for. Add --rerank.")
+    if alpha is not None and expand is None:
+        raise DataError("--alpha: only of use with query expansion, which was not asked for. Add --expand N.")
+    expansion = None if expand is None else QueryExpansion(expand, alpha or 0.0)
+    return Reranking(**given) if rerank else None, expansion
 
 
 def _load(data: Path, layout: str, split_index: int | None, seed: int) -> list[Dataset]:
@@ -190,7 +229,12 @@ def _draw(picture: Path, dataset: Dataset, embedder: Embedder, evaluated: Evalua
 
 
 def _of_tables(
-    query: Path, gallery: Path, distance: Distance | None, protocol: Protocol | None
+    query: Path,
+    gallery: Path,
+    distance: Distance | None,
+    protocol: Protocol | None,
+    reranking: Reranking | None,
+    expansion: QueryExpansion | None,
 ) -> tuple[RankingScores, dict[str, Any]]:
     from omnireid.embedding.tables import read_embeddings
     from omnireid.errors import EmbeddingError, LabelsError
@@ -220,6 +264,8 @@ def _of_tables(
         right.labels,
         distance or ("cosine" if left.provenance.distance == "cosine" else "euclidean"),
         protocol=protocol or "single-query",
+        reranking=reranking,
+        expansion=expansion,
         camera_pairs=True,
         progress=True,
     )

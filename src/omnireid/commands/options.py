@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 WeightsPositional = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
 OptionalText = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="N")]
+OptionalReal = Annotated[float | None, tyro.conf.arg(metavar="X")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 WeightsOption = Annotated[str, tyro.conf.arg(metavar="WEIGHTS")]
 RuntimeOption = Literal["auto", "onnxruntime", "openvino", "torch"]

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from omnireid.embedding.artefact import FORMAT_VERSION, METADATA_KEY, WeightsMetadata
 from omnireid.errors import CheckpointError, MissingDependencyError, WeightsNotFoundError
@@ -214,12 +214,19 @@ def _read_record(path: Path, text: str) -> GraphMetadata:
                 "Upgrade with: pip install --upgrade omnireid"
             )
         weights = WeightsMetadata.from_json(record, str(path))
-        return GraphMetadata(
+        metadata = GraphMetadata(
             weights,
             record["graph_precision"],
-            bool(record["takes_pixels"]),
-            str(record["weights_sha256"]),
+            record["takes_pixels"],
+            record["weights_sha256"],
             tuple(record["kept_in_float"]),
         )
+        if (
+            metadata.precision not in get_args(GraphPrecision)
+            or not isinstance(metadata.takes_pixels, bool)
+            or not isinstance(metadata.weights_sha256, str)
+        ):
+            raise ValueError(f"{metadata.precision!r}, {metadata.takes_pixels!r}, {metadata.weights_sha256!r}")
+        return metadata
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The metadata of {path} is damaged ({error!r}). Get the file again.") from error

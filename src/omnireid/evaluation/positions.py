@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from omnireid.evaluation.matches import TrueMatches
 from omnireid.evaluation.places import count_ahead
 from omnireid.progress import progress_bar
-from omnireid.retrieval.distance import ComparableGallery, block_rows
+from omnireid.retrieval.distance import Comparison, block_rows
 from omnireid.types import FloatArray, IntArray
 
 _CAMERA_BYTES = 32 * 2**20  # of one camera's columns copied out of a block at a time
@@ -60,7 +58,7 @@ class _CropLists:
 class _Plan:
     """What is the same for every block of queries."""
 
-    gallery: ComparableGallery
+    gallery: int  # crops
     true: _CropLists
     skipped: _CropLists
     hidden: IntArray
@@ -97,8 +95,8 @@ def _count_in_cameras(cameras: IntArray, values: FloatArray, columns: IntArray, 
 
 def _rank_block(plan: _Plan, values: FloatArray, start: int, stop: int) -> tuple[IntArray, IntArray | None]:
     """Places, from 0, of the true matches of counted queries `start` to `stop`; `values` are changed."""
-    columns = plan.true.table(start, stop, empty=len(plan.gallery))
-    real = columns < len(plan.gallery)
+    columns = plan.true.table(start, stop, empty=plan.gallery)
+    real = columns < plan.gallery
     chosen = np.full(columns.shape, -np.inf, dtype=np.float32)
     chosen[real] = values[np.nonzero(real)[0], columns[real]]
     skipped = plan.skipped.table(start, stop, empty=-1)
@@ -113,8 +111,7 @@ def _rank_block(plan: _Plan, values: FloatArray, start: int, stop: int) -> tuple
 
 
 def find_positions(
-    query: npt.NDArray[Any],
-    gallery: ComparableGallery,
+    comparison: Comparison,
     matches: TrueMatches,
     *,
     hidden: IntArray,
@@ -124,29 +121,28 @@ def find_positions(
     """Find the place of every true match.
 
     Args:
-        query: (Q, D) embeddings.
-        gallery: G prepared embeddings.
+        comparison: Q queries with G gallery crops.
         matches: the counted queries and the crops of their persons.
         hidden: gallery crops that compete with nothing (junk). They can still be true matches.
         cameras: (G,) camera ids, to rank each true match among the crops of its camera as well.
         progress: draw a bar on standard error.
     """
-    total = len(matches.queries)
+    total, gallery = len(matches.queries), comparison.shape[1]
     of_query, crop = matches.query_of_crop, matches.crop_indices
-    order = np.argsort(of_query * len(gallery) + crop)
+    order = np.argsort(of_query * gallery + crop)
     of_query, crop, counts = of_query[order], crop[order], matches.counts[order]
     true = _CropLists.from_pairs(of_query[counts], crop[counts], total)
     skipped = _CropLists.from_pairs(of_query[~counts], crop[~counts], total)
     plan = _Plan(gallery, true, skipped, hidden, cameras)
     rank = np.empty(len(true.crops), dtype=np.int64)
     camera_rank = None if cameras is None else np.empty_like(rank)
-    step = block_rows(total, len(gallery))
-    buffer = np.empty((step, len(gallery)), dtype=np.float32)
+    step = block_rows(total, gallery)
+    buffer = np.empty((step, gallery), dtype=np.float32)
     with progress_bar("rank", total, unit="queries", show=progress) as advance:
         for start in range(0, total, step):
             stop = min(start + step, total)
             values = buffer[: stop - start]
-            gallery.compare(query[matches.queries[start:stop]], values)
+            comparison.compare(matches.queries[start:stop], values)
             ahead, camera_ahead = _rank_block(plan, values, start, stop)
             part = slice(true.offsets[start], true.offsets[stop])
             rank[part] = ahead + 1

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from omnireid.errors import LabelsError, OmnireidError
 from omnireid.evaluation.matches import TrueMatches, find_matches
+from omnireid.retrieval.expansion import QueryExpansion
+from omnireid.retrieval.reranking import Reranking
 from omnireid.types import JUNK_PERSON_ID, PROTOCOLS, Distance, FloatArray, IntArray, Labels, Protocol
 
 
@@ -45,6 +47,21 @@ def check_labels(query: Labels, gallery: Labels, protocol: Protocol) -> None:
     """
     check_protocol(protocol, query, gallery)
     find_matches(query, gallery, use_cameras=protocol != "no-cameras")
+
+
+def check_neighbourhood(protocol: Protocol, reranking: Reranking | None, expansion: QueryExpansion | None) -> None:
+    """Check that the protocol has the one gallery that re-ranking and query expansion look at.
+
+    Raises:
+        OmnireidError: it has not.
+    """
+    for name, option in (("Re-ranking", reranking), ("Query expansion", expansion)):
+        if option is not None and protocol == "single-gallery-shot":
+            raise OmnireidError(
+                f"{name} looks at the neighbours of a query in one gallery, but protocol single-gallery-shot draws "
+                "another gallery for each repeat, and parts of it for some queries only. Use "
+                'protocol="single-query" (--protocol single-query), or evaluate without it.'
+            )
 
 
 def average_queries(query: npt.NDArray[Any], labels: Labels, distance: Distance) -> tuple[FloatArray, Labels]:

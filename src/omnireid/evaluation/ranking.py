@@ -13,9 +13,19 @@ from omnireid.errors import OmnireidError, ShapeError
 from omnireid.evaluation.intervals import bootstrap_intervals
 from omnireid.evaluation.matches import TrueMatches, find_matches
 from omnireid.evaluation.positions import Positions, find_positions
-from omnireid.evaluation.protocols import average_queries, check_protocol, draw_gallery
+from omnireid.evaluation.protocols import average_queries, check_neighbourhood, check_protocol, draw_gallery
 from omnireid.evaluation.scores import RANKS, SCORE_NAMES, CameraPair, RankingScores, deviations
-from omnireid.retrieval.distance import as_embeddings, check_distance, check_widths, prepare_gallery, squared_norms
+from omnireid.retrieval.distance import (
+    Comparison,
+    EmbeddingComparison,
+    as_embeddings,
+    check_distance,
+    check_widths,
+    prepare_gallery,
+    squared_norms,
+)
+from omnireid.retrieval.expansion import QueryExpansion, expand_queries
+from omnireid.retrieval.reranking import Reranking, rerank
 from omnireid.types import JUNK_PERSON_ID, Distance, IntArray, Labels, Protocol
 
 RealArray = npt.NDArray[np.float64]
@@ -82,6 +92,8 @@ class _Ranking:
     distance: Distance
     protocol: Protocol
     max_rank: int
+    reranking: Reranking | None
+    expansion: QueryExpansion | None
     progress: bool
 
 
@@ -101,6 +113,28 @@ def _summarise(ranking: _Ranking, scored: _QueryScores, gallery: int, pairs: tup
         protocol=ranking.protocol,
         left_out=ranking.matches.left_out,
         camera_pairs=pairs,
+        reranking=ranking.reranking,
+        expansion=ranking.expansion,
+    )
+
+
+def _compare_whole_gallery(ranking: _Ranking) -> Comparison:
+    """The expanded and re-ranked queries and the gallery, as asked for."""
+    query, expansion, reranking = ranking.query, ranking.expansion, ranking.reranking
+    if expansion is not None:
+        query = expand_queries(
+            query, ranking.gallery, expansion.count, expansion.alpha, ranking.distance, progress=ranking.progress
+        )
+    if reranking is None:
+        return EmbeddingComparison(query, prepare_gallery(ranking.gallery, ranking.distance))
+    return rerank(
+        query,
+        ranking.gallery,
+        reranking.k1,
+        reranking.k2,
+        reranking.lambda_value,
+        ranking.distance,
+        progress=ranking.progress,
     )
 
 
@@ -109,8 +143,7 @@ def _score_whole_gallery(ranking: _Ranking, camera_pairs: bool) -> tuple[Ranking
     junk = np.flatnonzero(ranking.gallery_labels.person_ids == JUNK_PERSON_ID)
     cameras = ranking.gallery_labels.camera_ids if camera_pairs else None
     positions = find_positions(
-        ranking.query,
-        prepare_gallery(ranking.gallery, ranking.distance),
+        _compare_whole_gallery(ranking),
         ranking.matches,
         hidden=junk,
         cameras=cameras,
@@ -130,8 +163,7 @@ def _score_drawn_galleries(ranking: _Ranking, repeats: int, seed: int) -> tuple[
     for _ in range(repeats):
         draw = draw_gallery(ranking.matches, ranking.gallery_labels.person_ids, generator)
         positions = find_positions(
-            ranking.query,
-            prepare_gallery(ranking.gallery[draw.crops], ranking.distance),
+            EmbeddingComparison(ranking.query, prepare_gallery(ranking.gallery[draw.crops], ranking.distance)),
             draw.matches,
             hidden=draw.hidden,
             progress=ranking.progress,
@@ -174,6 +206,8 @@ def evaluate_ranking(
     distance: Distance = "euclidean",
     *,
     protocol: Protocol = "single-query",
+    reranking: Reranking | None = None,
+    expansion: QueryExpansion | None = None,
     max_rank: int = 50,
     repeats: int = 10,
     bootstrap_samples: int = 1000,
@@ -191,6 +225,7 @@ def evaluate_ranking(
 
     The matrix of distances is never held, nor sorted: memory beyond the inputs
     is one block of it, and what grows with the ids alone (benchmarks/evaluation.py).
+    Re-ranking adds what `rerank` needs: the embeddings once or twice more, and blocks.
 
     Args:
         query: (Q, D) embeddings, one a row; float16, 32, 64 or integers. Compared in float32.
@@ -199,6 +234,10 @@ def evaluate_ranking(
         gallery_labels: G person and camera ids.
         distance: ``euclidean`` or ``cosine``; embeddings need not be normalised for either.
         protocol: see `omnireid.types.Protocol`.
+        reranking: order the gallery by `omnireid.rerank` instead of the distance alone. All Q queries and the whole
+            gallery, junk too, are each other's neighbours; labels only score the result.
+        expansion: first expand the queries by `omnireid.expand_queries`; before both, ``multi-query`` averages
+            them. Neither goes with ``single-gallery-shot``.
         max_rank: length of the CMC curve; it has at least 20 entries.
         repeats: random galleries averaged over, for ``single-gallery-shot`` only.
         bootstrap_samples: for the 95 % confidence intervals; 0 leaves them out.
@@ -215,6 +254,7 @@ def evaluate_ranking(
         ShapeError: the arrays are empty, or disagree in length or width.
         EmbeddingError: a NaN or an infinity; the message names the row.
         LabelsError: the protocol needs camera ids and there are none.
+        OmnireidError: re-ranking or query expansion with ``single-gallery-shot``, or a number out of range.
         NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
 
     Source: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015; mINP from Ye et al.,
@@ -231,6 +271,7 @@ def evaluate_ranking(
     _check_lengths(crops, gallery_labels, "gallery")
     _check_numbers(max_rank=max_rank, repeats=repeats, bootstrap_samples=bootstrap_samples)
     distance, protocol = check_distance(distance), check_protocol(protocol, query_labels, gallery_labels)
+    check_neighbourhood(protocol, reranking, expansion)
     squared_norms(queries, "query")
     left_out: dict[str, int] = {}
     if protocol == "multi-query":
@@ -249,6 +290,8 @@ def evaluate_ranking(
         distance=distance,
         protocol=protocol,
         max_rank=max_rank,
+        reranking=reranking,
+        expansion=expansion,
         progress=progress,
     )
     if protocol == "single-gallery-shot":

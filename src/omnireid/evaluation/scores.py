@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
 from omnireid.errors import OmnireidError
+from omnireid.retrieval.expansion import QueryExpansion
+from omnireid.retrieval.reranking import Reranking
 from omnireid.types import Distance, Protocol
 
 RANKS = (1, 5, 10, 20)
@@ -62,6 +64,8 @@ class RankingScores:
         camera_pairs: scores by query and gallery camera; empty where not asked for.
         repeats: random galleries averaged over (``single-gallery-shot``), else 1.
         splits: splits of the data set averaged over, else 1.
+        reranking: how the gallery was re-ranked; None where the distance alone ordered it.
+        expansion: how the queries were expanded first; None where they were not.
     """
 
     cmc: tuple[float, ...]
@@ -78,6 +82,8 @@ class RankingScores:
     camera_pairs: tuple[CameraPair, ...] = ()
     repeats: int = 1
     splits: int = 1
+    reranking: Reranking | None = None
+    expansion: QueryExpansion | None = None
 
     @property
     def rank1(self) -> float:
@@ -114,11 +120,13 @@ class RankingScores:
             "protocol": self.protocol,
             "repeats": self.repeats,
             "splits": self.splits,
+            "reranking": None if self.reranking is None else asdict(self.reranking),
+            "query_expansion": None if self.expansion is None else asdict(self.expansion),
             "camera_pairs": [dict(vars(pair)) for pair in self.camera_pairs],
         }
 
     def table(self) -> str:
-        """The scores in percent, as text for a terminal; says which distance and protocol they are of."""
+        """The scores in percent, as text for a terminal; says what they are of: distance, protocol, re-ranking."""
         return "\n".join([*_headline(self), "", *_score_lines(self), *_camera_lines(self.camera_pairs)])
 
 
@@ -131,7 +139,20 @@ def _headline(scores: RankingScores) -> list[str]:
         lines[1] += f", in {scores.splits} splits together"
     if scores.repeats > 1:
         lines[1] += f", {scores.repeats} random galleries averaged"
+    lines += _reordering_lines(scores)
     lines += [f"{number:,} queries left out: {reason}" for reason, number in scores.left_out.items()]
+    return lines
+
+
+def _reordering_lines(scores: RankingScores) -> list[str]:
+    """What was done beyond comparing each query with each crop: such scores are not those of the embeddings alone."""
+    lines = []
+    if (expansion := scores.expansion) is not None:
+        kind = "AQE" if expansion.alpha == 0 else f"α-QE, alpha {expansion.alpha:g}"
+        lines.append(f"EXPANDED: each query averaged with its {expansion.count} nearest gallery crops ({kind})")
+    if (reranking := scores.reranking) is not None:
+        settings = f"k1 {reranking.k1}, k2 {reranking.k2}, lambda {reranking.lambda_value:g}"
+        lines.append(f"RE-RANKED: k-reciprocal encoding ({settings})")
     return lines
 
 
@@ -218,7 +239,7 @@ def average_scores(scores: Sequence[RankingScores]) -> RankingScores:
     dividing by the root of their number would claim too much.
 
     Raises:
-        OmnireidError: there are none, or their distance, protocol or curves differ.
+        OmnireidError: there are none, or their distance, protocol, curves or re-ranking differ.
 
     >>> one = RankingScores((0.5,) * 20, 0.4, 0.3, 10, 0, 20, "euclidean", "single-query")
     >>> other = RankingScores((0.7,) * 20, 0.6, 0.5, 10, 0, 20, "euclidean", "single-query")
@@ -228,11 +249,11 @@ def average_scores(scores: Sequence[RankingScores]) -> RankingScores:
     """
     if not scores:
         raise OmnireidError("There are no scores to average. Evaluate at least one split first.")
-    kinds = {(one.distance, one.protocol, len(one.cmc)) for one in scores}
+    kinds = {(one.distance, one.protocol, len(one.cmc), *_reordering_lines(one)) for one in scores}
     if len(kinds) > 1:
         raise OmnireidError(
-            "Only scores of the same distance, protocol and length of curve can be averaged; got "
-            + ", ".join(f"{distance}/{protocol}/{length}" for distance, protocol, length in sorted(kinds))
+            "Only scores of the same distance, protocol, length of curve and re-ranking can be averaged; got "
+            + ", ".join("/".join(str(part) for part in kind) for kind in sorted(kinds))
             + ". Evaluate every split with the same settings."
         )
     first = scores[0]
@@ -256,4 +277,6 @@ def average_scores(scores: Sequence[RankingScores]) -> RankingScores:
         camera_pairs=_average_pairs([one.camera_pairs for one in scores]),
         repeats=first.repeats,
         splits=sum(one.splits for one in scores),
+        reranking=first.reranking,
+        expansion=first.expansion,
     )

@@ -10,10 +10,12 @@ import numpy as np
 
 from omnireid.embedding.embedder import Embedder
 from omnireid.errors import ImageError
-from omnireid.evaluation.protocols import check_labels
+from omnireid.evaluation.protocols import check_labels, check_neighbourhood
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores, average_scores
 from omnireid.progress import progress_bar
+from omnireid.retrieval.expansion import QueryExpansion
+from omnireid.retrieval.reranking import Reranking
 from omnireid.types import Dataset, Distance, FloatArray, Protocol, Split
 
 
@@ -84,6 +86,8 @@ def evaluate_embedder(
     *,
     distance: Distance | None = None,
     protocol: Protocol | None = None,
+    reranking: Reranking | None = None,
+    expansion: QueryExpansion | None = None,
     batch_size: int | None = None,
     skip_unreadable: bool = False,
     progress: bool = False,
@@ -98,6 +102,8 @@ def evaluate_embedder(
         datasets: one, or the published splits of one.
         distance: how embeddings are compared; by default as the weights say.
         protocol: what a query is scored against; by default as the data set is published.
+        reranking: see `evaluate_ranking`.
+        expansion: see `evaluate_ranking`.
         batch_size: crops a step of the network; by default what suits it.
         skip_unreadable: leave out crops that cannot be decoded.
         progress: show bars on standard error.
@@ -105,12 +111,14 @@ def evaluate_embedder(
     Raises:
         NoTrueMatchError: no query of a split has anything to be found.
         LabelsError: the protocol needs camera ids and there are none.
+        OmnireidError: re-ranking or query expansion under a protocol without one gallery.
         ImageError: a crop cannot be decoded.
     """
     chosen = [protocol or dataset.protocol for dataset in datasets]
     queries = [_query_crops(dataset, rule) for dataset, rule in zip(datasets, chosen, strict=True)]
     for dataset, query, rule in zip(datasets, queries, chosen, strict=True):
         check_labels(query.labels, dataset.gallery.labels, rule)
+        check_neighbourhood(rule, reranking, expansion)
     splits = [split for dataset, query in zip(datasets, queries, strict=True) for split in (query, dataset.gallery)]
     splits += [dataset.query for dataset in datasets]
     crops = embed_splits(embedder, splits, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress)
@@ -126,6 +134,8 @@ def evaluate_embedder(
                 kept_gallery.labels,
                 distance or embedder.metadata.distance,
                 protocol=rule,
+                reranking=reranking,
+                expansion=expansion,
                 camera_pairs=dataset.query.camera_ids is not None,
                 progress=progress,
             )

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -195,6 +195,44 @@ class ComparableGallery:
             out[:, self.copies] = out[:, self.firsts]
 
 
+class Comparison(Protocol):
+    """Q queries and G gallery crops that can be compared in blocks of rows."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Queries and gallery crops."""
+
+    def compare(self, queries: IntArray, out: FloatArray) -> None:
+        """Write what orders the gallery of some queries, small is near.
+
+        Args:
+            queries: (B,) indices of queries.
+            out: (B, G) float32, C-contiguous.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingComparison:
+    """Queries and a gallery compared by their embeddings alone, a `Comparison` by ranking values.
+
+    Attributes:
+        query: (Q, D) embeddings.
+        gallery: G prepared embeddings.
+    """
+
+    query: npt.NDArray[Any]
+    gallery: ComparableGallery
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Queries and gallery crops."""
+        return len(self.query), len(self.gallery)
+
+    def compare(self, queries: IntArray, out: FloatArray) -> None:
+        """Write the ranking values of (B,) queries and the whole gallery to `out`, (B, G) float32."""
+        self.gallery.compare(self.query[queries], out)
+
+
 def make_operand(gallery: npt.NDArray[Any], factors: FloatArray, distance: Distance) -> FloatArray:
     """Gallery rows whose plain product with (q, 1), or with q for ``cosine``, is the ranking value.
 
@@ -240,8 +278,8 @@ def block_rows(queries: int, gallery: int) -> int:
     return -(-queries // blocks)
 
 
-def _nearest_of_row(values: FloatArray, count: int) -> IntArray:
-    """Columns of the `count` smallest of (G,) values, nearest first; ties go to the lower column."""
+def nearest_of_row(values: FloatArray, count: int) -> IntArray:
+    """Give the columns of the `count` smallest of (G,) values, nearest first; ties go to the lower column."""
     if count == len(values):
         return np.argsort(values, kind="stable")
     last = np.partition(values, count - 1)[count - 1]
@@ -299,7 +337,7 @@ def nearest(
             block = buffer[: min(step, len(queries) - start)]
             prepared.compare(queries[start : start + step], block)
             for row, row_values in enumerate(block, start):
-                indices[row] = _nearest_of_row(row_values, count)
+                indices[row] = nearest_of_row(row_values, count)
                 values[row] = row_values[indices[row]]
             advance(len(block))
     return indices, _as_distances(values, norms, prepared.distance)

@@ -1,0 +1,107 @@
+"""k-reciprocal encoding: each crop as a short list of crops that are its neighbours, and it theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from omnireid.retrieval.neighbours import THREADS, IndexArray, Neighbours, Points
+from omnireid.retrieval.sparse import SparseRows, join_rows
+from omnireid.types import IntArray
+
+BoolArray = npt.NDArray[np.bool_]
+
+_BLOCK_BYTES = 16 * 2**20  # of what one thread looks at at a time
+
+
+def _in_blocks(make: Callable[[slice], SparseRows], rows: int, row_bytes: int) -> SparseRows:
+    """Make `rows` rows, a block at a time, on several threads."""
+    step = max(1, _BLOCK_BYTES // row_bytes)
+    blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return join_rows(list(pool.map(make, blocks)))
+
+
+def _find_reciprocal(indices: IndexArray) -> BoolArray:
+    """(N, K) which of the K neighbours of each row have the row among their own K."""
+    total, count = indices.shape
+    reciprocal = np.empty(indices.shape, dtype=bool)
+    step = max(1, _BLOCK_BYTES // (4 * count**2))
+    for start in range(0, total, step):
+        rows = np.arange(start, min(start + step, total), dtype=np.int32)
+        theirs = indices[indices[rows]]
+        np.any(theirs == rows[:, None, None], axis=2, out=reciprocal[rows[0] : rows[-1] + 1])
+    return reciprocal
+
+
+def encode_reciprocal(points: Points, neighbours: Neighbours, k1: int) -> SparseRows:
+    """Encode each of N points by its k-reciprocal neighbours.
+
+    The neighbours of a point that have it among their own k1 are its
+    k-reciprocal set. It is widened by the sets of its members, taken with half
+    of k1, where more than two thirds of such a set are already in it. A member's
+    weight falls with its distance d, as exp(−d / the largest d of the row); the
+    weights of a row sum to 1.
+
+    Args:
+        points: the embeddings.
+        neighbours: (N, K) at least k1 + 1 neighbours, the point itself included; fewer where N is smaller.
+        k1: neighbours beside the point itself.
+
+    Returns:
+        N rows of N columns.
+    """
+    total = len(points)
+    near = neighbours.indices[:, : k1 + 1]
+    half = neighbours.indices[:, : round(k1 / 2) + 1]
+    is_reciprocal, half_is_reciprocal = _find_reciprocal(near), _find_reciprocal(half)
+
+    def encode(block: slice) -> SparseRows:
+        inside = np.zeros((block.stop - block.start, total), dtype=bool)
+        np.put_along_axis(inside, near[block], is_reciprocal[block], axis=1)
+        sets = half[near[block]]
+        is_member = half_is_reciprocal[near[block]] & is_reciprocal[block, :, None]
+        places = sets.reshape(len(sets), -1)
+        common = np.take_along_axis(inside, places, axis=1).reshape(sets.shape) & is_member
+        is_wide = 3 * np.count_nonzero(common, axis=2) > 2 * np.count_nonzero(is_member, axis=2)
+        row, place = np.nonzero((is_member & is_wide[:, :, None]).reshape(places.shape))
+        inside[row, places[row, place]] = True
+        row, column = np.divmod(np.flatnonzero(inside), total)
+        weights = np.exp(-points.compare_pairs(row + block.start, column) * neighbours.inverse_farthest[block][row])
+        lengths = np.bincount(row)  # no row is empty: a point is in its own set
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        weights /= np.repeat(np.add.reduceat(weights, offsets[:-1]), lengths)
+        return SparseRows(offsets, column.astype(np.int32), weights)
+
+    # A byte a point, and what is gathered of k1 × k1 / 2 neighbours of neighbours.
+    return _in_blocks(encode, total, total + 8 * near.shape[1] * half.shape[1])
+
+
+def average_neighbours(encoding: SparseRows, nearest: IndexArray) -> SparseRows:
+    """Replace each row by the mean of the rows of its nearest points: local query expansion.
+
+    Args:
+        encoding: N rows of N columns.
+        nearest: (N, k2) the rows to average, the row itself included.
+    """
+    total, count = nearest.shape
+
+    def average(block: slice) -> SparseRows:
+        sources = nearest[block].reshape(-1)
+        entries = encoding.entries(sources)
+        row = np.repeat(np.arange(len(sources), dtype=np.int64) // count, encoding.lengths(sources))
+        keys = row * total + encoding.columns[entries]
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        row, column = np.divmod(keys[starts], total)
+        values = np.add.reduceat(encoding.values[entries[order]], starts)
+        values /= np.float32(count)
+        offsets: IntArray = np.concatenate([[0], np.cumsum(np.bincount(row))])
+        return SparseRows(offsets, column.astype(np.int32), values)
+
+    mean_entries = -(-len(encoding.values) // total)
+    return _in_blocks(average, total, 40 * count * mean_entries)
