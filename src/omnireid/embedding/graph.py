@@ -221,12 +221,9 @@ def _read_record(path: Path, text: str) -> GraphMetadata:
             record["weights_sha256"],
             tuple(record["kept_in_float"]),
         )
-        if (
-            metadata.precision not in get_args(GraphPrecision)
-            or not isinstance(metadata.takes_pixels, bool)
-            or not isinstance(metadata.weights_sha256, str)
-        ):
+        types = (metadata.precision in get_args(GraphPrecision), isinstance(metadata.takes_pixels, bool))
+        if not all(types) or not isinstance(metadata.weights_sha256, str):
             raise ValueError(f"{metadata.precision!r}, {metadata.takes_pixels!r}, {metadata.weights_sha256!r}")
-        return metadata
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The metadata of {path} is damaged ({error!r}). Get the file again.") from error
+    return metadata
