@@ -1,16 +1,18 @@
 # The two commands: make quickstart, make test. Each installs what it needs into .venv.
 PYTHON ?= python3
 VENV := .venv
+CORE := .venv-core
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart test check real clean
+.PHONY: help install quickstart test check real core clean
 
 help:
 	@echo "make quickstart  draw people, train on half of them, show what is found among the others (results in quickstart/)"
 	@echo "make test        the default test suite: offline, on a CPU, in minutes"
 	@echo "make check       ruff and mypy --strict"
 	@echo "make real        tests marked real and slow; they read ../shared"
+	@echo "make core        the core install, without torch, in an environment of its own: embed, search, score"
 	@echo "make clean       remove what these commands made"
 
 install: $(INSTALLED)
@@ -36,5 +38,16 @@ check: $(INSTALLED)
 real: $(INSTALLED)
 	OMP_NUM_THREADS=$$($(BIN)/python -c 'import os; print(os.cpu_count())') $(BIN)/python -m pytest --quiet -m 'real or slow'
 
+core:
+	$(PYTHON) -m venv --clear $(CORE)
+	PIP_CONSTRAINT=constraints.txt $(CORE)/bin/python -m pip install --quiet --disable-pip-version-check .
+	! $(CORE)/bin/python -c 'import torch' 2>/dev/null
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" \
+	  && "$(CURDIR)/$(CORE)/bin/python" "$(CURDIR)/examples/core.py" "$$folder" \
+	  && "$(CURDIR)/$(CORE)/bin/omnireid" embed people --split query --output query.parquet \
+	  && "$(CURDIR)/$(CORE)/bin/omnireid" embed people --split gallery --output gallery.parquet \
+	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --query query.parquet --gallery gallery.parquet --rerank \
+	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --data people
+
 clean:
-	rm -rf $(VENV) quickstart
+	rm -rf $(VENV) $(CORE) quickstart

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from omnireid import load_embedder
+from omnireid.embedding.artefact import read_artefact
 from omnireid.embedding.defaults import DEFAULT_WEIGHTS, shipped_weights
+from omnireid.embedding.graph import GraphMetadata, seal_onnx
+from omnireid.embedding.weights_file import make_graph
+from omnireid.files import sha256_of
 
 
 def test_the_weights_that_ship_are_small_work_and_say_their_terms() -> None:
@@ -21,5 +25,13 @@ def test_the_weights_that_ship_are_small_work_and_say_their_terms() -> None:
         assert np.linalg.norm(embeddings, axis=1).min() > 0, name
         assert embedder.metadata.architecture == name.partition(".")[0]
         assert embedder.metadata.licence == "research-only training data", name
+        graph = path.with_suffix(".onnx")  # runs without torch and without the library onnx
+        assert graph.stat().st_size < 1_000_000, name
+        tensors, metadata = read_artefact(path)
+        described = GraphMetadata(metadata, weights_sha256=sha256_of(path))
+        built = make_graph(tensors, described, where=name)
+        assert graph.read_bytes() == seal_onnx(built.content, described), (
+            f"Export it again: omnireid export {path} --output {graph}"
+        )
         scores = {f"{name.rpartition('.')[2]}.{score}" for score in ("rank1", "mean_average_precision")}
         assert scores <= set(embedder.metadata.metrics), name
