@@ -27,6 +27,7 @@ from omnireid.types import FloatArray
 
 _PROBES = 16
 _ROUNDS = 3
+_TURNS = 2
 _GAIN = 1.1
 """How much faster than float32 a lower precision has to be."""
 
@@ -129,9 +130,12 @@ def _try(networks: Mapping[str, Network], refused: dict[str, str], crops: RgbArr
         reference = embeddings if reference is None else reference
         parity = compare_embeddings(reference, embeddings)
         if GATES[network.precision].passes(parity):
-            rates[name] = measure_rate(network, crops)
+            rates[name] = 0.0
         else:
             refused[name] = f"fails the parity gate: smallest cosine {parity.smallest:.5f}, mean {parity.mean:.5f}"
+    for _ in range(_TURNS):  # turn about, and the best of each: what else the machine does meets one of them at a time
+        for name in rates:
+            rates[name] = max(rates[name], measure_rate(networks[name], crops))
     if not rates:  # the reference gives no finite numbers: whoever embeds with it is told
         name = next(iter(networks))
         return name, Choice(name, {}, refused)
