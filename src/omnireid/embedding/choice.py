@@ -134,8 +134,8 @@ def _try(networks: Mapping[str, Network], refused: dict[str, str], crops: RgbArr
         else:
             refused[name] = f"fails the parity gate: smallest cosine {parity.smallest:.5f}, mean {parity.mean:.5f}"
     for _ in range(_TURNS):  # turn about, and the best of each: what else the machine does meets one of them at a time
-        for name in rates:
-            rates[name] = max(rates[name], measure_rate(networks[name], crops))
+        for name, so_far in list(rates.items()):
+            rates[name] = max(so_far, measure_rate(networks[name], crops))
     if not rates:  # the reference gives no finite numbers: whoever embeds with it is told
         name = next(iter(networks))
         return name, Choice(name, {}, refused)
