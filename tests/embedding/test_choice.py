@@ -93,7 +93,7 @@ def test_a_remembered_way_that_is_gone_is_chosen_anew() -> None:
     name, choice = take(candidate("onnxruntime"), gone)
     assert name == "onnxruntime fp32"
     assert choice.refused == {"openvino fp32": "gone"}
-    assert choice.text() == "runtime onnxruntime fp32: the only one here"
+    assert choice.text() == "runtime onnxruntime fp32: the only one here that runs; omnireid bench says why"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"name": 1}', '{"name": "x", "rates": [], "refused": {}}', "\0"])

@@ -66,7 +66,9 @@ class Choice:
     def text(self) -> str:
         """One line for a person."""
         if not self.rates:
-            return f"runtime {self.name}: the only one here"
+            return (
+                f"runtime {self.name}: the only one here{' that runs; omnireid bench says why' if self.refused else ''}"
+            )
         slower = "; ".join(f"{name} {rate:,.0f}" for name, rate in self.rates.items() if name != self.name)
         when = "as found earlier" if self.is_remembered else "remembered for next time"
         return f"runtime {self.name}: {self.rates[self.name]:,.0f} crops/s here{slower and f' ({slower})'}, {when}"
