@@ -26,6 +26,7 @@ from omnireid.embedding.choice import measure_rate
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.graph import Graph, read_graph, write_graph
 from omnireid.embedding.network import Precision, RuntimeName
+from omnireid.embedding.openvino_runtime import shared_core
 from omnireid.embedding.parity import compare_embeddings
 from omnireid.evaluation.scoring import evaluate_embedder
 from omnireid.export.exporting import export_weights
@@ -46,7 +47,7 @@ WAYS: tuple[tuple[RuntimeName, Precision], ...] = (
 
 def layer_times(graph: Graph, precision: str, crops: RgbArray) -> Counter[str]:
     """Milliseconds a crop of each kind of layer, by OpenVINO's counters, on one thread."""
-    core = openvino.Core()
+    core = shared_core()
     settings = {"PERF_COUNT": True, "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1}
     request = core.compile_model(core.read_model(graph.content), "CPU", settings).create_infer_request()
     request.infer({0: crops})

@@ -20,10 +20,11 @@ from omnireid.embedding.graph import (
     sealed,
 )
 from omnireid.embedding.network import Network
+from omnireid.embedding.openvino_runtime import shared_core
 from omnireid.embedding.parity import GATES, Parity, compare_embeddings, probe_crops
 from omnireid.embedding.torch_runtime import load_network, load_weights
 from omnireid.embedding.weights_file import WeightsFile
-from omnireid.errors import ExportError, MissingDependencyError, ParityError
+from omnireid.errors import ExportError, ParityError
 from omnireid.export.layers import compare_layers, first_difference
 from omnireid.export.quantisation import blocks_of, check_calibration, mean_error, quantise, rank_parts
 from omnireid.images.decode import RgbArray
@@ -155,13 +156,9 @@ def _finished(graph: Graph, to: GraphFormat) -> Graph:
 
 
 def _openvino(graph: Graph) -> Graph:
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Exporting to OpenVINO needs openvino. Install it with: pip install 'omnireid[openvino]'"
-        ) from error
-    model = openvino.Core().read_model(graph.content)
+    model = shared_core().read_model(graph.content)
+    import openvino
+
     model.set_rt_info(record_of(graph.metadata), METADATA_KEY)
     with tempfile.TemporaryDirectory(prefix="omnireid-") as folder:
         path = Path(folder) / "graph.xml"
