@@ -125,14 +125,18 @@ def _try(networks: Mapping[str, Network], refused: dict[str, str], crops: RgbArr
     rates: dict[str, float] = {}
     reference: FloatArray | None = None
     for name, network in networks.items():
-        embeddings = network.run(crops)
-        reference = embeddings if reference is None else reference
-        parity = compare_embeddings(reference, embeddings)
-        if GATES[network.precision].passes(parity):
-            rates[name] = measure_rate(network, crops)
+        try:
+            embeddings = network.run(crops)
+            reference = embeddings if reference is None else reference
+            parity = compare_embeddings(reference, embeddings)
+            if GATES[network.precision].passes(parity):
+                rates[name] = measure_rate(network, crops)
+                continue
+        except OmnireidError as error:  # it opens, but cannot run, such as for want of memory
+            refused[name] = str(error)
         else:
             refused[name] = f"fails the parity gate: smallest cosine {parity.smallest:.5f}, mean {parity.mean:.5f}"
-    if not rates:  # the reference gives no finite numbers: whoever embeds with it is told
+    if not rates:  # nothing runs, or the reference gives no finite numbers: whoever embeds with it is told
         name = next(iter(networks))
         return name, Choice(name, {}, refused)
     # Other digits must pay: near a tie the more precise is taken, so that noise does not decide between them.
@@ -168,6 +172,7 @@ def _recall(place: Path) -> Choice | None:
     try:
         record = json.loads(place.read_text(encoding="utf-8"))
         rates = {str(name): float(rate) for name, rate in record["rates"].items()}
-        return Choice(str(record["name"]), rates, dict(record["refused"]), is_remembered=True)
+        name = str(record["name"])
+        return None if name not in rates else Choice(name, rates, dict(record["refused"]), is_remembered=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
