@@ -46,7 +46,8 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
     """
     core = _core()
     target = "CPU" if device in ("auto", "cpu") else device.upper()
-    if target.partition(".")[0] not in core.available_devices:
+    # Of several GPUs the names are GPU.0 and GPU.1, and GPU is the first of them.
+    if target not in {name for one in core.available_devices for name in (one, one.partition(".")[0])}:
         raise ModelError(
             f"Device {device} is not there: OpenVINO has {', '.join(core.available_devices).lower()}. Use --device cpu."
         )
