@@ -270,7 +270,7 @@ def _add_network(builder: _Builder, config: OSNetConfig, images: str, divisor: A
     factor, shift = builder.batch_norm("fc.norm", EMBEDDING_WIDTH)
     inputs = [features, builder.constant("fc.weight", weight * factor[:, None])]
     inputs.append(builder.constant("fc.bias", bias * factor + shift))
-    builder.add_output(builder.add("Relu", [builder.add("Gemm", inputs, "fc.linear", transB=1)], "fc"))
+    builder.add_output(builder.add("Relu", [builder.add("Gemm", inputs, "fc.norm", transB=1)], "fc"))
 
 
 def _add_block(
