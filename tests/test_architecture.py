@@ -9,6 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from omnireid import synthesize
+from omnireid.embedding import weights_file
+from omnireid.embedding.defaults import DEFAULT_WEIGHTS
+from omnireid.embedding.graph import seal_onnx
+from omnireid.embedding.weights_file import WeightsFile
+from omnireid.errors import CheckpointError
+
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "omnireid"
 LEAVES = {"errors", "files", "machine", "progress", "types"}
 MAY_IMPORT = {
@@ -179,6 +186,53 @@ print('done')
     done = run_without_torch(code, str(crop_folder), str(tmp_path / "out.parquet"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("done")
+
+
+def test_the_weights_of_the_package_need_the_core_install_alone(
+    tmp_path: Path, untrained: Path, crop_folder: Path
+) -> None:
+    """With their graph beside them, as in a wheel: no torch, no onnx, no openvino."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    weights = folder / f"{DEFAULT_WEIGHTS}.safetensors"
+    weights.write_bytes(untrained.read_bytes())
+    graph = WeightsFile(weights).graph
+    weights.with_suffix(".onnx").write_bytes(seal_onnx(graph.content, graph.metadata))
+    people = synthesize(tmp_path / "people", identities=3, cameras=2, per_camera=2, workers=1)
+    code = """
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        missing = name.split('.')[0] in ('torch', 'kornia', 'openvino', 'onnx')
+        return None if missing else PathFinder.find_spec(name, path, target)
+sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+from omnireid.cli import main
+from omnireid.embedding import defaults, weights_file
+folder, crops, people, output = map(Path, sys.argv[1:])
+defaults.weights_folder = weights_file.weights_folder = lambda: folder
+assert main(['embed', str(crops), '--output', str(output)]) == 0
+assert main(['evaluate', '--data', str(people)]) == 0
+assert main(['inspect']) == 0
+assert main(['models']) == 0
+print('done')
+"""
+    words = [sys.executable, "-c", code, *map(str, (folder, crop_folder, people, tmp_path / "out.parquet"))]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("done")
+    assert done.stderr.count("runtime onnxruntime fp32: the only one here") == 2
+    weights.write_bytes(weights.read_bytes() + b" ")
+    with pytest.raises(CheckpointError, match="was not made from .* beside it. Reinstall omnireid"):
+        check_beside(weights)
+
+
+def check_beside(weights: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights_file, "weights_folder", lambda: weights.parent)
+        _ = WeightsFile(weights).metadata
 
 
 def test_the_check_for_torch_would_notice() -> None:

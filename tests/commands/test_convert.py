@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from omnireid import create_model, load_embedder
 from omnireid.cli import main
 from omnireid.embedding.artefact import WeightsMetadata, read_metadata, write_artefact
+from omnireid.embedding.weights_file import WeightsFile
+from omnireid.files import sha256_of
 from omnireid.images.preprocess import Preprocessing
 
 
@@ -98,3 +101,77 @@ def test_half_precision_takes_half_the_room_and_embeds_nearly_the_same(
     cosines = (mine * theirs).sum(axis=1) / np.linalg.norm(mine, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosines.min() > 0.999
     assert not np.array_equal(mine, theirs)
+
+
+def foreign(untrained: Path, path: Path, *, takes_pixels: bool = False, batch: int | None = None) -> Path:
+    """An ONNX graph that says nothing of its use."""
+    graph = WeightsFile(untrained).make_graph("fp32", takes_pixels=takes_pixels)
+    model = onnx.load_from_string(graph.content)
+    if batch is not None:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    onnx.save(model, path)
+    return path
+
+
+COLOURS = ["--mean", "0.485", "0.456", "0.406", "--std", "0.229", "0.224", "0.225"]
+
+
+@pytest.mark.parametrize("takes_pixels", [True, False])
+def test_a_graph_that_others_made_embeds(
+    tmp_path: Path, untrained: Path, crop_folder: Path, takes_pixels: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, ours = foreign(untrained, tmp_path / "theirs.onnx", takes_pixels=takes_pixels), tmp_path / "ours.onnx"
+    words = ["convert", str(theirs), "--output", str(ours)]
+    assert main(words) == 2
+    missing = "--architecture" if takes_pixels else "--architecture, --mean, --std"
+    assert f"nothing is guessed. Say {missing}: whoever" in capsys.readouterr().err
+    assert not ours.exists()
+    words += ["--architecture", "osnet_x0_25", "--licence", "MIT", "--distance", "cosine"]
+    assert main(words + ([] if takes_pixels else COLOURS)) == 0
+    embedder = load_embedder(ours, runtime="onnxruntime", device="cpu")
+    metadata = embedder.metadata
+    assert (metadata.architecture, metadata.licence, metadata.distance) == ("osnet_x0_25", "MIT", "cosine")
+    assert (metadata.preprocessing.height, metadata.preprocessing.width) == (64, 32)
+    assert embedder.weights_sha256 == sha256_of(theirs)
+    crops = sorted(crop_folder.iterdir())
+    expected = load_embedder(untrained, runtime="onnxruntime", device="cpu").embed(crops)
+    assert np.allclose(embedder.embed(crops), expected, rtol=1e-4, atol=1e-5)
+    capsys.readouterr()
+    assert main(["convert", str(ours), "--output", str(tmp_path / "again.onnx")]) == 2
+    assert "ours.onnx is an omnireid graph already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--height", "256"], "takes crops of 64 × 32 only, not --height 256. Leave --height out"),
+        (["--width", "64"], "takes crops of 64 × 32 only, not --width 64"),
+        (["--half"], "is a graph, which convert leaves as it is: leave --half out"),
+    ],
+)
+def test_what_a_graph_cannot_become(
+    tmp_path: Path, untrained: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, ours = foreign(untrained, tmp_path / "theirs.onnx"), tmp_path / "ours.onnx"
+    said = ["convert", str(theirs), "--output", str(ours), "--architecture", "osnet_x0_25", *COLOURS]
+    assert main([*said, *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not ours.exists()
+
+
+def test_graphs_that_do_not_embed(tmp_path: Path, untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--output", str(tmp_path / "ours.onnx"), "--architecture", "osnet_x0_25", *COLOURS]
+    fixed = foreign(untrained, tmp_path / "fixed.onnx", batch=1)
+    assert main(["convert", str(fixed), *words]) == 2
+    assert "one batch of any size" in (message := capsys.readouterr().err)
+    assert "tensor(float) [1, 3, 64, 32]" in message
+    node = onnx.helper.make_node("Constant", [], ["y"], value_floats=[1.0, 2.0])
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2])
+    graph = onnx.helper.make_graph([node], "none", [], [output])
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "none.onnx")
+    assert main(["convert", str(tmp_path / "none.onnx"), *words]) == 2
+    assert "its input and output are tensor(float) [2]" in capsys.readouterr().err
+    (tmp_path / "text.onnx").write_text("text")
+    assert main(["convert", str(tmp_path / "text.onnx"), *words]) == 2
+    assert "cannot be read as an ONNX graph" in capsys.readouterr().err

@@ -11,6 +11,10 @@ import torch
 from omnireid import create_model
 from omnireid.cli import main
 from omnireid.embedding.artefact import WeightsMetadata, write_artefact
+from omnireid.embedding.graph import GraphFormat, write_graph
+from omnireid.embedding.weights_file import WeightsFile
+from omnireid.export.exporting import export_weights
+from omnireid.files import sha256_of
 
 
 def test_an_artefact(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,6 +109,29 @@ def test_a_checkpoint_that_cannot_be_used_is_reported_key_by_key(
     assert main(["inspect", str(path), "--json"]) == 2
     record = json.loads(capsys.readouterr().out)
     assert 0 < record["coverage"]["backbone_coverage"] < 1
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_a_graph(tmp_path: Path, untrained: Path, to: GraphFormat, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / ("w.onnx" if to == "onnx" else "w.xml")
+    write_graph(path, export_weights(untrained, to=to).graph)
+    assert main(["inspect", str(path)]) == 0
+    shown = capsys.readouterr().out
+    for expected in (f"omnireid graph ({to}, fp32)", "uint8, normalised inside", "64 × 32", sha256_of(untrained)):
+        assert expected in shown
+    assert "in float32" not in shown
+    assert main(["inspect", str(path), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["kind"], record["format"], record["graph_precision"]) == ("graph", to, "fp32")
+    assert record["sha256"] == sha256_of(path)
+    assert main(["inspect", str(path), "--architecture", "osnet_x0_5"]) == 2
+    assert "holds osnet_x0_25, not osnet_x0_5" in capsys.readouterr().err
+
+
+def test_a_graph_without_a_word_of_its_use(tmp_path: Path, untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "w.onnx").write_bytes(WeightsFile(untrained).graph.content)
+    assert main(["inspect", str(tmp_path / "w.onnx")]) == 2
+    assert "Say them once and write an artefact with: omnireid convert w.onnx" in capsys.readouterr().err
 
 
 @pytest.mark.real

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from omnireid.embedding import choice as module
 from omnireid.embedding.choice import Candidate, choose
 from omnireid.embedding.network import Network, Precision, RuntimeName
-from omnireid.errors import CheckpointError, MissingDependencyError, ModelError
+from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependencyError, ModelError
+
+NO_RATE = '{"name": "openvino fp32", "rates": {}, "refused": {}}'
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +99,9 @@ def test_a_remembered_way_that_is_gone_is_chosen_anew() -> None:
     assert choice.text() == "runtime onnxruntime fp32: the only one here that runs; omnireid bench says why"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"name": 1}', '{"name": "x", "rates": [], "refused": {}}', "\0"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"name": 1}', '{"name": "x", "rates": [], "refused": {}}', NO_RATE, "\0"]
+)
 def test_a_damaged_memory_is_written_again(cache: Path, content: str) -> None:
     ways = (candidate("onnxruntime", seconds=0.02), candidate("openvino"))
     take(*ways)
@@ -128,6 +133,18 @@ def test_where_nothing_opens_the_telling_error_is_raised() -> None:
         take(broken("onnxruntime", missing), broken("openvino", damaged))
     with pytest.raises(MissingDependencyError, match="pip install it"):
         take(broken("onnxruntime", missing), broken("openvino", MissingDependencyError("another")))
+
+
+def test_what_opens_but_cannot_run_is_refused() -> None:
+    def fail(_pixels: Any) -> Any:
+        raise DeviceMemoryError("no memory")
+
+    full = Candidate("torch", "fp32", lambda: Network("torch", "fp32", "cuda", fail))
+    name, choice = take(full, candidate("onnxruntime", seconds=0.02), candidate("openvino"))
+    assert name == "openvino fp32"
+    assert choice.refused == {"torch fp32": "no memory"}
+    name, choice = take(full, replace(full, runtime="openvino"), weights="others")
+    assert (name, choice.rates) == ("torch fp32", {})  # whoever embeds is told, or a smaller batch fits
 
 
 def test_a_reference_without_finite_numbers_is_left_to_whoever_embeds() -> None:

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from omnireid.errors import CoverageError
+from omnireid.errors import CheckpointError, CoverageError
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.architecture import ABLATIONS, OSNetConfig
 from omnireid.models.graph import INPUT, OUTPUT, build_graph
@@ -102,3 +102,16 @@ def test_weights_that_are_not_those_of_the_network() -> None:
     with pytest.raises(CoverageError, match="weights that its network has not: conv9.weight"):
         build_graph(config, {**state, "conv9.weight": np.zeros(1)}, SIZE)
     build_graph(config, {**state, "classifier.weight": np.zeros((5, 512))}, SIZE)
+
+
+def test_values_that_no_graph_should_hold() -> None:
+    config = OSNetConfig(width=0.25)
+    state = state_of(lived_in(config))
+    for name, value, message in (
+        ("fc.linear.bias", np.nan, r"w\.onnx: fc\.linear\.bias has 512 values that are not finite .* out of 512"),
+        ("conv1.norm.running_var", -1.0, r"conv1\.norm\.running_var is negative, which no variance is"),
+        ("fc.linear.weight", 1e300, r"fc\.weight, with its norm.*float32 cannot hold\. Use an earlier checkpoint"),
+    ):
+        damaged = {**state, name: np.full(state[name].shape, value)}
+        with pytest.raises(CheckpointError, match=message):
+            build_graph(config, damaged, SIZE, where="w.onnx")

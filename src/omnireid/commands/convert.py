@@ -59,7 +59,7 @@ def convert(
     from omnireid.embedding.artefact import halve, write_artefact
     from omnireid.embedding.fetch import resolve_weights
     from omnireid.embedding.torch_runtime import load_weights
-    from omnireid.errors import OutputError
+    from omnireid.errors import ExportError, OutputError
     from omnireid.files import sha256_of
 
     path = resolve_weights(weights)
@@ -67,6 +67,8 @@ def convert(
     if output.suffix != suffix:
         raise OutputError(f"This artefact's name ends in {suffix}; got {output}. Try {output.with_suffix(suffix)}.")
     if path.suffix == ".onnx":
+        if half:
+            raise ExportError(f"{path} is a graph, which convert leaves as it is: leave --half out.")
         said = {"licence": licence, "training_data": training_data, "distance": distance}
         _adopt(path, output, architecture, (height, width), (mean, std), said)
         return

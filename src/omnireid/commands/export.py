@@ -67,10 +67,12 @@ def export(
     path = resolve_weights(weights)
     suffix = ".onnx" if to == "onnx" else ".xml"
     named = "" if precision == "fp32" else f".{precision}"
-    target = output or Path(f"{path.name.removesuffix(path.suffix)}{named}{suffix}")
+    stem = path.name.removesuffix(".tar") if path.name.endswith(".pth.tar") else path.name
+    target = output or Path(f"{Path(stem).stem}{named}{suffix}")
     if target.suffix != suffix:
         raise OutputError(f"An {to} graph's name ends in {suffix}; got {target}. Try {target.with_suffix(suffix)}.")
-    check_output(target)
+    for file in [target] if to == "onnx" else [target, target.with_suffix(".bin")]:
+        check_output(file)
     require_torch()
     from omnireid.export.exporting import export_weights
 
@@ -90,7 +92,7 @@ def export(
     for batch, parity in exported.parities.items():
         print(f"batch {batch:>2}: smallest cosine {parity.smallest:.6f}, mean {parity.mean:.6f}, {parity.crops} crops")
     if datasets:
-        _score(path, exported, datasets)
+        _score(path, architecture, exported, datasets)
     write_graph(target, exported.graph)
     kept = exported.graph.metadata.kept_in_float
     size = (len(exported.graph.content) + len(exported.graph.values)) / 1e6
@@ -118,14 +120,14 @@ def _load(data: Path, layout: str) -> list[Dataset]:
     return [load_dataset(data, layout)]
 
 
-def _score(path: Path, exported: Exported, datasets: list[Dataset]) -> None:
+def _score(path: Path, architecture: str | None, exported: Exported, datasets: list[Dataset]) -> None:
     """Score the weights in float32 and the exported graph, and refuse it where it loses too much."""
     from omnireid.embedding.embedder import Embedder, load_embedder
     from omnireid.errors import ParityError
     from omnireid.evaluation.scoring import evaluate_embedder
     from omnireid.export.exporting import open_exported
 
-    before = load_embedder(path, runtime="onnxruntime", precision="fp32", device="cpu")
+    before = load_embedder(path, runtime="onnxruntime", precision="fp32", architecture=architecture, device="cpu")
     after = Embedder(before.metadata, path, before.weights_sha256, open_exported(exported.graph))
     precision = exported.graph.metadata.precision
     one = evaluate_embedder(before, datasets, progress=True).scores

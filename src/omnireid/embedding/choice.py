@@ -27,7 +27,6 @@ from omnireid.types import FloatArray
 
 _PROBES = 16
 _ROUNDS = 3
-_TURNS = 2
 _GAIN = 1.1
 """How much faster than float32 a lower precision has to be."""
 
@@ -128,17 +127,20 @@ def _try(networks: Mapping[str, Network], refused: dict[str, str], crops: RgbArr
     rates: dict[str, float] = {}
     reference: FloatArray | None = None
     for name, network in networks.items():
-        embeddings = network.run(crops)
-        reference = embeddings if reference is None else reference
-        parity = compare_embeddings(reference, embeddings)
-        if GATES[network.precision].passes(parity):
-            rates[name] = 0.0
+        try:
+            embeddings = network.run(crops)
+            reference = embeddings if reference is None else reference
+            parity = compare_embeddings(reference, embeddings)
+            if GATES[network.precision].passes(parity):
+                rates[name] = measure_rate(network, crops)
+                continue
+        except OmnireidError as error:  # it opens, but cannot run, such as for want of memory
+            refused[name] = str(error)
         else:
-            refused[name] = f"fails the parity gate: smallest cosine {parity.smallest:.5f}, mean {parity.mean:.5f}"
-    for _ in range(_TURNS):  # turn about, and the best of each: what else the machine does meets one of them at a time
-        for name, so_far in list(rates.items()):
-            rates[name] = max(so_far, measure_rate(networks[name], crops))
-    if not rates:  # the reference gives no finite numbers: whoever embeds with it is told
+            refused[name] = f"fails the parity gate: smallest cosine {parity.smallest:.6f}, mean {parity.mean:.6f}"
+    for name, so_far in list(rates.items()):  # a second turn: a busy moment must not decide what is remembered
+        rates[name] = max(so_far, measure_rate(networks[name], crops))
+    if not rates:  # nothing runs, or the reference gives no finite numbers: whoever embeds with it is told
         name = next(iter(networks))
         return name, Choice(name, {}, refused)
     # Other digits must pay: near a tie the more precise is taken, so that noise does not decide between them.
@@ -174,6 +176,7 @@ def _recall(place: Path) -> Choice | None:
     try:
         record = json.loads(place.read_text(encoding="utf-8"))
         rates = {str(name): float(rate) for name, rate in record["rates"].items()}
-        return Choice(str(record["name"]), rates, dict(record["refused"]), is_remembered=True)
+        name = str(record["name"])
+        return None if name not in rates else Choice(name, rates, dict(record["refused"]), is_remembered=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

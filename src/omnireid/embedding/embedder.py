@@ -144,10 +144,10 @@ class Embedder:
         finite = np.isfinite(embeddings).all(axis=1)
         if not finite.all():
             first = batch.indices[int(np.argmin(finite))]
+            remedy = "use an earlier checkpoint" if self.precision == "fp32" else "try --precision fp32"
             raise EmbeddingError(
                 f"The network gave a value that is not finite for image {first}. The weights in {self.weights} "
-                f"are damaged, or hold numbers that {self.precision} cannot carry: see omnireid inspect, and try "
-                "--precision fp32."
+                f"are damaged, or hold numbers that {self.precision} cannot carry: see omnireid inspect, and {remedy}."
             )
         return embeddings
 

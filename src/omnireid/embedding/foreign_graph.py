@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from omnireid.embedding.artefact import WeightsMetadata
+from omnireid.embedding.artefact import METADATA_KEY, WeightsMetadata
 from omnireid.embedding.graph import Graph, GraphMetadata, open_bare, seal_onnx
 from omnireid.errors import CheckpointError, WeightsNotFoundError
 from omnireid.files import sha256_of
@@ -40,17 +40,24 @@ def adopt_graph(
 
     Raises:
         WeightsNotFoundError: no such file.
-        CheckpointError: no such input and output, or something is not said; the message lists all that is missing.
+        CheckpointError: one of ours already; no such input and output; or something is not said, or said otherwise by
+            the graph; the message lists all that is missing.
         MissingDependencyError: the library onnx is not installed.
     """
     if not path.is_file():
         raise WeightsNotFoundError(f"No such file of weights: {path}.")
     content = path.read_bytes()
     session = open_bare(content, str(path))
+    if METADATA_KEY in session.get_modelmeta().custom_metadata_map:
+        raise CheckpointError(
+            f"{path} is an omnireid graph already, and says all of its use (omnireid inspect). To change what it says, "
+            "convert the weights it was made from, and export those with: omnireid export"
+        )
     inputs, outputs = session.get_inputs(), session.get_outputs()
     shape = list(inputs[0].shape) if len(inputs) == 1 else []
-    takes_pixels = inputs[0].type == "tensor(uint8)" and len(shape) == 4 and shape[3] == _CHANNELS
-    takes_floats = inputs[0].type == "tensor(float)" and len(shape) == 4 and shape[1] == _CHANNELS
+    kind = inputs[0].type if shape else ""
+    takes_pixels = kind == "tensor(uint8)" and len(shape) == 4 and shape[3] == _CHANNELS
+    takes_floats = kind == "tensor(float)" and len(shape) == 4 and shape[1] == _CHANNELS
     dimension = outputs[0].shape[-1] if len(outputs[0].shape) == 2 else None
     if not (takes_pixels or takes_floats) or isinstance(shape[0], int) or not isinstance(dimension, int):
         found = ", ".join(f"{one.type} {one.shape}" for one in [*inputs, outputs[0]])
@@ -59,6 +66,11 @@ def adopt_graph(
             f"(N, H, W, 3) uint8, and give (N, D); its input and output are {found}. Export it again with a free batch."
         )
     rows, columns = (shape[1], shape[2]) if takes_pixels else (shape[2], shape[3])
+    for flag, said, axis in (("--height", height, rows), ("--width", width, columns)):
+        if said is not None and isinstance(axis, int) and axis != said:
+            raise CheckpointError(
+                f"{path} takes crops of {rows} × {columns} only, not {flag} {said}. Leave {flag} out."
+            )
     height, width = (axis if isinstance(axis, int) else said for axis, said in ((rows, height), (columns, width)))
     wanted: dict[str, object] = {"--architecture": architecture, "--height": height, "--width": width}
     if takes_floats:

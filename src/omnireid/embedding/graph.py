@@ -11,11 +11,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from omnireid.embedding.artefact import FORMAT_VERSION, METADATA_KEY, WeightsMetadata
+from omnireid.embedding.network import first_line
 from omnireid.errors import CheckpointError, MissingDependencyError, WeightsNotFoundError
 from omnireid.files import atomic_output
 
@@ -108,16 +110,15 @@ def seal_onnx(content: bytes, metadata: GraphMetadata) -> bytes:
 
 
 def write_graph(path: Path, graph: Graph) -> None:
-    """Write a sealed graph; an OpenVINO pair is values first, so that an ``.xml`` never lacks them.
+    """Write a sealed graph; of an OpenVINO pair both files are whole on the disk before either takes its name.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    if graph.format == "openvino":
-        with atomic_output(path.with_suffix(".bin")) as temporary:
-            temporary.write_bytes(graph.values)
-    with atomic_output(path) as temporary:
-        temporary.write_bytes(graph.content)
+    with ExitStack() as outputs:
+        outputs.enter_context(atomic_output(path)).write_bytes(graph.content)
+        if graph.format == "openvino":  # the last to be entered takes its name first: an .xml never lacks its values
+            outputs.enter_context(atomic_output(path.with_suffix(".bin"))).write_bytes(graph.values)
 
 
 def read_graph(path: Path) -> Graph:
@@ -188,7 +189,7 @@ def open_bare(content: bytes, where: str) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise CheckpointError(
-            f"{where} ({len(content):,} bytes) cannot be read as an ONNX graph ({str(error).splitlines()[0]}). Was the "
+            f"{where} ({len(content):,} bytes) cannot be read as an ONNX graph ({first_line(error)}). Was the "
             "download or copy cut short? Get it again."
         ) from error
 

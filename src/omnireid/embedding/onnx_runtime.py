@@ -14,6 +14,7 @@ from omnireid.embedding.network import (
     RunNetwork,
     check_threads,
     count_threads,
+    first_line,
     needs_calibration,
     no_memory,
     when_needed,
@@ -60,6 +61,11 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
     number = check_threads(threads)
     session = _session(graph, number, device)
     provider = session.get_providers()[0]
+    if provider == "CPUExecutionProvider" and device not in ("auto", "cpu"):
+        raise ModelError(
+            f"Device {device} cannot be used: the installed ONNX Runtime knows it, but could not start it here, and "
+            "would run on the CPU. Check its driver and libraries, or use --device cpu."
+        )
     if provider != "CPUExecutionProvider":
         name = provider.removesuffix("ExecutionProvider").lower()
         return Network("onnxruntime", stored, name, _runner(session, graph), batch_size=_ACCELERATOR_BATCH)
@@ -86,7 +92,7 @@ def _session(graph: Graph, threads: int, device: str) -> onnxruntime.InferenceSe
         raise
     except Exception as error:
         raise CheckpointError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot run {graph.where}: {str(error).splitlines()[0]}. Export it "
+            f"ONNX Runtime {onnxruntime.__version__} cannot run {graph.where}: {first_line(error)}. Export it "
             "again from the original weights with: omnireid export"
         ) from error
 
@@ -125,6 +131,6 @@ def _runner(session: onnxruntime.InferenceSession, graph: Graph) -> RunNetwork:
         except Exception as error:
             if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
                 raise DeviceMemoryError(no_memory("the device", pixels)) from error
-            raise ModelError(f"ONNX Runtime could not run {graph.where}: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"ONNX Runtime could not run {graph.where}: {first_line(error)}") from error
 
     return run

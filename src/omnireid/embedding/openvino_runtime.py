@@ -47,7 +47,8 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
     """
     core = shared_core()
     target = "CPU" if device in ("auto", "cpu") else device.upper()
-    if target.partition(".")[0] not in core.available_devices:
+    # Of several GPUs the names are GPU.0 and GPU.1, and GPU is the first of them.
+    if target not in {name for one in core.available_devices for name in (one, one.partition(".")[0])}:
         raise ModelError(
             f"Device {device} is not there: OpenVINO has {', '.join(core.available_devices).lower()}. Use --device cpu."
         )
@@ -76,7 +77,6 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
     return Network("openvino", chosen, where, run, run_stream, number, _STREAM_BATCH)
 
 
-@cache
 def shared_core() -> Any:
     """The one OpenVINO of this process, which is never taken down.
 
@@ -87,11 +87,18 @@ def shared_core() -> Any:
         MissingDependencyError: OpenVINO is not installed.
     """
     try:
-        import openvino
+        import openvino  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "Running weights in OpenVINO needs openvino. Install it with: pip install 'omnireid[openvino]'"
+            "Running or making OpenVINO's graphs needs openvino. Install it with: pip install 'omnireid[openvino]'"
         ) from error
+    return _core()
+
+
+@cache
+def _core() -> Any:
+    import openvino
+
     return openvino.Core()
 
 

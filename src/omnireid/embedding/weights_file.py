@@ -14,6 +14,7 @@ from omnireid.embedding.choice import Candidate
 from omnireid.embedding.defaults import weights_folder
 from omnireid.embedding.graph import GRAPH_SUFFIXES, Graph, GraphMetadata, read_graph
 from omnireid.embedding.network import Network, Precision, RuntimeName
+from omnireid.errors import CheckpointError
 from omnireid.files import sha256_of
 
 
@@ -65,10 +66,16 @@ class WeightsFile:
 
         Raises:
             MissingDependencyError: it is to be made here, and the library onnx is not installed.
+            CheckpointError: it cannot be read, or the graph beside the weights of the package is of others.
         """
         if self._ready_graph is None:
             return self.make_graph("fp32")
         graph = read_graph(self._ready_graph)
+        if self._ready_graph != self.path and graph.metadata.weights_sha256 != sha256_of(self.path):
+            raise CheckpointError(
+                f"{self._ready_graph} was not made from {self.path} beside it. Reinstall omnireid; or make it again "
+                f"with: omnireid export {self.path} --output {self._ready_graph}"
+            )
         check_architecture(self.path, graph.metadata.weights, self._architecture)
         return graph
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def export_weights(
         progress: called with 1 for each part of the network that int8 is tried on.
 
     Raises:
-        ExportError: a graph, or int8 without enough crops.
+        ExportError: a graph, an unknown format or precision, int8 without enough crops, or crops of another size.
         ParityError: the graph gives other embeddings; the message names the first layer that differs.
         WeightsError: the file cannot be used.
         MissingDependencyError: torch, the library onnx or openvino is not installed.
@@ -89,6 +90,13 @@ def export_weights(
             f"{path} is a graph already. Export from the weights it was made from (.safetensors or a checkpoint): the "
             "gate compares with them."
         )
+    if precision not in get_args(GraphPrecision) or to not in get_args(GraphFormat):
+        raise ExportError(
+            f"No export to {to!r} in {precision!r}. Known: {', '.join(get_args(GraphFormat))}; "
+            f"{', '.join(get_args(GraphPrecision))}."
+        )
+    if to == "openvino":
+        shared_core()  # before the work, not after
     if precision == "int8":
         if calibration is None:
             raise ExportError("int8 needs crops of yours to calibrate with: --calibration FOLDER.")
@@ -98,6 +106,11 @@ def export_weights(
     network, _ = load_network(path, architecture=architecture, device="cpu")
     source = WeightsFile(path, architecture)
     size = source.metadata.preprocessing
+    if calibration is not None and (not len(calibration) or calibration.shape[1:] != (size.height, size.width, 3)):
+        raise ExportError(
+            f"Calibration takes (N, {size.height}, {size.width}, 3) crops, the input size of these weights, and at "
+            f"least one; got {calibration.shape}."
+        )
     pixels = probe_crops(_PROBES, size.height, size.width) if calibration is None else calibration[-256:]
     reference = _run(network, pixels, max(BATCHES))
     graph = source.make_graph("fp16" if precision == "fp16" else "fp32", takes_pixels=takes_pixels)
@@ -133,7 +146,7 @@ def _int8(
     if error_of(content) > 1 - INT8_MEAN:
         parts = blocks_of(graph.content)
         for name, _ in rank_parts(
-            graph.content, calibration[:: -(-len(calibration) // 64)], error_of, progress=progress
+            graph.content, calibration[:: -(-len(calibration) // _FEW)], error_of, progress=progress
         ):
             kept.append(name)
             if len(kept) == len(parts):

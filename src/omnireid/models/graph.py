@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import CoverageError, MissingDependencyError
+from omnireid.errors import CheckpointError, CoverageError, MissingDependencyError
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.architecture import EMBEDDING_WIDTH, GATE_REDUCTION, OSNetConfig
 
@@ -56,6 +56,7 @@ def build_graph(
 
     Raises:
         CoverageError: a tensor is missing, has another shape, or is not the network's.
+        CheckpointError: a value is not finite, or is not once it is folded and stored in the graph's type.
         MissingDependencyError: the library onnx is not installed.
     """
     helper = _onnx().helper
@@ -113,7 +114,14 @@ class _Builder:
                 f"{self._where}: {name} has shape {tensor.shape}, the network's has {shape}. Is it another variant's?"
             )
         self._left.discard(name)
-        return tensor.astype(np.float64)
+        weight = tensor.astype(np.float64)
+        # Not left to whoever looks at the embeddings: OpenVINO's ReLU makes 0 of NaN, and they look like any others.
+        if bad := int((~np.isfinite(weight)).sum()):
+            raise CheckpointError(
+                f"{self._where}: {name} has {bad} values that are not finite (NaN or infinity) out of {weight.size}. "
+                "The training that wrote it diverged, or the file is damaged: use an earlier checkpoint."
+            )
+        return weight
 
     def refuse_leftovers(self) -> None:
         """Refuse weights that no layer took."""
@@ -126,7 +134,13 @@ class _Builder:
         return self._constant(name, values, self._type)
 
     def _constant(self, name: str, values: Array, kind: type[np.floating[Any]]) -> str:
-        stored = values.astype(kind)
+        with np.errstate(over="ignore"):
+            stored = values.astype(kind)
+        if not np.isfinite(stored).all():
+            raise CheckpointError(
+                f"{self._where}: {name}, with its norm folded in, has values that {np.dtype(kind).name} cannot hold. "
+                f"{'Use --precision fp32' if kind is np.float16 else 'Use an earlier checkpoint'}."
+            )
         stored = np.where(np.abs(stored) < np.finfo(kind).tiny, kind(0), stored)
         self.constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(stored), name))
         return name
@@ -191,6 +205,8 @@ class _Builder:
         """(C,) factors and shifts of a batch norm in evaluation."""
         scale, shift = self.take(f"{name}.weight", channels), self.take(f"{name}.bias", channels)
         mean, variance = self.take(f"{name}.running_mean", channels), self.take(f"{name}.running_var", channels)
+        if variance.min() < 0:
+            raise CheckpointError(f"{self._where}: {name}.running_var is negative, which no variance is. Get it again.")
         factor = scale / np.sqrt(variance + _EPSILON)
         return factor, shift - mean * factor
 
@@ -254,7 +270,7 @@ def _add_network(builder: _Builder, config: OSNetConfig, images: str, divisor: A
     factor, shift = builder.batch_norm("fc.norm", EMBEDDING_WIDTH)
     inputs = [features, builder.constant("fc.weight", weight * factor[:, None])]
     inputs.append(builder.constant("fc.bias", bias * factor + shift))
-    builder.add_output(builder.add("Relu", [builder.add("Gemm", inputs, "fc.linear", transB=1)], "fc"))
+    builder.add_output(builder.add("Relu", [builder.add("Gemm", inputs, "fc.norm", transB=1)], "fc"))
 
 
 def _add_block(

@@ -1,0 +1,252 @@
+"""What is exported loads again and gives torch's embeddings; what does not is never seen, and its first layer named."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from tests.embedding.colours import colour_network
+
+from omnireid import load_embedder
+from omnireid.embedding.artefact import METADATA_KEY
+from omnireid.embedding.graph import Graph, GraphFormat, GraphPrecision, read_graph, seal_onnx, write_graph
+from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
+from omnireid.embedding.weights_file import WeightsFile
+from omnireid.errors import ExportError, MissingDependencyError, OutputError, ParityError
+from omnireid.export import exporting
+from omnireid.export.exporting import BATCHES, Exported, export_weights
+from omnireid.export.quantisation import blocks_of, quantise
+
+CROPS = probe_crops(32, 64, 32, seed=1)
+WAYS: list[tuple[GraphFormat, GraphPrecision, bool]] = [
+    ("onnx", "fp32", True),
+    ("onnx", "fp32", False),
+    ("onnx", "fp16", True),
+    ("onnx", "int8", True),
+    ("openvino", "fp32", True),
+    ("openvino", "fp16", True),
+    ("openvino", "int8", True),
+]
+
+
+@pytest.fixture(autouse=True)
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """int8 is taken as it comes: whether parts are kept out of it has tests of its own."""
+    monkeypatch.setattr(exporting, "INT8_MEAN", -1.0)
+    monkeypatch.setattr(exporting, "quantise", quantised_once)
+
+
+@cache
+def once(content: bytes) -> bytes:
+    return quantise(content, CROPS)
+
+
+def quantised_once(content: bytes, pixels: Any, *, keep: Any = ()) -> bytes:
+    """Quantising takes seconds: all formats of one graph share it."""
+    assert pixels is CROPS
+    assert not keep
+    return once(content)
+
+
+def export(path: Path, **asked: Any) -> Exported:
+    calibration = CROPS if asked.get("precision") == "int8" else None
+    return export_weights(path, **{"calibration": calibration, **asked})
+
+
+@pytest.mark.parametrize(("to", "precision", "takes_pixels"), WAYS)
+def test_it_loads_again_and_gives_torchs_embeddings(
+    tmp_path: Path, untrained: Path, to: GraphFormat, precision: GraphPrecision, takes_pixels: bool
+) -> None:
+    exported = export(untrained, to=to, precision=precision, takes_pixels=takes_pixels)
+    assert tuple(exported.parities) == BATCHES
+    assert all(GATES[precision].passes(parity) for parity in exported.parities.values())
+    assert exported.crops == ("32 crops of yours" if precision == "int8" else "64 drawn patches of colour")
+    path = tmp_path / ("w.onnx" if to == "onnx" else "w.xml")
+    write_graph(path, exported.graph)
+    assert read_graph(path).metadata == exported.graph.metadata
+    metadata = exported.graph.metadata
+    assert (metadata.precision, metadata.takes_pixels, metadata.kept_in_float) == (precision, takes_pixels, ())
+    found = load_embedder(path, runtime="onnxruntime" if to == "onnx" else "openvino", device="cpu").embed(CROPS)
+    expected = load_embedder(untrained, runtime="torch", device="cpu").embed(CROPS)
+    assert GATES[precision].passes(compare_embeddings(expected, found))
+
+
+@pytest.mark.parametrize(
+    ("layer", "precision"), [("conv1", "fp32"), ("conv3.1.restore", "fp32"), ("fc", "fp32"), ("transition2", "fp16")]
+)
+def test_the_gate_names_the_first_layer_that_differs(
+    untrained: Path, monkeypatch: pytest.MonkeyPatch, layer: str, precision: GraphPrecision
+) -> None:
+    disturb(monkeypatch, layer)
+    name = "fc.norm" if layer == "fc" else layer
+    with pytest.raises(ParityError, match=rf"The first layer that differs is {name}: relative error") as caught:
+        export_weights(untrained, precision=precision)
+    message = str(caught.value)
+    assert message.startswith(f"The exported graph of {untrained} gives other embeddings than torch at batch 1: ")
+    assert f"asked for: {GATES[precision].smallest} and {GATES[precision].mean} in {precision}" in message
+    assert "Nothing was written." in message
+
+
+def test_the_gate_of_another_format_says_how_to_see_the_layer(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disturb(monkeypatch, "conv5")
+    with pytest.raises(ParityError, match="Export it --to onnx to see which layer differs"):
+        export_weights(untrained, to="openvino")
+
+
+def test_embeddings_that_differ_although_no_layer_does(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "compare_embeddings", lambda *_: replace(compare_embeddings(*_), smallest=0.5))
+    with pytest.raises(ParityError, match=r"No layer differs by more than 0\.0001; the furthest is \w"):
+        export_weights(untrained)
+
+
+def disturb(monkeypatch: pytest.MonkeyPatch, layer: str) -> None:
+    """Graphs are built with other weights in one layer."""
+    build = WeightsFile.make_graph
+
+    def make(self: WeightsFile, precision: Any, *, takes_pixels: bool = True) -> Graph:
+        graph = build(self, precision, takes_pixels=takes_pixels)
+        model = onnx.load_from_string(graph.content)
+        (weights,) = [values for values in model.graph.initializer if values.name == f"{layer}.weight"]
+        values = onnx.numpy_helper.to_array(weights)
+        other = np.random.default_rng(0).permutation(values.ravel()).reshape(values.shape)
+        weights.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(-2 * other), weights.name))
+        return replace(graph, content=model.SerializeToString())
+
+    monkeypatch.setattr(WeightsFile, "make_graph", make)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"precision": "int8", "calibration": None}, "int8 needs crops of yours to calibrate with: --calibration FOLDER"),
+    ({"precision": "int8", "calibration": CROPS[:31]}, "31 crops are too few to calibrate int8 with: at least 32"),
+    ({"precision": "int8", "takes_pixels": False}, "An int8 graph takes pixels.*Leave --float-input out"),
+    ({"calibration": CROPS[:, :32]}, r"takes \(N, 64, 32, 3\) crops.*got \(32, 32, 32, 3\)"),
+    ({"calibration": CROPS[:0]}, r"at least one; got \(0, 64, 32, 3\)"),
+    ({"precision": "bf16"}, r"No export to 'onnx' in 'bf16'\. Known: onnx, openvino; fp32, fp16, int8"),
+    ({"to": "tensorrt"}, "No export to 'tensorrt' in 'fp32'"),
+]
+
+
+@pytest.mark.parametrize(("asked", "message"), REFUSED)
+def test_refusals(untrained: Path, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        export(untrained, **asked)
+
+
+@pytest.mark.parametrize("name", ["w.onnx", "w.xml"])
+def test_a_graph_is_not_exported_again(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ExportError, match=rf"{name} is a graph already\. Export from the weights it was made from"):
+        export_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("library", "asked", "message"),
+    [
+        ("openvino", {"to": "openvino"}, r"OpenVINO.s graphs needs openvino.*omnireid\[openvino\]"),
+        ("onnx", {}, r"needs the library onnx.*omnireid\[export\]"),
+        ("onnxruntime.quantization", {"precision": "int8"}, r"Quantising needs the library onnx.*omnireid\[export\]"),
+    ],
+)
+def test_a_library_that_is_not_installed(
+    untrained: Path, monkeypatch: pytest.MonkeyPatch, library: str, asked: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setattr(exporting, "quantise", quantise)
+    with pytest.raises(MissingDependencyError, match=message):
+        export(untrained, **asked)
+
+
+def test_parts_that_int8_costs_too_much_stay_in_float32(
+    tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quantising is stood in for: a graph is as far from float32 as the parts in it that are int8 say."""
+    costs = {"conv1": 0.003, "conv2.0": 0.02, "conv3.1": 0.01}
+    tried: list[int] = []
+    pretend(monkeypatch, costs)
+    exported = export(untrained, precision="int8", progress=tried.append)
+    metadata = exported.graph.metadata
+    assert metadata.kept_in_float == ("conv2.0", "conv3.1")  # the worst first, and no more than are needed
+    assert metadata.precision == "int8"
+    assert tried == [1] * len(blocks_of(WeightsFile(untrained).graph.content))
+    write_graph(tmp_path / "w.onnx", exported.graph)
+    assert read_graph(tmp_path / "w.onnx").metadata.kept_in_float == ("conv2.0", "conv3.1")
+
+
+def test_weights_of_which_int8_leaves_nothing(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = blocks_of(WeightsFile(untrained).graph.content)
+    pretend(monkeypatch, dict.fromkeys(parts, 0.5))
+    with pytest.raises(ExportError, match=r"int8 leaves nothing of these weights.*use --precision fp16"):
+        export(untrained, precision="int8")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, costs: dict[str, float]) -> None:
+    """`quantise` writes what was kept into the graph, which stays in float32; its error is the sum of the others'."""
+    monkeypatch.setattr(exporting, "INT8_MEAN", 0.996)
+    from omnireid.export import quantisation
+
+    def stand_in(content: bytes, pixels: Any, *, keep: Any = ()) -> bytes:
+        model = onnx.load_from_string(content)
+        model.doc_string = " ".join(keep)
+        done: bytes = model.SerializeToString()
+        return done
+
+    last: list[str] = []
+
+    def remember(graph: Graph) -> Any:
+        last[:] = [onnx.load_from_string(graph.content).doc_string]
+        measured = graph.metadata.precision != "int8"  # what is held to the gate in the end really runs
+        return colour_network() if measured else real_open(graph)
+
+    def error(_reference: Any, _found: Any) -> float:
+        kept = set(last[0].split())
+        return sum(cost for part, cost in costs.items() if not set(parts_of(part)) <= kept)
+
+    real_open = exporting.open_exported
+    parts: dict[str, list[str]] = {}
+
+    def noted(content: bytes) -> dict[str, list[str]]:
+        parts.update(blocks_of(content))
+        return dict(parts)
+
+    def parts_of(part: str) -> list[str]:
+        return parts.get(part, [f"not yet asked for {part}"])
+
+    monkeypatch.setattr(exporting, "blocks_of", noted)
+    for module in (exporting, quantisation):
+        monkeypatch.setattr(module, "quantise", stand_in)
+    monkeypatch.setattr(exporting, "open_exported", remember)
+    monkeypatch.setattr(exporting, "mean_error", error)
+
+
+def test_a_pair_that_cannot_be_written_whole_leaves_the_old_one(
+    tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = export_weights(untrained, to="openvino").graph
+    write_graph(tmp_path / "w.xml", graph)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write = Path.write_bytes
+
+    for full in (".bin", ".xml"):
+
+        def write_bytes(path: Path, content: bytes, full: str = full) -> int:
+            if path.suffix == full:
+                raise OSError(28, "No space left on device")
+            return write(path, content)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", write_bytes)
+            with pytest.raises(OutputError, match="No space left on the disk"):
+                write_graph(tmp_path / "w.xml", replace(graph, values=b"others"))
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_nothing_is_said_before_the_graph_is_sealed(untrained: Path) -> None:
+    graph = WeightsFile(untrained).graph
+    assert not onnx.load_from_string(graph.content).metadata_props
+    (entry,) = onnx.load_from_string(seal_onnx(graph.content, graph.metadata)).metadata_props
+    assert entry.key == METADATA_KEY
