@@ -54,7 +54,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 PUBLIC = SHARED / "weights/osnet_x0_25_market1501.pth"
 TRAINING_CROPS = SHARED / "data/Market-1501-v15.09.15/bounding_box_train"
 SIZE = Preprocessing(256, 128)
-BATCH, ROUNDS, CALLS, PROBES, CALIBRATION = 32, 5, 3, 64, 256
+BATCH, ROUNDS, CALLS, PROBES, CALIBRATION = 32, 3, 3, 64, 256
 PRODUCT = 2048
 PAUSE = 0.1  # idle threads of a runtime spin for a while, and would take the next one's core
 TARGETS = {"osnet_x1_0": (10.0, 5.0), "osnet_x0_25": (5.0, None)}
@@ -195,10 +195,10 @@ def measure(name: str, folder: Path, rounds: int) -> None:
             rates[label].own_streams.append(measure_rate(network, batch))
             time.sleep(PAUSE)
         peaks.append(product_rates())
+        line = ", ".join(f"{label} {max(one.run[-1], one.streams[-1]):.1f}" for label, one in rates.items())
+        print(f"round {len(before)}: torch {before[-1]:.1f}, {line} crops/s", flush=True)
     peak = {precision: max(found[precision] for found in peaks) for precision in peaks[0]}
     print_table(name, networks, rates, statistics.median(before), peak, reference, pixels)
-    spread = ", ".join(f"{value:.1f}" for value in before)
-    print(f"baseline by round: {spread}")
     print(f"products of matrices: {peak['fp32']:.0f} GFLOP/s in float32, {peak['bf16']:.0f} in bfloat16\n")
 
 
