@@ -13,7 +13,7 @@ import numpy as np
 def describe() -> str:
     """Processor, cores, memory, system and versions, and the load when it was asked."""
     packages = {}
-    for name in ("omnireid", "numpy", "torch", "pillow"):
+    for name in ("omnireid", "numpy", "onnxruntime", "openvino", "torch", "pillow"):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:

@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "models": {"images"},
     "training": {"data", "images", "models", "embedding", "evaluation"},
     "export": {"images", "models", "embedding"},
-    "commands": {"images", "data", "embedding", "retrieval", "evaluation", "models", "training", "export"},
+    "bench": {"images", "data", "embedding", "evaluation"},
+    "commands": {"images", "data", "embedding", "retrieval", "evaluation", "models", "training", "export", "bench"},
     "cli": {"commands"},
     "__main__": {"cli"},
 }

@@ -138,6 +138,8 @@ def test_the_commands_of_the_readme_run(
         if words[0] == "train":
             words += ["--epochs", "1", "--warmup-epochs", "0", "--batch-size", "4", "--resolutions", "32x16@0"]
             words += ["--store-folder", "store"]
+        if words[0] == "bench":
+            words[1:1] = [str(untrained)]
         assert main(words) == 0, (command, capsys.readouterr().err)
     assert (tmp_path / "scores.json").exists()
     assert (tmp_path / "ranked.png").exists()

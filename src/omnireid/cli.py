@@ -21,6 +21,7 @@ COMMANDS = {
     "embed": "turn crops into a table of embeddings",
     "evaluate": "score weights, or stored embeddings, on a data set",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, held against torch",
+    "bench": "measure weights in every runtime and precision on this machine",
     "store": "list, build or remove the crops that training keeps decoded",
 }
 """Verb and what it does; `omnireid.commands` holds a module and function of each name."""

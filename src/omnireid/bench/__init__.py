@@ -1,0 +1,1 @@
+"""What every way to run weights costs here: speed, latency, memory, start-up, error and, with data, scores."""

@@ -1,0 +1,103 @@
+"""One way to run weights, measured in this process, which is there for nothing else."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from omnireid.embedding.choice import measure_rate
+from omnireid.embedding.embedder import Embedder
+from omnireid.embedding.parity import probe_crops
+from omnireid.images.batches import iterate_batches
+from omnireid.images.decode import RgbArray
+from omnireid.types import Dataset, FloatArray
+
+BATCHES = (1, 8, 32)
+CROP = (301, 117)
+"""Height and width of the crops in memory whose latency is measured: a person as a detector cuts one from a video."""
+
+_COMPARED = 64
+_FEWEST_CALLS = 5
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one batch size gives.
+
+    Attributes:
+        rate: crops a second, one batch after the other with all threads.
+        stream_rate: crops a second with every stream busy, a batch each.
+        latency_p50: seconds from arrays in memory to embeddings, the median.
+        latency_p95: the same, of 95 % of the calls.
+    """
+
+    rate: float
+    stream_rate: float
+    latency_p50: float
+    latency_p95: float
+
+
+def measure_speed(embedder: Embedder, batch: int, seconds: float) -> Speed:
+    """Measure one batch size, each of its figures for `seconds`."""
+    size = embedder.metadata.preprocessing
+    pixels, network = probe_crops(batch, size.height, size.width), embedder.network
+    times = _repeat(lambda: network.run(pixels), seconds)
+    rates: list[float] = []
+    end = time.perf_counter() + seconds
+    while not rates or time.perf_counter() < end:
+        rates.append(measure_rate(replace(network, batch_size=batch), pixels))
+    arrays = list(probe_crops(batch, *CROP))
+    latencies = _repeat(lambda: embedder.embed(arrays), seconds)
+    return Speed(
+        batch / statistics.median(times),
+        statistics.median(rates),
+        statistics.median(latencies),
+        float(np.percentile(latencies, 95)),
+    )
+
+
+def _repeat(call: Callable[[], object], seconds: float) -> list[float]:
+    """Seconds of each call, for as long as `seconds`; the first, which warms up, is left out."""
+    call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < _FEWEST_CALLS or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def embed_probes(embedder: Embedder, dataset: Dataset | None) -> FloatArray:
+    """Embeddings of some crops, the same ones in every process: of the data set's queries, else drawn ones."""
+    preprocessing = embedder.metadata.preprocessing
+    if dataset is None:
+        pixels = probe_crops(_COMPARED, preprocessing.height, preprocessing.width)
+        return _run(embedder, [pixels[start : start + max(BATCHES)] for start in range(0, _COMPARED, max(BATCHES))])
+    paths = dataset.query.paths
+    chosen = [paths[index] for index in np.linspace(0, len(paths) - 1, min(len(paths), _COMPARED)).astype(int)]
+    return _run(embedder, [batch.pixels for batch in iterate_batches(chosen, preprocessing, batch_size=max(BATCHES))])
+
+
+def _run(embedder: Embedder, batches: Sequence[RgbArray]) -> FloatArray:
+    return np.concatenate([embedder.network.run(pixels) for pixels in batches])
+
+
+def peak_memory() -> int | None:
+    """The most memory this process ever held at once, in bytes; None where the system does not tell."""
+    if sys.platform == "linux":
+        # Not ru_maxrss, which begins at what the parent held.
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+        return 1024 * int(found[0]) if found else None
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None

@@ -1,0 +1,255 @@
+"""``omnireid bench``: what every way to run weights costs on this machine."""
+
+from __future__ import annotations
+
+import json as json_format
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from omnireid.commands.options import OptionalNumber, OptionalPath, OptionalText
+from omnireid.embedding.defaults import DEFAULT_WEIGHTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich import box
+    from rich.table import Table
+
+    from omnireid.bench.session import Measured, Refused, Settings
+    from omnireid.types import Dataset
+
+WeightsPositionals = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
+RuntimesOption = Annotated[
+    tuple[Literal["onnxruntime", "openvino", "torch"], ...], tyro.conf.arg(metavar="{onnxruntime,openvino,torch}")
+]
+_PACKAGES = ("numpy", "onnxruntime", "openvino", "torch", "pillow", "simplejpeg")
+
+
+def bench(
+    weights: WeightsPositionals = (DEFAULT_WEIGHTS,),
+    *,
+    data: OptionalPath = None,
+    layout: str = "auto",
+    runtimes: RuntimesOption = ("onnxruntime", "openvino", "torch"),
+    threads: OptionalNumber = None,
+    device: str = "cpu",
+    architecture: OptionalText = None,
+    seconds: float = 1.0,
+    json: OptionalPath = None,
+    picture: OptionalPath = None,
+) -> None:
+    """Measure weights in every runtime and precision: speed, latency, memory, start-up, error, and scores with --data.
+
+    Each way runs in processes of its own; what cannot run here is listed with the reason. Speed is that of the
+    network alone, one batch at a time with all threads and with a batch a core; latency is that of crops of
+    301 × 117 in memory, resizing included. The error is that of the embeddings against float32 in torch, or in
+    ONNX Runtime where torch is not installed. Nothing else should run meanwhile.
+
+    Example: omnireid bench osnet_x0_25_market1501.pth osnet_x0_25_market1501.int8.onnx --data Market-1501-v15.09.15
+
+    Args:
+        weights: one or several: artefacts, checkpoints, graphs (such as one in int8), hf://owner/repository/file,
+            https://…#sha256=…, or names that ship with omnireid.
+        data: a data set to score every way on, which takes as long as evaluating it as many times.
+        layout: of that data set; auto looks which one fits.
+        runtimes: measure only these.
+        threads: for the network on a CPU; the number of cores by default.
+        device: cpu, cuda or cuda:1; in onnxruntime also coreml and dml.
+        architecture: of a checkpoint whose keys do not tell.
+        seconds: how long each figure of speed is measured; longer is steadier.
+        json: write all numbers here as JSON.
+        picture: draw speed against mAP, or without --data against the error, as PNG; needs omnireid[train].
+    """
+    from omnireid.bench.picture import draw_benchmark, require_matplotlib
+    from omnireid.bench.session import Measured, Refused, Settings, measure_ways
+    from omnireid.bench.ways import list_ways
+    from omnireid.embedding.fetch import resolve_weights
+    from omnireid.embedding.network import check_threads
+    from omnireid.errors import ModelError
+    from omnireid.files import check_output
+
+    for output in (json, picture):
+        if output is not None:
+            check_output(output)  # before minutes of work, not after
+    if picture is not None:
+        require_matplotlib()
+    check_threads(threads)
+    if not seconds > 0:
+        raise ModelError(f"A figure is measured for more than 0 seconds; got --seconds {seconds:g}.")
+    dataset = None if data is None else _load(data, layout)
+    paths = list(dict.fromkeys(resolve_weights(name) for name in weights))
+    ways = list_ways(paths, list(dict.fromkeys(runtimes)))
+    settings = Settings(seconds, architecture, device, threads, data, layout)
+    _say(f"bench: {len(ways)} ways, each in processes of its own: {', '.join(way.name for way in ways)}")
+    results = measure_ways(ways, settings, progress=True)
+    measured = [result for result in results if isinstance(result, Measured)]
+    refused = [result for result in results if isinstance(result, Refused)]
+    if not measured:
+        raise ModelError(f"Nothing could be measured. {refused[0].way.name}: {refused[0].reason}")
+    _print(measured, refused, dataset)
+    if json is not None:
+        _write_json(json, measured, refused, dataset, settings)
+    if picture is not None:
+        title = f"{', '.join(path.name for path in paths)} on {_machine()['processor']}"
+        draw_benchmark(measured, picture, title, scored=None if dataset is None else dataset.name)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _load(data: Path, layout: str) -> Dataset:
+    from omnireid.data.datasets import load_dataset
+
+    return load_dataset(data, layout)
+
+
+def _machine() -> dict[str, Any]:
+    from omnireid.machine import processor_name, usable_cores
+
+    return {"processor": processor_name(), "cores": usable_cores(), "system": platform.system()}
+
+
+def _versions() -> dict[str, str]:
+    from contextlib import suppress
+    from importlib.metadata import PackageNotFoundError, version
+
+    from omnireid import __version__
+
+    versions = {"omnireid": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
+
+
+def _print(measured: Sequence[Measured], refused: Sequence[Refused], dataset: Dataset | None) -> None:
+    from rich import box
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    # A pipe gets bare columns, wide enough that nothing wraps.
+    console = Console(width=None if terminal else 200, highlight=False, markup=False)
+    style = box.SIMPLE_HEAD if terminal else None
+    console.print(_speed_table(measured, style))
+    console.print()
+    console.print(_cost_table(measured, dataset, style))
+    for result in refused:
+        console.print(f"not measured: {_label(result)}: {result.reason}", soft_wrap=True)
+    references = sorted({f"{result.reference[0].name}" for result in measured if result.reference is not None})
+    crops = "queries of the data" if dataset is not None else "drawn patches of colour"
+    console.print(f"cosines with {', '.join(references) or 'nothing, for want of a reference'}, on {crops}")
+    machine = _machine()
+    console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}", soft_wrap=True)
+    console.print(", ".join(f"{name} {number}" for name, number in _versions().items()), soft_wrap=True)
+
+
+def _label(result: Measured | Refused) -> str:
+    return f"{result.way.weights.name} {result.way.name}"
+
+
+def _new_table(title: str, headings: Sequence[str], style: box.Box | None) -> Table:
+    from rich.table import Table
+
+    table = Table(box=style, title=title, title_justify="left")
+    for name in ("weights", "runtime", "precision"):
+        table.add_column(name, no_wrap=True)
+    for name in headings:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _names(result: Measured) -> tuple[str, str, str]:
+    return result.way.weights.name, result.way.runtime, result.way.precision
+
+
+def _speed_table(measured: Sequence[Measured], style: box.Box | None) -> Table:
+    """Crops a second."""
+    batches = list(measured[0].speeds)
+    headings = [*(f"1 × {batch}" for batch in batches), *(f"streams × {batch}" for batch in batches)]
+    table = _new_table("Crops a second: one batch at a time, and a batch a stream", headings, style)
+    for result in measured:
+        rates = [speed.rate for speed in result.speeds.values()]
+        rates += [speed.stream_rate for speed in result.speeds.values()]
+        table.add_row(*_names(result), *(f"{rate:,.0f}" for rate in rates))
+    return table
+
+
+def _cost_table(measured: Sequence[Measured], dataset: Dataset | None, style: box.Box | None) -> Table:
+    """What an answer takes, and what it is worth."""
+    headings = [f"{batch} crops" for batch in measured[0].speeds]
+    headings += ["memory", "start", "min cosine", "mean cosine", *(("rank-1", "mAP") if dataset else ())]
+    table = _new_table("Latency of crops in memory (median / 95 %), memory, start-up, quality", headings, style)
+    for result in measured:
+        cells = [f"{1e3 * one.latency_p50:.1f} / {1e3 * one.latency_p95:.1f} ms" for one in result.speeds.values()]
+        cells.append("–" if result.memory is None else f"{result.memory / 2**20:,.0f} MiB")
+        cells.append(f"{result.startup:.2f} s")
+        parity = None if result.reference is None else result.reference[1]
+        cells += ["–", "–"] if parity is None else [f"{parity.smallest:.5f}", f"{parity.mean:.5f}"]
+        if dataset is not None:
+            scores = (result.rank1, result.mean_average_precision)
+            cells += ["–" if score is None else f"{100 * score:.2f}" for score in scores]
+        table.add_row(*_names(result), *cells)
+    return table
+
+
+def _write_json(
+    path: Path,
+    measured: Sequence[Measured],
+    refused: Sequence[Refused],
+    dataset: Dataset | None,
+    settings: Settings,
+) -> None:
+    from omnireid.files import atomic_output
+
+    content = {
+        "machine": _machine(),
+        "versions": _versions(),
+        "dataset": None if dataset is None else dataset.name,
+        "seconds": settings.seconds,
+        "device": settings.device,
+        "threads": settings.threads,
+        "ways": [_record(result) for result in measured],
+        "refused": [
+            {
+                "weights": str(result.way.weights),
+                "runtime": result.way.runtime,
+                "precision": result.way.precision,
+                "reason": result.reason,
+            }
+            for result in refused
+        ],
+    }
+    with atomic_output(path) as temporary:
+        temporary.write_text(json_format.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _record(result: Measured) -> dict[str, Any]:
+    reference, parity = result.reference or (None, None)
+    return {
+        "weights": str(result.way.weights),
+        "architecture": result.architecture,
+        "runtime": result.way.runtime,
+        "precision": result.way.precision,
+        "device": result.device,
+        "streams": result.streams,
+        "batches": {
+            str(batch): {
+                "crops_per_second": speed.rate,
+                "stream_crops_per_second": speed.stream_rate,
+                "latency_p50_s": speed.latency_p50,
+                "latency_p95_s": speed.latency_p95,
+            }
+            for batch, speed in result.speeds.items()
+        },
+        "peak_memory_bytes": result.memory,
+        "startup_s": result.startup,
+        "parity": None if parity is None or reference is None else {"reference": reference.name, **asdict(parity)},
+        "rank1": result.rank1,
+        "mean_average_precision": result.mean_average_precision,
+    }
