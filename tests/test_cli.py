@@ -139,7 +139,7 @@ def test_the_commands_of_the_readme_run(
             words += ["--epochs", "1", "--warmup-epochs", "0", "--batch-size", "4", "--resolutions", "32x16@0"]
             words += ["--store-folder", "store"]
         if words[0] == "bench":
-            words[1:1] = [str(untrained)]
+            words[1:1] = [str(untrained), "--seconds", "0.01", "--runtimes", "onnxruntime"]
         assert main(words) == 0, (command, capsys.readouterr().err)
     assert (tmp_path / "scores.json").exists()
     assert (tmp_path / "ranked.png").exists()
