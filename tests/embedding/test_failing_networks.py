@@ -11,6 +11,7 @@ import pytest
 from tests.embedding.colours import colour_embedder, mean_colour
 
 from omnireid import load_embedder
+from omnireid.embedding import network as network_module
 from omnireid.embedding.artefact import read_artefact, write_artefact
 from omnireid.embedding.network import RuntimeName, check_threads
 from omnireid.embedding.parity import probe_crops
@@ -114,6 +115,7 @@ def test_ctrl_c_in_a_stream_leaves_no_thread() -> None:
     assert set(threading.enumerate()) == before
 
 
-def test_threads_are_one_a_core() -> None:
+def test_threads_are_one_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_module, "usable_cores", lambda: 2)
     assert check_threads(None) == 2
     assert check_threads(1) == 1
