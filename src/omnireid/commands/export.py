@@ -77,7 +77,7 @@ def export(
     from omnireid.export.exporting import export_weights
 
     source = WeightsFile(path, architecture)
-    crops = _calibration_crops(calibration, source.metadata.preprocessing) if calibration else None
+    crops = _calibration_crops(calibration, source.weights[1].preprocessing) if calibration else None
     datasets = [] if data is None else _load(data, layout)
     with progress_bar("try int8", None, unit="parts", show=precision == "int8") as advance:
         exported = export_weights(
@@ -96,10 +96,10 @@ def export(
     write_graph(target, exported.graph)
     kept = exported.graph.metadata.kept_in_float
     size = (len(exported.graph.content) + len(exported.graph.values)) / 1e6
-    print(f"{target}: {source.metadata.architecture}, {precision}, {size:.2f} MB; measured on {exported.crops}")
+    print(f"{target}: {source.weights[1].architecture}, {precision}, {size:.2f} MB; measured on {exported.crops}")
     if kept:
         print(f"kept in float32: {', '.join(kept)}")
-    print(f"licence of the weights: {source.metadata.licence}")
+    print(f"licence of the weights: {source.weights[1].licence}")
 
 
 def _calibration_crops(names: tuple[str, ...], preprocessing: Preprocessing) -> RgbArray:

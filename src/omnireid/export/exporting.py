@@ -105,7 +105,7 @@ def export_weights(
         check_calibration(calibration)
     network, _ = load_network(path, architecture=architecture, device="cpu")
     source = WeightsFile(path, architecture)
-    size = source.metadata.preprocessing
+    size = source.weights[1].preprocessing
     if calibration is not None and (not len(calibration) or calibration.shape[1:] != (size.height, size.width, 3)):
         raise ExportError(
             f"Calibration takes (N, {size.height}, {size.width}, 3) crops, the input size of these weights, and at "
