@@ -79,6 +79,7 @@ def test_a_graph_that_fails_the_gate_is_not_written(
     assert not list(here.iterdir())
 
 
+@pytest.mark.slow
 def test_scores_on_a_data_set(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +118,7 @@ def test_scores_on_a_data_set(
     assert not list(here.iterdir())
 
 
+@pytest.mark.slow
 def test_int8_with_crops_of_a_folder(
     here: Path, tmp_path: Path, untrained: Path, crop_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
