@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.data import fabrication
 
-from omnireid.data.datasets import load_dataset
+from omnireid.data.datasets import load_dataset, load_splits
 from omnireid.errors import DataError, IncompleteDatasetError
 
 TRAIN_PEOPLE = [(1, 4)] + [(2, 3)] * 9
@@ -28,6 +28,9 @@ def test_training_people_give_both_crops_and_distractors_stay_in_the_gallery(roo
 
 def test_each_split_has_its_own_training_people(root: Path) -> None:
     assert load_dataset(root, split=9).query.person_ids.tolist() == [1, 4]
+    splits = load_splits(root)
+    assert [split.split_index for split in splits] == list(range(10))
+    assert [split.query.person_ids.tolist() for split in splits] == [[2, 3], *[[1, 4]] * 9]
 
 
 def test_a_missing_split_file_is_named(root: Path) -> None:

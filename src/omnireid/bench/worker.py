@@ -55,11 +55,9 @@ def _datasets(request: dict[str, Any]) -> list[Dataset]:
     """The data set in all its published splits; none without one."""
     if request["data"] is None:
         return []
-    from omnireid.data.datasets import load_dataset
+    from omnireid.data.datasets import load_splits
 
-    first = load_dataset(request["data"], request["layout"])
-    others = [load_dataset(request["data"], request["layout"], split=i) for i in range(1, first.split_count)]
-    return [first, *others]
+    return load_splits(request["data"], request["layout"])
 
 
 def _embed(request: dict[str, Any], folder: Path) -> dict[str, Any]:

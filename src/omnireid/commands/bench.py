@@ -68,6 +68,7 @@ def bench(
     from omnireid.bench.picture import draw_benchmark, require_matplotlib
     from omnireid.bench.session import Measured, Refused, Settings, measure_ways
     from omnireid.bench.ways import list_ways
+    from omnireid.data.datasets import load_dataset
     from omnireid.embedding.fetch import resolve_weights
     from omnireid.embedding.network import check_threads
     from omnireid.errors import ModelError
@@ -81,7 +82,7 @@ def bench(
     check_threads(threads)
     if not seconds > 0:
         raise ModelError(f"A figure is measured for more than 0 seconds; got --seconds {seconds:g}.")
-    dataset = None if data is None else _load(data, layout)
+    dataset = None if data is None else load_dataset(data, layout)
     paths = list(dict.fromkeys(resolve_weights(name) for name in weights))
     ways = list_ways(paths, list(dict.fromkeys(runtimes)))
     settings = Settings(seconds, architecture, device, threads, data, layout)
@@ -101,12 +102,6 @@ def bench(
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _load(data: Path, layout: str) -> Dataset:
-    from omnireid.data.datasets import load_dataset
-
-    return load_dataset(data, layout)
 
 
 def _machine() -> dict[str, Any]:

@@ -177,11 +177,11 @@ def _reordering(
 
 def _load(data: Path, layout: str, split_index: int | None, seed: int) -> list[Dataset]:
     """The data set, or all its published splits where none was chosen."""
-    from omnireid.data.datasets import load_dataset
+    from omnireid.data.datasets import load_dataset, load_splits
 
-    first = load_dataset(data, layout, split=split_index or 0, seed=seed)
-    others = range(1, first.split_count) if split_index is None else ()
-    return [first, *(load_dataset(data, layout, split=index, seed=seed) for index in others)]
+    if split_index is None:
+        return load_splits(data, layout, seed=seed)
+    return [load_dataset(data, layout, split=split_index, seed=seed)]
 
 
 def _announce(dataset: Dataset, embedder: Embedder) -> None:

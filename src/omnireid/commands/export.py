@@ -56,6 +56,7 @@ def export(
         architecture: of a checkpoint whose keys do not tell.
         float_input: leave the normalisation out of the graph, which then takes (N, 3, H, W) float32.
     """
+    from omnireid.data.datasets import load_splits
     from omnireid.embedding.fetch import resolve_weights
     from omnireid.embedding.graph import write_graph
     from omnireid.embedding.torch_runtime import require_torch
@@ -78,7 +79,7 @@ def export(
 
     source = WeightsFile(path, architecture)
     crops = _calibration_crops(calibration, source.weights[1].preprocessing) if calibration else None
-    datasets = [] if data is None else _load(data, layout)
+    datasets = [] if data is None else load_splits(data, layout)
     with progress_bar("try int8", None, unit="parts", show=precision == "int8") as advance:
         exported = export_weights(
             path,
@@ -112,12 +113,6 @@ def _calibration_crops(names: tuple[str, ...], preprocessing: Preprocessing) -> 
     paths = list_crops(names).paths
     chosen = [paths[index] for index in np.linspace(0, len(paths) - 1, min(len(paths), _CALIBRATION_CROPS)).astype(int)]
     return np.concatenate([batch.pixels for batch in iterate_batches(chosen, preprocessing)])
-
-
-def _load(data: Path, layout: str) -> list[Dataset]:
-    from omnireid.data.datasets import load_dataset
-
-    return [load_dataset(data, layout)]
 
 
 def _score(path: Path, architecture: str | None, exported: Exported, datasets: list[Dataset]) -> None:

@@ -83,6 +83,18 @@ def load_dataset(
     return replace(dataset, notes=count_differences(dataset, chosen) + dataset.notes)
 
 
+def load_splits(root: str | Path, layout: str = "auto", *, seed: int = 0) -> list[Dataset]:
+    """Every published split of a data set, the first one first: what its scores are averaged over; one for most.
+
+    Args:
+        root: as for `load_dataset`, whose errors are raised.
+        layout: likewise.
+        seed: likewise.
+    """
+    first = load_dataset(root, layout, seed=seed)
+    return [first, *(load_dataset(root, layout, split=index, seed=seed) for index in range(1, first.split_count))]
+
+
 def _no_such_layout(name: str) -> str:
     close = difflib.get_close_matches(name.lower(), LAYOUTS, n=1, cutoff=0.4)
     hint = f" Did you mean {close[0]}?" if close else ""

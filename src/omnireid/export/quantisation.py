@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from omnireid.embedding.parity import compare_embeddings
 from omnireid.errors import ExportError, MissingDependencyError
 from omnireid.images.decode import RgbArray
 from omnireid.models.graph import INPUT
+from omnireid.types import FloatArray
 
 FEWEST_CROPS = 32
 """With fewer, ranges of activations are those of these few people."""
@@ -89,15 +90,15 @@ def quantise(content: bytes, pixels: RgbArray, *, keep: Sequence[str] = ()) -> b
         return done
 
 
-class _quiet:  # noqa: N801
+@contextmanager
+def _quiet() -> Iterator[None]:
     """The quantiser advises through the root logger to pre-process the graph; ours has nothing left to fold."""
-
-    def __enter__(self) -> None:
-        self._before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *_error: object) -> None:
-        logging.disable(self._before)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def blocks_of(content: bytes) -> dict[str, list[str]]:
@@ -133,8 +134,6 @@ def rank_parts(
     return sorted(costs, key=lambda cost: -cost[1])
 
 
-def mean_error(reference: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
-    """1 − mean cosine, the distance of int8 embeddings from those of float32 that layers are chosen by."""
-    from omnireid.embedding.parity import compare_embeddings
-
+def mean_error(reference: FloatArray, found: FloatArray) -> float:
+    """1 − mean cosine, the distance of int8 embeddings from those of float32 that parts are chosen by."""
     return 1 - compare_embeddings(reference, found).mean
