@@ -17,7 +17,7 @@ import torch
 from machine import describe
 from omnireid.models.checkpoint import load_checkpoint
 from omnireid.models.checkpoint_file import read_checkpoint
-from omnireid.models.layouts import layout_of
+from omnireid.models.checkpoint_keys import layout_of
 from omnireid.models.osnet import OSNet
 
 BATCH, RUNS = 32, 7

@@ -32,11 +32,7 @@ import numpy as np
 import torch
 
 from machine import describe
-from omnireid.embedding.artefact import WeightsMetadata, write_artefact
 from omnireid.embedding.choice import measure_rate
-from omnireid.embedding.defaults import DEFAULT_WEIGHTS
-from omnireid.embedding.fetch import resolve_weights
-from omnireid.embedding.graph import write_graph
 from omnireid.embedding.network import Network, Precision, RuntimeName
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
 from omnireid.embedding.torch_runtime import load_weights
@@ -49,6 +45,10 @@ from omnireid.images.preprocess import Preprocessing
 from omnireid.machine import usable_cores
 from omnireid.models.zoo import VARIANTS, create_model
 from omnireid.types import FloatArray
+from omnireid.weights.artefact import WeightsMetadata, write_artefact
+from omnireid.weights.fetch import resolve_weights
+from omnireid.weights.graph_file import write_graph
+from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 PUBLIC = SHARED / "weights/osnet_x0_25_market1501.pth"

@@ -24,14 +24,14 @@ from machine import describe
 from omnireid import load_dataset, load_embedder
 from omnireid.embedding.choice import measure_rate
 from omnireid.embedding.embedder import Embedder
-from omnireid.embedding.graph import Graph, read_graph, write_graph
 from omnireid.embedding.network import Precision, RuntimeName
 from omnireid.embedding.openvino_runtime import shared_core
 from omnireid.embedding.parity import compare_embeddings
-from omnireid.evaluation.scoring import evaluate_embedder
+from omnireid.evaluation.embedder_scores import evaluate_embedder
 from omnireid.export.exporting import export_weights
 from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import RgbArray
+from omnireid.weights.graph_file import Graph, read_graph, write_graph
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 ROUNDS = 5

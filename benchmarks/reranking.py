@@ -28,8 +28,8 @@ import numpy.typing as npt
 
 from machine import describe
 from omnireid import Labels, RerankedDistances, Reranking, evaluate_ranking, rerank
+from omnireid.data.matches import find_matches
 from omnireid.embedding.tables import read_embeddings
-from omnireid.evaluation.matches import find_matches
 from omnireid.retrieval.distance import block_rows
 from omnireid.types import FloatArray
 

@@ -36,6 +36,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from machine import describe
 from omnireid import create_model
+from omnireid.data.training_data import TrainingData, load_training_data
+from omnireid.images.pixel_cache import open_store
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from omnireid.training.augmentation import apply_plan
 from omnireid.training.distributed import Ranks
@@ -44,8 +46,6 @@ from omnireid.training.learner import Learner
 from omnireid.training.loop import augmentation_of
 from omnireid.training.recipes import LAPTOP, Recipe
 from omnireid.training.samplers import RandomSampler
-from omnireid.training.sources import TrainingData, load_training_data
-from omnireid.training.store import open_store
 
 MARKET = Path(__file__).resolve().parents[2] / "shared/data/Market-1501-v15.09.15"
 BATCH = 64

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from omnireid import __version__, create_model
 from omnireid.cli import main as omnireid
-from omnireid.embedding.artefact import WeightsMetadata, write_artefact
 from omnireid.images.preprocess import Preprocessing
+from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
 MODEL = "osnet_x0_25"
 HEIGHT, WIDTH = 96, 48

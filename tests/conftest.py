@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from omnireid import create_model
-from omnireid.embedding.artefact import WeightsMetadata, write_artefact
 from omnireid.images.preprocess import Preprocessing
+from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
 # Small networks gain nothing from threads, and lose a factor of ten where other processes want the cores.
 # Set before torch is imported, and inherited by the processes that tests start.

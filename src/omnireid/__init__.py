@@ -15,7 +15,6 @@ __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
     from omnireid.data.datasets import load_dataset as load_dataset
-    from omnireid.data.synthetic import synthesize as synthesize
     from omnireid.embedding.embedder import Embedder as Embedder
     from omnireid.embedding.embedder import load_embedder as load_embedder
     from omnireid.errors import *  # noqa: F403
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from omnireid.retrieval.reranking import RerankedDistances as RerankedDistances
     from omnireid.retrieval.reranking import Reranking as Reranking
     from omnireid.retrieval.reranking import rerank as rerank
+    from omnireid.synthetic.dataset import synthesize as synthesize
     from omnireid.types import Dataset as Dataset
     from omnireid.types import Labels as Labels
     from omnireid.types import Split as Split
@@ -46,7 +46,7 @@ _HOME_OF = {
     "load_dataset": "omnireid.data.datasets",
     "load_embedder": "omnireid.embedding.embedder",
     "rerank": "omnireid.retrieval.reranking",
-    "synthesize": "omnireid.data.synthetic",
+    "synthesize": "omnireid.synthetic.dataset",
     **dict.fromkeys(_errors.__all__, "omnireid.errors"),
 }
 

@@ -203,3 +203,8 @@ class MissingDependencyError(OmnireidError):
 
 class StoppedError(OmnireidError):
     """The user pressed Ctrl-C; the message says what was kept and how to go on."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from platformdirs import user_cache_dir
 
 from omnireid.errors import DiskFullError, OmnireidError, OutputError, OutputInUseError
 
@@ -31,6 +32,13 @@ def output_error(error: OSError, path: Path) -> OmnireidError:
             f"Cannot write {path}: a file or folder of another kind is in the way. Choose another output."
         )
     return OutputError(f"Cannot write {path}: {error.strerror or error}.")
+
+
+def cache_folder() -> Path:
+    """The folder for what may be made or downloaded again: ``$OMNIREID_CACHE``, or the system's place for caches."""
+    if chosen := os.environ.get("OMNIREID_CACHE"):
+        return Path(chosen)
+    return Path(user_cache_dir("omnireid", appauthor=False))
 
 
 @contextmanager

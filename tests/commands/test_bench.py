@@ -14,12 +14,12 @@ from PIL import Image
 
 from omnireid import synthesize
 from omnireid.bench import session
-from omnireid.bench.ways import Way, find_references, list_ways
+from omnireid.bench.run_configurations import Way, find_references, list_ways
 from omnireid.cli import EXIT_ERROR, main
-from omnireid.embedding.artefact import METADATA_KEY, read_artefact
-from omnireid.embedding.graph import Graph, GraphMetadata, record_of, sealed, write_graph
 from omnireid.embedding.weights_file import make_graph
 from omnireid.files import sha256_of
+from omnireid.weights.artefact import METADATA_KEY, read_artefact
+from omnireid.weights.graph_file import Graph, GraphMetadata, record_of, sealed, write_graph
 
 QUICK = ["--seconds", "0.01"]
 
@@ -136,7 +136,7 @@ def test_ways_and_references_of_several_files(tmp_path: Path, untrained: Path) -
 
 
 def test_without_torch_the_reference_is_onnx_runtime(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnireid.bench.ways.find_spec", lambda _name: None)
+    monkeypatch.setattr("omnireid.bench.run_configurations.find_spec", lambda _name: None)
     assert find_references([untrained]) == {untrained: Way(untrained, "onnxruntime", "fp32")}
 
 

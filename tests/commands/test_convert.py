@@ -10,10 +10,10 @@ import torch
 
 from omnireid import create_model, load_embedder
 from omnireid.cli import main
-from omnireid.embedding.artefact import WeightsMetadata, read_metadata, write_artefact
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.files import sha256_of
 from omnireid.images.preprocess import Preprocessing
+from omnireid.weights.artefact import WeightsMetadata, read_metadata, write_artefact
 
 
 @pytest.fixture

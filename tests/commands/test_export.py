@@ -10,10 +10,10 @@ import torch
 from omnireid import create_model, load_embedder, synthesize
 from omnireid.cli import main
 from omnireid.embedding import parity
-from omnireid.embedding.graph import read_graph
 from omnireid.embedding.parity import Gate, probe_crops
-from omnireid.evaluation import scoring
+from omnireid.evaluation import embedder_scores
 from omnireid.export import exporting
+from omnireid.weights.graph_file import read_graph
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def test_scores_on_a_data_set(
     assert after.startswith("graph, fp32    rank-1 ")
     assert asked == ["osnet_x0_25"]
     (here / "w.onnx").unlink()
-    evaluate, found = scoring.evaluate_embedder, []
+    evaluate, found = embedder_scores.evaluate_embedder, []
 
     def worse(*arguments: Any, **options: Any) -> Any:
         evaluated = evaluate(*arguments, **options)
@@ -110,7 +110,7 @@ def test_scores_on_a_data_set(
         mean = evaluated.scores.mean_average_precision - lost
         return replace(evaluated, scores=replace(evaluated.scores, mean_average_precision=mean))
 
-    monkeypatch.setattr(scoring, "evaluate_embedder", worse)
+    monkeypatch.setattr(embedder_scores, "evaluate_embedder", worse)
     assert main(words) == 2
     message = capsys.readouterr().err
     assert "The exported graph moves mAP by -0.20 points on " in message

@@ -10,11 +10,11 @@ import torch
 
 from omnireid import create_model
 from omnireid.cli import main
-from omnireid.embedding.artefact import WeightsMetadata, write_artefact
-from omnireid.embedding.graph import GraphFormat, write_graph
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.export.exporting import export_weights
 from omnireid.files import sha256_of
+from omnireid.weights.artefact import WeightsMetadata, write_artefact
+from omnireid.weights.graph_file import GraphFormat, write_graph
 
 
 def test_an_artefact(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from omnireid.commands.models import models
-from omnireid.embedding import defaults
-from omnireid.embedding.artefact import WeightsMetadata, write_artefact
 from omnireid.models.zoo import KNOWN_WEIGHTS, VARIANTS
+from omnireid.weights import shipped as shipped_module
+from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
 
 def test_the_table_has_every_variant_and_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,7 +44,7 @@ def test_runs_where_importing_torch_raises() -> None:
 
 
 def test_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(defaults, "weights_folder", lambda: tmp_path)
+    monkeypatch.setattr(shipped_module, "weights_folder", lambda: tmp_path)
     models()
     assert "No weights ship with this build of omnireid." in capsys.readouterr().out
     scores = {"market1501.rank1": 0.9012, "market1501.mean_average_precision": 0.7351}

@@ -11,10 +11,10 @@ import pytest
 
 from omnireid import synthesize
 from omnireid.cli import main
-from omnireid.embedding import defaults
-from omnireid.embedding.artefact import halve, read_artefact, read_metadata, write_artefact
 from omnireid.embedding.tables import read_embeddings
 from omnireid.files import sha256_of
+from omnireid.weights import shipped as shipped_module
+from omnireid.weights.artefact import halve, read_artefact, read_metadata, write_artefact
 
 NOTICE = (
     "weights osnet_x0_25.market1501, shipped with omnireid; trained on Market-1501; "
@@ -28,9 +28,9 @@ def shipped(tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder = tmp_path / "shipped"
     tensors, metadata = read_artefact(untrained)
     metadata = replace(metadata, training_data="Market-1501", licence="research-only training data")
-    path = folder / f"{defaults.DEFAULT_WEIGHTS}.safetensors"
+    path = folder / f"{shipped_module.DEFAULT_WEIGHTS}.safetensors"
     write_artefact(path, halve(tensors), metadata)
-    monkeypatch.setattr(defaults, "weights_folder", lambda: folder)
+    monkeypatch.setattr(shipped_module, "weights_folder", lambda: folder)
     return path
 
 
@@ -82,6 +82,6 @@ def test_nothing_is_said_of_weights_the_user_chose(
 def test_a_build_without_weights(
     tmp_path: Path, crop_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(defaults, "weights_folder", lambda: tmp_path)
+    monkeypatch.setattr(shipped_module, "weights_folder", lambda: tmp_path)
     assert main(["embed", str(crop_folder), "--output", str(tmp_path / "out.parquet")]) == 2
     assert "This build of omnireid ships no default weights" in capsys.readouterr().err

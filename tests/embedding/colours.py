@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.embedding.artefact import WeightsMetadata
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.network import Network, RunNetwork
 from omnireid.images.decode import RgbArray
 from omnireid.images.preprocess import Preprocessing
 from omnireid.types import FloatArray
+from omnireid.weights.artefact import WeightsMetadata
 
 
 def mean_colour(pixels: RgbArray) -> FloatArray:

@@ -12,7 +12,6 @@ from tests.embedding.colours import colour_embedder, mean_colour
 
 from omnireid import load_embedder
 from omnireid.embedding import network as network_module
-from omnireid.embedding.artefact import read_artefact, write_artefact
 from omnireid.embedding.network import RuntimeName, check_threads
 from omnireid.embedding.parity import probe_crops
 from omnireid.errors import (
@@ -21,6 +20,7 @@ from omnireid.errors import (
     EmbeddingError,
 )
 from omnireid.images.decode import RgbArray
+from omnireid.weights.artefact import read_artefact, write_artefact
 
 PIXELS = probe_crops(7, 64, 32)
 

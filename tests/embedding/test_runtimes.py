@@ -19,7 +19,6 @@ from omnireid import load_embedder
 from omnireid.embedding import network as network_module
 from omnireid.embedding import openvino_runtime
 from omnireid.embedding.embedder import Embedder
-from omnireid.embedding.graph import GraphMetadata, seal_onnx
 from omnireid.embedding.network import Precision, RuntimeName
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
 from omnireid.embedding.weights_file import WeightsFile
@@ -33,6 +32,7 @@ from omnireid.errors import (
 from omnireid.export.exporting import export_weights
 from omnireid.export.quantisation import quantise
 from omnireid.files import sha256_of
+from omnireid.weights.graph_file import GraphMetadata, seal_onnx
 
 WAYS: dict[str, tuple[RuntimeName, str, Precision, float]] = {
     "onnxruntime": ("onnxruntime", "w.safetensors", "fp32", 1e-4),

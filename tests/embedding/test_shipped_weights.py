@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from omnireid import load_embedder
-from omnireid.embedding.artefact import read_artefact
-from omnireid.embedding.defaults import DEFAULT_WEIGHTS, shipped_weights
-from omnireid.embedding.graph import GraphMetadata, seal_onnx
 from omnireid.embedding.weights_file import make_graph
 from omnireid.files import sha256_of
+from omnireid.weights.artefact import read_artefact
+from omnireid.weights.graph_file import GraphMetadata, seal_onnx
+from omnireid.weights.shipped import DEFAULT_WEIGHTS, shipped_weights
 
 
 def test_the_weights_that_ship_are_small_work_and_say_their_terms() -> None:

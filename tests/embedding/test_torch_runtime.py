@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from omnireid import load_embedder
-from omnireid.embedding.artefact import halve, read_artefact, write_artefact
 from omnireid.embedding.torch_runtime import full_precision, load_network, load_weights
 from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError
 from omnireid.models.osnet import OSNet
+from omnireid.weights.artefact import halve, read_artefact, write_artefact
 
 GPU = torch.device("cuda")
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.evaluation.reference import label
 
+from omnireid.data.matches import find_matches
 from omnireid.errors import LabelsError, NoTrueMatchError
-from omnireid.evaluation.matches import find_matches
 from omnireid.evaluation.protocols import average_queries, check_labels, draw_gallery
 
 

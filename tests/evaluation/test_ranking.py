@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.evaluation.reference import Reference, distance_matrix, label, rank_by_sorting
 
 from omnireid.errors import NoTrueMatchError
-from omnireid.evaluation import positions, ranking
+from omnireid.evaluation import match_ranks, ranking
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores
 from omnireid.types import DISTANCES, Distance, Labels, Protocol
@@ -165,7 +165,7 @@ def test_block_size_changes_nothing(distance: Distance, rows: int, monkeypatch: 
     case, rng = real_case(distance), np.random.default_rng(0)  # exact in float32, for blocks may round differently
     case = case._replace(query=rng.choice(SIGNS, len(case.query)), gallery=rng.choice(SIGNS, len(case.gallery)))
     whole = evaluate(case, camera_pairs=True)
-    monkeypatch.setattr(positions, "block_rows", lambda queries, gallery: rows)
+    monkeypatch.setattr(match_ranks, "block_rows", lambda queries, gallery: rows)
     assert evaluate(case, camera_pairs=True) == whole
 
 

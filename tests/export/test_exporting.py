@@ -14,8 +14,6 @@ import pytest
 from tests.embedding.colours import colour_network
 
 from omnireid import load_embedder
-from omnireid.embedding.artefact import METADATA_KEY
-from omnireid.embedding.graph import Graph, GraphFormat, GraphPrecision, read_graph, seal_onnx, write_graph
 from omnireid.embedding.network import Precision
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
 from omnireid.embedding.weights_file import WeightsFile
@@ -23,6 +21,8 @@ from omnireid.errors import ExportError, MissingDependencyError, OutputError, Pa
 from omnireid.export import exporting
 from omnireid.export.exporting import BATCHES, Exported, export_weights
 from omnireid.export.quantisation import blocks_of, quantise
+from omnireid.weights.artefact import METADATA_KEY
+from omnireid.weights.graph_file import Graph, GraphFormat, GraphPrecision, read_graph, seal_onnx, write_graph
 
 CROPS = probe_crops(32, 64, 32, seed=1)
 WAYS: list[tuple[GraphFormat, GraphPrecision, bool]] = [

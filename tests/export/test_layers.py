@@ -10,9 +10,9 @@ import torch
 from omnireid.embedding.parity import probe_crops
 from omnireid.export.layers import LayerDifference, compare_layers, first_difference
 from omnireid.images.preprocess import Preprocessing
-from omnireid.models.architecture import ABLATIONS, OSNetConfig
-from omnireid.models.graph import build_graph
 from omnireid.models.osnet import OSNet
+from omnireid.models.osnet_config import ABLATIONS, OSNetConfig
+from omnireid.models.osnet_graph import build_graph
 from omnireid.models.zoo import VARIANTS
 
 SIZE = Preprocessing(64, 32)

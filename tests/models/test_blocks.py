@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from omnireid.models.architecture import InstanceNorm
 from omnireid.models.blocks import ChannelGate, ConvNorm, FixedGates, LiteConv, OmniScaleBlock
 from omnireid.models.osnet import initialise
+from omnireid.models.osnet_config import InstanceNorm
 
 
 def block(**changes: Any) -> OmniScaleBlock:

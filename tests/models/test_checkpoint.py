@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from omnireid.errors import CheckpointError, CoverageError, ModelError, UnsafeCheckpointError
-from omnireid.models.architecture import OSNetConfig
 from omnireid.models.checkpoint import inspect_checkpoint, load_checkpoint, load_state
 from omnireid.models.osnet import OSNet
+from omnireid.models.osnet_config import OSNetConfig
 from omnireid.models.zoo import VARIANTS, create_model
 
 State = dict[str, Tensor]

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from omnireid.errors import ShapeError
-from omnireid.models.architecture import OSNetConfig
 from omnireid.models.complexity import count_multiply_adds, count_parameters
 from omnireid.models.osnet import OSNet
+from omnireid.models.osnet_config import OSNetConfig
 
 
 def test_a_small_network_by_hand() -> None:

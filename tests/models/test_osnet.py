@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnireid.errors import ModelError, ShapeError
-from omnireid.models.architecture import ABLATIONS, OSNetConfig
+from omnireid.models.checkpoint_keys import layout_of
 from omnireid.models.complexity import count_parameters
-from omnireid.models.layouts import layout_of
 from omnireid.models.osnet import OSNet, initialise
+from omnireid.models.osnet_config import ABLATIONS, OSNetConfig
 from omnireid.models.zoo import create_model
 
 State = dict[str, Tensor]

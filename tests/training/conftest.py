@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from omnireid.data.synthetic import synthesize
+from omnireid.synthetic.dataset import synthesize
 from omnireid.training.options import RunOptions
 
 

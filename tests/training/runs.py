@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from omnireid.embedding.artefact import read_artefact
 from omnireid.training.journal import read_journal
 from omnireid.training.recipes import Recipe
+from omnireid.weights.artefact import read_artefact
 
 SMALL = Recipe(
     model="osnet_x0_25",

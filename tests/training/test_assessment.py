@@ -14,17 +14,17 @@ from tests.data import fabrication
 
 from omnireid import create_model, load_embedder
 from omnireid.data.datasets import load_dataset
-from omnireid.data.synthetic import synthesize
-from omnireid.embedding.artefact import WeightsMetadata, write_artefact
+from omnireid.data.training_data import TrainingData
 from omnireid.errors import DataError, DataNotFoundError, NoTrueMatchError, RecipeError
+from omnireid.evaluation.embedder_scores import evaluate_embedder
 from omnireid.evaluation.scores import RankingScores
-from omnireid.evaluation.scoring import evaluate_embedder
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.osnet import OSNet
+from omnireid.synthetic.dataset import synthesize
 from omnireid.training import assessment
 from omnireid.training.assessment import Validation, assess, hold_out, load_validation
 from omnireid.training.distributed import Ranks
-from omnireid.training.sources import TrainingData
+from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
 SIZE = Preprocessing(48, 24)
 

@@ -16,12 +16,12 @@ from omnireid import create_model
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.osnet import OSNet
 from omnireid.training.augmentation import Augmentation, apply_plan, plan_augmentation
-from omnireid.training.checkpoints import Progress, RunIdentity, read_checkpoint, write_checkpoint
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Batch
 from omnireid.training.learner import Learner
 from omnireid.training.losses import batch_hard_triplet, cross_entropy
 from omnireid.training.recipes import FINETUNE, Recipe
+from omnireid.training.run_checkpoint import Progress, RunIdentity, read_checkpoint, write_checkpoint
 
 CPU = torch.device("cpu")
 PLAIN = Recipe(

@@ -18,8 +18,6 @@ from tests.training.runs import SMALL, command, losses, same, tensors, wait_for_
 
 from omnireid import load_embedder
 from omnireid.cli import main
-from omnireid.embedding.artefact import read_artefact
-from omnireid.embedding.defaults import DEFAULT_WEIGHTS
 from omnireid.errors import (
     ModelError,
     RankError,
@@ -29,6 +27,8 @@ from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions
 from omnireid.training.recipes import Recipe
 from omnireid.training.run import train
+from omnireid.weights.artefact import read_artefact
+from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 
 def test_a_run_leaves_all_that_its_readers_need(options: RunOptions) -> None:

@@ -13,7 +13,6 @@ import torch
 from tests.training.runs import SMALL
 
 from omnireid.cli import main
-from omnireid.data.synthetic import synthesize
 from omnireid.errors import (
     DataError,
     DeviceMemoryError,
@@ -26,11 +25,12 @@ from omnireid.errors import (
     ResumeError,
 )
 from omnireid.files import sole_writer
-from omnireid.training.checkpoints import write_checkpoint
+from omnireid.synthetic.dataset import synthesize
 from omnireid.training.journal import read_journal
 from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions
 from omnireid.training.run import train
+from omnireid.training.run_checkpoint import write_checkpoint
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(options: RunOptions) -> None:
@@ -117,7 +117,7 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(options: RunOptions, m
 
     def full_at_the_third(path: Path, *rest: Any) -> None:
         if len(written) == 2:
-            monkeypatch.setattr("omnireid.training.checkpoints.atomic_output", _full)
+            monkeypatch.setattr("omnireid.training.run_checkpoint.atomic_output", _full)
         written.append(path)
         write_checkpoint(path, *rest)
 

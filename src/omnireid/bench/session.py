@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from omnireid.bench.measurement import CROP, Speed
-from omnireid.bench.ways import Way, find_references
+from omnireid.bench.run_configurations import Way, find_references
 from omnireid.bench.worker import ANSWER, EMBEDDINGS, REQUEST
 from omnireid.embedding.parity import Parity, compare_embeddings
 from omnireid.progress import progress_bar

@@ -94,7 +94,7 @@ def _measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         "memory": None if before is None or after is None else after - before,
     }
     if datasets:
-        from omnireid.evaluation.scoring import evaluate_embedder
+        from omnireid.evaluation.embedder_scores import evaluate_embedder
 
         scores = evaluate_embedder(embedder, datasets).scores
         answer |= {"rank1": scores.rank1, "mean_average_precision": scores.mean_average_precision}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from omnireid.commands.options import OptionalNumber, OptionalPath, OptionalText
-from omnireid.embedding.defaults import DEFAULT_WEIGHTS
+from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,13 +66,13 @@ def bench(
         picture: draw speed against mAP, or without --data against the error, as PNG; needs omnireid[train].
     """
     from omnireid.bench.picture import draw_benchmark, require_matplotlib
+    from omnireid.bench.run_configurations import list_ways
     from omnireid.bench.session import Measured, Refused, Settings, measure_ways
-    from omnireid.bench.ways import list_ways
     from omnireid.data.datasets import load_dataset
-    from omnireid.embedding.fetch import resolve_weights
     from omnireid.embedding.network import check_threads
     from omnireid.errors import ModelError
     from omnireid.files import check_output
+    from omnireid.weights.fetch import resolve_weights
 
     for output in (json, picture):
         if output is not None:

@@ -10,7 +10,7 @@ import tyro
 from omnireid.commands.options import OptionalNumber, OptionalText, WeightsPositional
 
 if TYPE_CHECKING:
-    from omnireid.embedding.artefact import WeightsMetadata
+    from omnireid.weights.artefact import WeightsMetadata
 
 ColourOption = Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="R G B")]
 DistanceOption = Annotated[Literal["euclidean", "cosine"] | None, tyro.conf.arg(metavar="{euclidean,cosine}")]
@@ -56,11 +56,11 @@ def convert(
     """
     from dataclasses import replace
 
-    from omnireid.embedding.artefact import halve, write_artefact
-    from omnireid.embedding.fetch import resolve_weights
     from omnireid.embedding.torch_runtime import load_weights
     from omnireid.errors import ExportError, OutputError
     from omnireid.files import sha256_of
+    from omnireid.weights.artefact import halve, write_artefact
+    from omnireid.weights.fetch import resolve_weights
 
     path = resolve_weights(weights)
     suffix = ".onnx" if path.suffix == ".onnx" else ".safetensors"
@@ -97,9 +97,9 @@ def _adopt(
     said: dict[str, str | None],
 ) -> None:
     """Make an artefact of an ONNX graph that others made."""
-    from omnireid.embedding.artefact import WeightsMetadata
-    from omnireid.embedding.foreign_graph import adopt_graph
-    from omnireid.embedding.graph import write_graph
+    from omnireid.weights.artefact import WeightsMetadata
+    from omnireid.weights.foreign_graph import adopt_graph
+    from omnireid.weights.graph_file import write_graph
 
     known = WeightsMetadata("", **{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
     graph = adopt_graph(

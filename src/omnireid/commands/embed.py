@@ -15,7 +15,7 @@ from omnireid.commands.options import (
     WeightsOption,
     announce,
 )
-from omnireid.embedding.defaults import DEFAULT_WEIGHTS
+from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 
 def embed(

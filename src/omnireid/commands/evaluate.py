@@ -21,8 +21,8 @@ from omnireid.commands.options import (
 
 if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
+    from omnireid.evaluation.embedder_scores import EvaluatedEmbedder
     from omnireid.evaluation.scores import RankingScores
-    from omnireid.evaluation.scoring import EvaluatedEmbedder
     from omnireid.retrieval.expansion import QueryExpansion
     from omnireid.retrieval.reranking import Reranking
     from omnireid.types import Dataset, Distance, Protocol
@@ -109,9 +109,9 @@ def evaluate(
         raise DataError("A picture shows what the distance alone finds: leave out --picture, or --rerank and --expand.")
     drawing = None
     if data is not None and query is None and gallery is None:
-        from omnireid.embedding.defaults import DEFAULT_WEIGHTS
         from omnireid.embedding.embedder import load_embedder
-        from omnireid.evaluation.scoring import evaluate_embedder
+        from omnireid.evaluation.embedder_scores import evaluate_embedder
+        from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
         datasets = _load(data, layout, split_index, seed)
         weights = DEFAULT_WEIGHTS if weights is None else weights
@@ -210,7 +210,7 @@ def _details(dataset: Dataset, embedder: Embedder, evaluated: EvaluatedEmbedder)
 
 
 def _draw(picture: Path, dataset: Dataset, embedder: Embedder, evaluated: EvaluatedEmbedder) -> None:
-    from omnireid.evaluation.report import draw_ranked_crops
+    from omnireid.reports.ranked_crops import draw_ranked_crops
 
     query, query_embeddings = evaluated.crops.pick(dataset.query)
     gallery, gallery_embeddings = evaluated.crops.pick(dataset.gallery)

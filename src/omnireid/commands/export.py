@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from omnireid.commands.options import OptionalPath, OptionalText, WeightsPositional
-from omnireid.embedding.defaults import DEFAULT_WEIGHTS
+from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
     from omnireid.evaluation.scores import RankingScores
@@ -57,13 +57,13 @@ def export(
         float_input: leave the normalisation out of the graph, which then takes (N, 3, H, W) float32.
     """
     from omnireid.data.datasets import load_splits
-    from omnireid.embedding.fetch import resolve_weights
-    from omnireid.embedding.graph import write_graph
     from omnireid.embedding.torch_runtime import require_torch
     from omnireid.embedding.weights_file import WeightsFile
     from omnireid.errors import OutputError
     from omnireid.files import check_output
     from omnireid.progress import progress_bar
+    from omnireid.weights.fetch import resolve_weights
+    from omnireid.weights.graph_file import write_graph
 
     path = resolve_weights(weights)
     suffix = ".onnx" if to == "onnx" else ".xml"
@@ -119,7 +119,7 @@ def _score(path: Path, architecture: str | None, exported: Exported, datasets: l
     """Score the weights in float32 and the exported graph, and refuse it where it loses too much."""
     from omnireid.embedding.embedder import Embedder, load_embedder
     from omnireid.errors import ParityError
-    from omnireid.evaluation.scoring import evaluate_embedder
+    from omnireid.evaluation.embedder_scores import evaluate_embedder
     from omnireid.export.exporting import open_exported
 
     before = load_embedder(path, runtime="onnxruntime", precision="fp32", architecture=architecture, device="cpu")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnireid.commands.options import OptionalText, WeightsPositional
-from omnireid.embedding.defaults import DEFAULT_WEIGHTS
+from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
-    from omnireid.embedding.artefact import Tensors, WeightsMetadata
+    from omnireid.weights.artefact import Tensors, WeightsMetadata
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def inspect(
             fits best.
         json: print JSON instead of text.
     """
-    from omnireid.embedding.fetch import resolve_weights
     from omnireid.errors import WeightsError
+    from omnireid.weights.fetch import resolve_weights
 
     path = resolve_weights(weights)
     if path.suffix in (".onnx", ".xml"):
@@ -63,8 +63,8 @@ def inspect(
 
 
 def _of_artefact(path: Path, architecture: str | None) -> _Findings:
-    from omnireid.embedding.artefact import check_architecture, read_artefact, sha256_of_tensors
     from omnireid.files import sha256_of
+    from omnireid.weights.artefact import check_architecture, read_artefact, sha256_of_tensors
 
     tensors, metadata = read_artefact(path)
     check_architecture(path, metadata, architecture)
@@ -97,9 +97,9 @@ def _lines_of(metadata: WeightsMetadata) -> dict[str, str]:
 
 
 def _of_graph(path: Path, architecture: str | None) -> _Findings:
-    from omnireid.embedding.artefact import check_architecture
-    from omnireid.embedding.graph import read_graph
     from omnireid.files import sha256_of
+    from omnireid.weights.artefact import check_architecture
+    from omnireid.weights.graph_file import read_graph
 
     graph = read_graph(path)
     described, metadata = graph.metadata, graph.metadata.weights
@@ -135,8 +135,8 @@ def _coverage_of_artefact(
         return None, "coverage      not checked: that needs torch (pip install 'omnireid[torch]')", None
     except OmnireidError as error:
         refusal = str(error)
+    from omnireid.models.checkpoint_keys import layout_of
     from omnireid.models.coverage import compare
-    from omnireid.models.layouts import layout_of
     from omnireid.models.zoo import VARIANTS
 
     if architecture not in VARIANTS:

@@ -12,9 +12,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from omnireid.embedding.artefact import WeightsMetadata, read_metadata
-from omnireid.embedding.defaults import DEFAULT_WEIGHTS, shipped_weights
 from omnireid.models.zoo import KNOWN_WEIGHTS, VARIANTS
+from omnireid.weights.artefact import WeightsMetadata, read_metadata
+from omnireid.weights.shipped import DEFAULT_WEIGHTS, shipped_weights
 
 
 def models(*, json: bool = False) -> None:

@@ -24,7 +24,7 @@ PrecisionOption = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 def announce(embedder: Embedder) -> None:
     """Say what runs the weights and why, and, of weights that ship with omnireid, their name and terms."""
     print(embedder.choice, file=sys.stderr)
-    from omnireid.embedding.defaults import shipped_weights
+    from omnireid.weights.shipped import shipped_weights
 
     metadata = embedder.metadata
     for name, path in shipped_weights().items():

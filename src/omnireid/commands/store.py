@@ -41,8 +41,8 @@ def store(
         store_folder: where stores are kept; by default in $OMNIREID_CACHE or this system's place for caches.
     """
     from omnireid.errors import DataError
-    from omnireid.training.store import list_stores, open_store, remove_stores
-    from omnireid.training.store import store_folder as home_of
+    from omnireid.images.pixel_cache import list_stores, open_store, remove_stores
+    from omnireid.images.pixel_cache import store_folder as home_of
 
     if build and remove is not None:
         raise DataError("--build and --remove were given together. Give one of them.")
@@ -50,7 +50,7 @@ def store(
     if remove is not None:
         print(f"freed {remove_stores(remove, home) / 1e6:,.1f} MB in {home}")
     elif build:
-        from omnireid.training.sources import load_training_data
+        from omnireid.data.training_data import load_training_data
 
         data = load_training_data(build, layout=layout, use_test_identities=use_test_identities, seed=seed)
         opened = open_store(data.paths, height=height, width=width, folder=home)

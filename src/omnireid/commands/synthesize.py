@@ -47,10 +47,10 @@ def synthesize(
     """
     import json
 
-    from omnireid.data.drawing.sheet import check_sheet_name
-    from omnireid.data.synthetic import draw_sheet
-    from omnireid.data.synthetic import synthesize as draw
     from omnireid.data.synthetic_marker import MARKER
+    from omnireid.synthetic.dataset import draw_sheet
+    from omnireid.synthetic.dataset import synthesize as draw
+    from omnireid.synthetic.sheet import check_sheet_name
 
     if sheet is not None:
         check_sheet_name(sheet)

@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 
 import omnireid
-from omnireid.embedding.fetch import cache_folder
 from omnireid.embedding.network import Network, Precision, RuntimeName
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
 from omnireid.errors import MissingDependencyError, OmnireidError
-from omnireid.files import atomic_output
+from omnireid.files import atomic_output, cache_folder
 from omnireid.images.decode import RgbArray
 from omnireid.machine import processor_name, usable_cores
 from omnireid.types import FloatArray

@@ -14,10 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from omnireid.embedding.artefact import WeightsMetadata
 from omnireid.embedding.choice import choose
-from omnireid.embedding.defaults import DEFAULT_WEIGHTS
-from omnireid.embedding.fetch import resolve_weights
 from omnireid.embedding.network import PRECISIONS, RUNTIMES, Network, Precision, RunNetwork, RuntimeName, check_threads
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import DeviceMemoryError, EmbeddingError, ImageError, ModelError, ShapeError
@@ -26,6 +23,9 @@ from omnireid.images.batches import Batch, iterate_batches
 from omnireid.images.decode import ImageSource, RgbArray
 from omnireid.progress import progress_bar
 from omnireid.types import FloatArray, IntArray
+from omnireid.weights.artefact import WeightsMetadata
+from omnireid.weights.fetch import resolve_weights
+from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 FEW = 32
 """Up to so many images are embedded as one batch with all threads, for the answer's sake; more as a stream."""

@@ -66,11 +66,6 @@ def count_threads(threads: int) -> str:
     return f"cpu, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of a library's error; its kind where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def needs_calibration(where: str) -> str:
     """What to say where int8 is asked of a graph that is not."""
     return (

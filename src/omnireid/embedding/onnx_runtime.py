@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnireid.embedding.graph import Graph
 from omnireid.embedding.network import (
     Network,
     Precision,
     RunNetwork,
     check_threads,
     count_threads,
-    first_line,
     needs_calibration,
     no_memory,
     when_needed,
 )
-from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError
+from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError, first_line
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
+from omnireid.weights.graph_file import Graph
 
 if TYPE_CHECKING:
     import onnxruntime

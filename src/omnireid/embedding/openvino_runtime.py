@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from omnireid.embedding.graph import Graph
 from omnireid.embedding.network import (
     Network,
     Precision,
@@ -22,6 +21,7 @@ from omnireid.embedding.network import (
 from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependencyError, ModelError
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
+from omnireid.weights.graph_file import Graph
 
 _HINTS: dict[Precision, tuple[str, str]] = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
 """Precision to OpenVINO's name of it as a hint, and as a capability."""

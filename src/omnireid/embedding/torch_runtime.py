@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnireid.embedding.artefact import WeightsMetadata, check_architecture, read_artefact
-from omnireid.embedding.graph import GRAPH_SUFFIXES
 from omnireid.embedding.network import Network, Precision, check_threads, count_threads, no_memory
 from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependencyError, ModelError
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
+from omnireid.weights.artefact import WeightsMetadata, check_architecture, read_artefact
+from omnireid.weights.graph_file import GRAPH_SUFFIXES
 
 if TYPE_CHECKING:
     import torch
@@ -125,8 +125,8 @@ def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet,
         MissingDependencyError: torch is not installed.
     """
     require_torch()
-    from omnireid.models.architecture import EMBEDDING_WIDTH
     from omnireid.models.checkpoint import load_checkpoint, load_state
+    from omnireid.models.osnet_config import EMBEDDING_WIDTH
     from omnireid.models.zoo import create_model
 
     if path.suffix in GRAPH_SUFFIXES:

@@ -9,13 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from omnireid.embedding.artefact import Tensors, WeightsMetadata, check_architecture, read_artefact
 from omnireid.embedding.choice import Candidate
-from omnireid.embedding.defaults import weights_folder
-from omnireid.embedding.graph import GRAPH_SUFFIXES, Graph, GraphMetadata, read_graph
 from omnireid.embedding.network import Network, Precision, RuntimeName
 from omnireid.errors import CheckpointError
 from omnireid.files import sha256_of
+from omnireid.weights.artefact import Tensors, WeightsMetadata, check_architecture, read_artefact
+from omnireid.weights.graph_file import GRAPH_SUFFIXES, Graph, GraphMetadata, read_graph
+from omnireid.weights.shipped import weights_folder
 
 
 class WeightsFile:
@@ -153,7 +153,7 @@ def make_graph(tensors: Tensors, metadata: GraphMetadata, *, where: str) -> Grap
         ModelError: no such architecture.
         MissingDependencyError: the library onnx is not installed.
     """
-    from omnireid.models.graph import build_graph
+    from omnireid.models.osnet_graph import build_graph
     from omnireid.models.zoo import find_variant
 
     weights = metadata.weights

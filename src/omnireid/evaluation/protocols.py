@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omnireid.data.matches import TrueMatches, find_matches
 from omnireid.errors import LabelsError, OmnireidError
-from omnireid.evaluation.matches import TrueMatches, find_matches
 from omnireid.retrieval.expansion import QueryExpansion
 from omnireid.retrieval.reranking import Reranking
 from omnireid.types import JUNK_PERSON_ID, PROTOCOLS, Distance, FloatArray, IntArray, Labels, Protocol

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omnireid.data.matches import TrueMatches, find_matches
 from omnireid.errors import OmnireidError, ShapeError
 from omnireid.evaluation.intervals import bootstrap_intervals
-from omnireid.evaluation.matches import TrueMatches, find_matches
-from omnireid.evaluation.positions import Positions, find_positions
+from omnireid.evaluation.match_ranks import Positions, find_positions
 from omnireid.evaluation.protocols import average_queries, check_neighbourhood, check_protocol, draw_gallery
 from omnireid.evaluation.scores import RANKS, SCORE_NAMES, CameraPair, RankingScores, deviations
 from omnireid.retrieval.distance import (

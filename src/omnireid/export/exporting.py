@@ -10,16 +10,6 @@ from typing import get_args
 
 import numpy as np
 
-from omnireid.embedding.artefact import METADATA_KEY
-from omnireid.embedding.graph import (
-    GRAPH_SUFFIXES,
-    Graph,
-    GraphFormat,
-    GraphPrecision,
-    record_of,
-    seal_onnx,
-    sealed,
-)
 from omnireid.embedding.network import Network
 from omnireid.embedding.openvino_runtime import shared_core
 from omnireid.embedding.parity import GATES, Parity, compare_embeddings, probe_crops
@@ -30,6 +20,16 @@ from omnireid.export.layers import compare_layers, first_difference
 from omnireid.export.quantisation import blocks_of, check_calibration, mean_error, quantise, rank_parts
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
+from omnireid.weights.artefact import METADATA_KEY
+from omnireid.weights.graph_file import (
+    GRAPH_SUFFIXES,
+    Graph,
+    GraphFormat,
+    GraphPrecision,
+    record_of,
+    seal_onnx,
+    sealed,
+)
 
 BATCHES = (1, 7, 32)
 """Batch sizes the gate is held at: engines that were made for one size fail at another."""
@@ -47,7 +47,7 @@ class Exported:
     """A graph that passed the gate.
 
     Attributes:
-        graph: sealed, ready for `omnireid.embedding.graph.write_graph`.
+        graph: sealed, ready for `omnireid.weights.graph_file.write_graph`.
         parities: batch size to parity with torch in float32.
         crops: what they were measured on, in words.
     """

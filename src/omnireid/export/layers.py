@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from omnireid.images.decode import RgbArray
-from omnireid.models.graph import INPUT
 from omnireid.models.osnet import OSNet
+from omnireid.models.osnet_graph import INPUT
 from omnireid.types import FloatArray
 
 _CROPS = 4
@@ -38,10 +38,10 @@ def compare_layers(
 
     Args:
         model: the network, float32, in evaluation mode.
-        content: an ONNX graph whose tensors are named by `omnireid.models.graph`.
+        content: an ONNX graph whose tensors are named by `omnireid.models.osnet_graph`.
         pixels: (N, H, W, 3) crops; four of them are used.
         normalise: from pixels to (N, 3, H, W) float32.
-        takes_pixels: what the graph takes; see `omnireid.embedding.graph.GraphMetadata`.
+        takes_pixels: what the graph takes; see `omnireid.weights.graph_file.GraphMetadata`.
     """
     few = pixels[:_CROPS]
     expected = _maps_of_network(model, normalise(few))

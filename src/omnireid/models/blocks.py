@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from omnireid.models.architecture import GATE_REDUCTION, Convolution, Fusion, Gate, InstanceNorm
+from omnireid.models.osnet_config import GATE_REDUCTION, Convolution, Fusion, Gate, InstanceNorm
 
 
 class Conv2d(nn.Conv2d):

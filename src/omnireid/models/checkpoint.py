@@ -14,11 +14,11 @@ from torch import Tensor
 
 from omnireid.errors import CheckpointError, CoverageError, WeightsError
 from omnireid.files import sha256_of
-from omnireid.models.architecture import EMBEDDING_WIDTH
 from omnireid.models.checkpoint_file import CheckpointFile, SourceFormat, read_checkpoint
+from omnireid.models.checkpoint_keys import COUNTER, Shape, layout_of
 from omnireid.models.coverage import CoverageReport, compare, likely_cause, refusal
-from omnireid.models.layouts import COUNTER, Shape, layout_of
 from omnireid.models.osnet import OSNet
+from omnireid.models.osnet_config import EMBEDDING_WIDTH
 from omnireid.models.zoo import KNOWN_WEIGHTS, VARIANTS, KnownWeights, create_model, find_variant
 
 _CLASSIFIER_WEIGHT = "classifier.weight"

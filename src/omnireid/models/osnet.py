@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnireid.errors import ModelError, ShapeError
-from omnireid.models.architecture import EMBEDDING_WIDTH, STRIDE, OSNetConfig
 from omnireid.models.blocks import ConvNorm, FixedGates, Linear, OmniScaleBlock
+from omnireid.models.osnet_config import EMBEDDING_WIDTH, STRIDE, OSNetConfig
 
 
 class Projection(nn.Module):

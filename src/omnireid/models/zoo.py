@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from omnireid.errors import ModelError
-from omnireid.models.architecture import OSNetConfig
+from omnireid.models.osnet_config import OSNetConfig
 
 if TYPE_CHECKING:
     import torch

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from omnireid.data.datasets import load_dataset
 from omnireid.data.partition import draw_queries, protocol_of
+from omnireid.data.training_data import TrainingData
 from omnireid.embedding.torch_runtime import full_precision
 from omnireid.errors import RecipeError
 from omnireid.evaluation.protocols import check_labels
@@ -22,7 +23,6 @@ from omnireid.evaluation.scores import RankingScores
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.osnet import OSNet
 from omnireid.training.distributed import Ranks, gather
-from omnireid.training.sources import TrainingData
 from omnireid.types import FloatArray, Protocol, Split
 
 BATCH = 128

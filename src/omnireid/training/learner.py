@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from omnireid.models.architecture import EMBEDDING_WIDTH
 from omnireid.models.osnet import OSNet
+from omnireid.models.osnet_config import EMBEDDING_WIDTH
 from omnireid.training.augmentation import apply_plan
 from omnireid.training.averaging import MovingAverage
 from omnireid.training.distributed import Ranks

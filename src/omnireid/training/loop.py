@@ -19,28 +19,28 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from omnireid.embedding.artefact import WeightsMetadata, write_artefact
+from omnireid.data.training_data import TrainingData
 from omnireid.embedding.torch_runtime import is_out_of_memory
 from omnireid.errors import DeviceMemoryError, NonFiniteLossError, StoppedError
 from omnireid.evaluation.scores import RankingScores
 from omnireid.files import atomic_output
+from omnireid.images.pixel_cache import open_store
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from omnireid.models.osnet import OSNet
 from omnireid.models.zoo import create_model
 from omnireid.progress import Advance, progress_bar
 from omnireid.training.assessment import Validation, assess
 from omnireid.training.augmentation import Augmentation, apply_plan
-from omnireid.training.checkpoints import Progress, RunIdentity, write_checkpoint
 from omnireid.training.distributed import Ranks, barrier, mean_over_ranks
 from omnireid.training.feeding import Batch, Pixels, count_repeats, feed
 from omnireid.training.journal import Journal, Kind
 from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions, RunResult
 from omnireid.training.recipes import Recipe, Resolution
+from omnireid.training.run_checkpoint import Progress, RunIdentity, write_checkpoint
 from omnireid.training.samplers import IdentitySampler, RandomSampler, shard
 from omnireid.training.signals import Stop
-from omnireid.training.sources import TrainingData
-from omnireid.training.store import open_store
+from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 LAST_NAME = "last.safetensors"

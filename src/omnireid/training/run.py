@@ -14,14 +14,13 @@ from typing import Any
 
 import torch
 
-from omnireid.embedding.fetch import resolve_weights
+from omnireid.data.training_data import TrainingData, load_training_data
 from omnireid.embedding.torch_runtime import load_weights
 from omnireid.errors import MissingDependencyError, ModelError, OutputError, RecipeError
 from omnireid.files import atomic_output, sha256_of, sole_writer
 from omnireid.models.osnet import OSNet
 from omnireid.models.zoo import create_model
 from omnireid.training.assessment import hold_out, load_validation
-from omnireid.training.checkpoints import Progress, RunIdentity, check_identity, read_checkpoint
 from omnireid.training.curves import draw_curves
 from omnireid.training.distributed import Ranks, start_ranks
 from omnireid.training.journal import Journal, read_journal
@@ -30,9 +29,10 @@ from omnireid.training.loop import CHECKPOINT_NAME, Loop
 from omnireid.training.options import RunOptions, RunResult
 from omnireid.training.provenance import describe_environment
 from omnireid.training.recipes import Recipe
+from omnireid.training.run_checkpoint import Progress, RunIdentity, check_identity, read_checkpoint
 from omnireid.training.samplers import IdentitySampler, RandomSampler
 from omnireid.training.signals import caught_signals
-from omnireid.training.sources import TrainingData, load_training_data
+from omnireid.weights.fetch import resolve_weights
 
 RUN_NAME = "run.json"
 CURVES_NAME = "curves.png"

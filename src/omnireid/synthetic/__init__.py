@@ -1,0 +1,1 @@
+"""Drawn people: data sets without a photograph."""

@@ -1,0 +1,215 @@
+"""A data set of drawn pedestrians, in Market-1501's layout, without any privacy question."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+
+from omnireid.data.synthetic_marker import MARKER, MARKER_KEY
+from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, OutputError, StoppedError
+from omnireid.files import output_errors, sole_writer
+from omnireid.progress import progress_bar
+from omnireid.synthetic.pedestrian import Cue
+from omnireid.synthetic.plan import FOLDERS, Plan, PlannedCrop, count_splits, draw_planned, planned_crops
+from omnireid.synthetic.sheet import write_sheet
+from omnireid.synthetic.worker import draw_in_processes, suggest_workers
+
+FORMAT = 1
+"""Version of the drawing, kept in `MARKER` under `MARKER_KEY`; a set of another version is not added to."""
+
+_MOVING = ".synthetic-unfinished"
+
+
+def synthesize(
+    output: str | Path,
+    *,
+    identities: int = 100,
+    cameras: int = 6,
+    per_camera: int = 4,
+    distractors: int = 0,
+    seed: int = 0,
+    cue: Cue = "mixed",
+    difficulty: float = 0.5,
+    height: int = 128,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Path:
+    """Draw a data set of pedestrians: identities x cameras x per_camera crops.
+
+    Odd person ids train, even ones test; of each test person and camera the
+    first crop is a query and the others are gallery. With one crop a camera,
+    odd cameras hold the queries and even ones the gallery. With one camera all
+    true matches are in the query's own camera: evaluate without cameras then.
+
+    The same parameters give the same bytes, on one machine with one version of
+    Pillow and NumPy, whatever the number of workers. A larger set contains the
+    smaller one: more identities, cameras or crops change nothing of the first
+    ones (but one crop a camera, which has its own rule).
+
+    Args:
+        output: folder to create. One that already holds this very set is left as it is.
+        identities: people, 2 to 9,999, of whom no two look the same.
+        cameras: 1 to 99, each with its own view, colours, sharpness and place.
+        per_camera: crops of each person by each camera, 1 to 99.
+        distractors: further gallery crops by each camera of people cut through and of nobody,
+            with person id 0, as a detector finds them.
+        seed: 0 or above; another seed gives other people, cameras and places.
+        cue: what tells people apart: "fine" details (logo, shoes, trim), "middle" parts (hair, hat, pattern,
+            bag), the "global" whole (body, skin, garments and their colours), or "mixed", all of them.
+            What is outside the cue is the same for everybody.
+        difficulty: 0 to 1; how far cameras differ and how much pose, framing, view and occlusion vary.
+        height: rows of a crop, even; it is half as wide.
+        workers: processes that draw; None takes what pays, at most one a core.
+        progress: show a bar on standard error.
+
+    Returns:
+        The folder. Beside Market-1501's three it holds `MARKER`.
+
+    Raises:
+        DataError: a parameter is out of range.
+        OutputError: the folder holds something else, or cannot be written; nothing half-drawn is left.
+        StoppedError: Ctrl-C; nothing is left.
+    """
+    plan = Plan(identities, cameras, per_camera, distractors, seed, cue, float(difficulty), height)
+    if workers is not None and workers < 1:
+        raise DataError(f"workers must be 1 or more; got {workers}. Leave it out for what pays on this machine.")
+    root = Path(output)
+    crops = planned_crops(plan)
+    with sole_writer(root.absolute()):
+        with output_errors(root):
+            _clear_unfinished(root)
+        if not _holds(root, plan, crops):
+            _draw_into(root, plan, crops, suggest_workers(len(crops)) if workers is None else workers, progress)
+    return root
+
+
+def draw_sheet(root: str | Path, sheet: str | Path, *, people: int = 6) -> Path:
+    """Draw a contact sheet of a synthetic set: a row for each of its first people, a column for each camera.
+
+    Args:
+        root: a folder that `synthesize` has written.
+        sheet: the .png or .jpg file to write.
+        people: rows at most.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataNotFoundError: `root` is no synthetic set.
+        OutputError: the sheet cannot be written.
+    """
+    root, sheet = Path(root), Path(sheet)
+    plan = _read_plan(root)
+    if plan is None:
+        raise DataNotFoundError(
+            f"{root} is no synthetic data set: it has no readable {MARKER}. Draw one: omnireid synthesize {root}"
+        )
+    crops = [crop for crop in planned_crops(plan) if crop.image == 0 and 0 < crop.person_id <= people]
+    missing = _missing(root, crops)
+    if missing:
+        raise IncompleteDatasetError(f"{missing[0]} is missing. Delete {root} and draw the set again.")
+    shown = range(1, min(people, plan.identities) + 1)
+    write_sheet([[root / crop.path for crop in crops if crop.person_id == person] for person in shown], sheet)
+    return sheet
+
+
+def _read_plan(root: Path) -> Plan | None:
+    """What the synthetic set in `root` was drawn with; None where there is no set, or one of another format."""
+    try:
+        marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
+        if marker.pop(MARKER_KEY) != FORMAT:
+            return None
+        return Plan(**{field.name: marker[field.name] for field in fields(Plan)})
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, DataError):
+        return None
+
+
+def _missing(root: Path, crops: Sequence[PlannedCrop]) -> list[Path]:
+    """The files of `crops` that are not there, or empty."""
+    paths = (root / crop.path for crop in crops)
+    return [path for path in paths if not path.is_file() or not path.stat().st_size]
+
+
+def _holds(root: Path, plan: Plan, crops: Sequence[PlannedCrop]) -> bool:
+    """Whether `root` already is this very set; False where it is free.
+
+    Raises:
+        OutputError: it is anything else.
+    """
+    with output_errors(root):
+        if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+            return False
+    advice = "Choose another output, or delete this one first."
+    if not root.is_dir():
+        raise OutputError(f"Cannot draw into {root}: it is a file. {advice}")
+    found = _read_plan(root)
+    if found is None:
+        raise OutputError(f"Cannot draw into {root}: it is not empty and holds no synthetic set. {advice}")
+    wanted = plan.parameters
+    others = [
+        f"{name}={value} (not {wanted[name]})" for name, value in found.parameters.items() if value != wanted[name]
+    ]
+    if others:
+        raise OutputError(f"Cannot draw into {root}: it holds a synthetic set with {', '.join(others)}. {advice}")
+    missing = _missing(root, crops)
+    if missing:
+        raise OutputError(
+            f"{root} holds this very set, but {len(missing)} of its {len(crops)} crops are missing or empty, "
+            f"the first of them {missing[0]}. {advice}"
+        )
+    return True
+
+
+def _draw_into(root: Path, plan: Plan, crops: Sequence[PlannedCrop], workers: int, progress: bool) -> None:
+    """Draw into a folder beside `root`, and give it its name when it is complete."""
+    partial = root.absolute().with_name(f".{root.absolute().name}.partial")
+    try:
+        with output_errors(root):
+            if partial.exists():
+                shutil.rmtree(partial)  # of a run that was killed; the lock says that nobody writes it now
+            for folder in FOLDERS.values():
+                (partial / folder).mkdir(parents=True)
+            with progress_bar("draw", len(crops), show=progress) as advance:
+                if workers == 1:
+                    draw_planned(plan, crops, partial, advance)
+                else:
+                    draw_in_processes(plan, partial, workers, advance)
+            marker = {MARKER_KEY: FORMAT, **plan.parameters, "crops": count_splits(crops)}
+            (partial / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+            _move(partial, root)
+    except KeyboardInterrupt:
+        raise StoppedError(f"Stopped; nothing is left of {root}. Run the same command to draw it again.") from None
+    finally:
+        with suppress(OSError):
+            _clear_unfinished(root)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _move(partial: Path, root: Path) -> None:
+    """Make `partial` become `root`, which is missing or empty."""
+    if not root.exists():
+        partial.rename(root)
+        return
+    # An empty folder may be a mount point or somebody's working folder, so it is filled and not replaced. The sign
+    # lets the next run know what a kill in between leaves for its own.
+    sign = root / _MOVING
+    sign.touch()
+    for name in (*FOLDERS.values(), MARKER):
+        shutil.move(partial / name, root / name)
+    sign.unlink()
+
+
+def _clear_unfinished(root: Path) -> None:
+    """Empty `root` of a set that was being moved into it; where anything else is there too, nothing is touched."""
+    sign = root / _MOVING
+    if not sign.is_file() or not {path.name for path in root.iterdir()} <= {*FOLDERS.values(), MARKER, _MOVING}:
+        return
+    for name in FOLDERS.values():
+        if (root / name).is_dir():
+            shutil.rmtree(root / name)
+    (root / MARKER).unlink(missing_ok=True)
+    sign.unlink()

@@ -1,0 +1,158 @@
+"""Which crops a synthetic data set consists of, and under which names they are written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from omnireid.errors import DataError
+from omnireid.synthetic.camera import Camera, draw_camera
+from omnireid.synthetic.crop import draw_crop, draw_distractor, drawing_height
+from omnireid.synthetic.pedestrian import CUES, Cue, Pedestrian, draw_pedestrians
+from omnireid.synthetic.seeds import Drawn, seeded_generator
+
+FOLDERS: Mapping[str, str] = MappingProxyType(
+    {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+)
+"""Market-1501's folder for each split."""
+
+_LIMITS: Mapping[str, tuple[int, int, str]] = MappingProxyType(
+    {
+        "identities": (2, 9999, "half of them train and half of them test, and a file name holds four digits"),
+        "cameras": (1, 99, "somebody must look"),
+        "per_camera": (1, 99, "a person needs a crop, and a file name holds two digits"),
+        "distractors": (0, 9999, "they are counted for each camera"),
+        "height": (32, 1024, "a crop is half as wide, and memory is finite"),
+        "seed": (0, 2**63 - 1, "NumPy takes no others"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parameters of a synthetic data set; see `omnireid.synthetic.dataset.synthesize`.
+
+    Raises:
+        DataError: a value out of range.
+    """
+
+    identities: int
+    cameras: int
+    per_camera: int
+    distractors: int
+    seed: int
+    cue: Cue
+    difficulty: float
+    height: int
+
+    def __post_init__(self) -> None:
+        for name, (low, high, reason) in _LIMITS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise DataError(f"{name} must be {low} to {high}: {reason}; got {value}.")
+        if self.cameras * self.per_camera < 2:
+            raise DataError(
+                "1 camera with 1 crop a person gives no pair of crops to compare. Ask for 2 cameras, or for 2 crops."
+            )
+        if self.height % 2:
+            raise DataError(f"height must be even, since a crop is half as wide; got {self.height}.")
+        if not 0 <= self.difficulty <= 1:
+            raise DataError(f"difficulty must be 0 (easy) to 1 (hard); got {self.difficulty}.")
+        if self.cue not in CUES:
+            raise DataError(f"No cue {self.cue!r}. Known: {', '.join(CUES)}.")
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """Every parameter by name, as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PlannedCrop:
+    """One crop to be drawn.
+
+    Attributes:
+        split: train, query or gallery.
+        name: its file's name.
+        person_id: 1 and above; 0 for a distractor.
+        camera_id: 1 and above.
+        image: 0 and above; which crop of this person by this camera.
+    """
+
+    split: str
+    name: str
+    person_id: int
+    camera_id: int
+    image: int
+
+    @property
+    def path(self) -> Path:
+        """Its file, relative to the root of the data set."""
+        return Path(FOLDERS[self.split], self.name)
+
+
+def planned_crops(plan: Plan) -> tuple[PlannedCrop, ...]:
+    """Every crop of the data set, camera after camera."""
+    crops: list[PlannedCrop] = []
+    for camera_id in range(1, plan.cameras + 1):
+        for person_id in range(1, plan.identities + 1):
+            first = seeded_generator(plan.seed, Drawn.FRAME, person_id, camera_id).integers(0, 90_000)
+            for image in range(plan.per_camera):
+                split = _split_of(person_id, camera_id, image, plan.per_camera)
+                crops.append(_named(split, person_id, camera_id, image, frame=int(first) + 25 * image))
+        crops += [_named("gallery", 0, camera_id, image, frame=25 * image) for image in range(plan.distractors)]
+    return tuple(crops)
+
+
+def _split_of(person_id: int, camera_id: int, image: int, per_camera: int) -> str:
+    """Odd ids train, even ids test, so that more identities move nobody to the other side.
+
+    The first crop of a camera is its query. Where it is the only one, it is the
+    query in odd cameras and in the gallery in even ones.
+    """
+    if person_id % 2:
+        return "train"
+    if per_camera == 1:
+        return "query" if camera_id % 2 else "gallery"
+    return "gallery" if image else "query"
+
+
+def _named(split: str, person_id: int, camera_id: int, image: int, *, frame: int) -> PlannedCrop:
+    name = f"{person_id:04d}_c{camera_id}s1_{frame:06d}_{image + 1:02d}.jpg"
+    return PlannedCrop(split, name, person_id, camera_id, image)
+
+
+def count_splits(crops: Sequence[PlannedCrop]) -> dict[str, int]:
+    """Number of crops by split."""
+    counts = Counter(crop.split for crop in crops)
+    return {split: counts[split] for split in FOLDERS}
+
+
+def draw_planned(plan: Plan, crops: Sequence[PlannedCrop], root: Path, advance: Callable[[int], None]) -> None:
+    """Draw `crops` into the folders of `root`, which exist; `advance` is told of each one that is done.
+
+    What is drawn of a crop depends on `plan` and its own ids alone, not on the others.
+    """
+    people = draw_pedestrians(max((crop.person_id for crop in crops), default=0), cue=plan.cue, seed=plan.seed)
+
+    @cache
+    def camera(camera_id: int) -> Camera:
+        height = drawing_height(plan.height)
+        return draw_camera(camera_id, seed=plan.seed, difficulty=plan.difficulty, height=height)
+
+    for crop in crops:
+        (root / crop.path).write_bytes(_draw(plan, crop, people, camera(crop.camera_id)))
+        advance(1)
+
+
+def _draw(plan: Plan, crop: PlannedCrop, people: Sequence[Pedestrian], camera: Camera) -> bytes:
+    if crop.person_id == 0:
+        generator = seeded_generator(plan.seed, Drawn.DISTRACTOR, crop.camera_id, crop.image)
+        return draw_distractor(camera, generator, height=plan.height)
+    generator = seeded_generator(plan.seed, Drawn.IMAGE, crop.person_id, crop.camera_id, crop.image)
+    person = people[crop.person_id - 1]
+    return draw_crop(person, camera, generator, difficulty=plan.difficulty, height=plan.height)

@@ -1,0 +1,216 @@
+"""From a name of weights to a file on this disk, downloaded once and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import urllib.error
+import urllib.request
+from http.client import HTTPException, HTTPResponse
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from filelock import FileLock
+
+from omnireid.errors import DownloadError, MissingDependencyError, WeightsNotFoundError
+from omnireid.files import atomic_output, cache_folder, make_folder, output_error, output_errors, sha256_of
+from omnireid.progress import progress_bar
+from omnireid.weights.shipped import find_shipped, shipped_weights
+
+TIMEOUT_S = 30.0
+_CHUNK = 1 << 20
+_HUB_NAME = re.compile(r"hf://(?P<repository>[^/@\s]+/[^/@\s]+)/(?P<file>[^@\s]+?)(?:@(?P<revision>[^@\s]+))?")
+
+
+def resolve_weights(weights: str | os.PathLike[str]) -> Path:
+    """The file that `weights` names, downloading it on first use.
+
+    Args:
+        weights: a path; a name of weights that ship with omnireid, such as
+            ``osnet_x0_25.market1501``, unless a file has that name;
+            ``hf://owner/repository/file[@revision]``; or ``https://…#sha256=…``,
+            whose checksum is not optional. What was downloaded once is taken
+            from the cache, without a network.
+
+    Raises:
+        WeightsNotFoundError: no such file or name, or a build without the default weights.
+        DownloadError: the download failed, or came with another SHA-256.
+        MissingDependencyError: ``hf://`` without huggingface_hub.
+    """
+    name = os.fspath(weights)
+    if name.startswith("hf://"):
+        return _from_hub(name)
+    if name.startswith(("https://", "http://")):
+        return _from_url(name)
+    return _from_disk(name)
+
+
+def _from_disk(name: str) -> Path:
+    try:
+        path = Path(name).expanduser()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = 0
+    except (OSError, ValueError, RuntimeError) as error:  # no permission, too long, a zero byte, no such home
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsNotFoundError(f"{name!r} cannot be looked up: {reason}. Check the path and its rights.") from error
+    if stat.S_ISREG(mode):
+        return path
+    if (shipped := find_shipped(name)) is not None:
+        return shipped
+    if stat.S_ISDIR(mode):
+        raise WeightsNotFoundError(f"{path} is a folder, not a file of weights. Name a file in it.")
+    raise WeightsNotFoundError(
+        f"No such file of weights: {path}. Give a path, hf://owner/repository/file or https://…#sha256=…, or a name "
+        f"that ships with omnireid ({', '.join(shipped_weights()) or 'this build has none'}); 'omnireid models' lists "
+        "the published weights this version knows by their SHA-256."
+    )
+
+
+def _from_url(url: str) -> Path:
+    try:
+        parts = urlsplit(url)
+        is_open = parts.scheme == "http" and not _is_this_machine(parts)
+    except ValueError as error:
+        raise DownloadError(f"{url} is not an address: {error}. Check it.") from error
+    if is_open:
+        raise DownloadError(f"{url} would be fetched without encryption. Use https://.")
+    match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", parts.fragment)
+    if match is None:
+        raise DownloadError(
+            f"{url} does not say which bytes to expect. Add the file's checksum: https://…#sha256=<64 hexadecimal "
+            "digits> (sha256sum FILE prints it)."
+        )
+    expected = match[1].lower()
+    file_name = Path(unquote(parts.path).replace("\0", "_")).name or "weights"
+    target = cache_folder() / "downloads" / expected / file_name
+    make_folder(target.parent)
+    # Two processes that want the same file: the second waits and finds it there.
+    with output_errors(target), FileLock(target.parent / ".lock"):
+        if target.is_file() and sha256_of(target) == expected:
+            return target
+        _download(url.partition("#")[0], target, expected)
+    return target
+
+
+def _is_this_machine(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _download(url: str, target: Path, expected: str) -> None:
+    """Write what `url` gives to `target`. What fails on the network and what fails on the disk are told apart."""
+    digest = hashlib.sha256()
+    received = 0
+    with _open(url) as response, atomic_output(target) as temporary:
+        length = response.headers.get("Content-Length")
+        total = int(length) if length and length.isdigit() else None
+        with temporary.open("wb") as stream, progress_bar(f"download {target.name}", total, unit="B") as advance:
+            while chunk := _read(response, url, received, total):
+                stream.write(chunk)
+                digest.update(chunk)
+                received += len(chunk)
+                advance(len(chunk))
+        if total is not None and received < total:
+            raise _broken_off(url, received, total, "the connection was closed")
+        if digest.hexdigest() != expected:
+            raise DownloadError(
+                f"{url} arrived with SHA-256 {digest.hexdigest()}, expected {expected}. It was not kept: the file "
+                "at that address has changed, or something on the way altered it."
+            )
+
+
+def _open(url: str) -> HTTPResponse:
+    try:
+        # Inside, for a ValueError: a space or a letter beyond ASCII that the address should have escaped.
+        request = urllib.request.Request(url, headers={"User-Agent": "omnireid"})
+        response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise DownloadError(f"{url} answered {error.code} {error.reason}. Check the address.") from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise DownloadError(
+            f"{url} could not be reached ({getattr(error, 'reason', None) or error}). Without a network, download the "
+            "file elsewhere and give its path."
+        ) from error
+    return response
+
+
+def _read(response: HTTPResponse, url: str, received: int, total: int | None) -> bytes:
+    """The next bytes; its errors are the network's, whatever file is open around it."""
+    try:
+        return response.read(_CHUNK)
+    except (OSError, HTTPException) as error:
+        raise _broken_off(url, received, total, str(error) or type(error).__name__) from error
+
+
+def _broken_off(url: str, received: int, total: int | None, reason: str) -> DownloadError:
+    of = "" if total is None else f" of {total:,}"
+    return DownloadError(f"{url} broke off after {received:,}{of} bytes ({reason}). Run the command again.")
+
+
+def _from_hub(name: str) -> Path:
+    match = _HUB_NAME.fullmatch(name)
+    if match is None:
+        raise DownloadError(f"{name} is not of the form hf://owner/repository/file[@revision].")
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Weights named hf://… need huggingface_hub. Install it with: pip install 'omnireid[hub]'"
+        ) from error
+    repository, file, revision = match["repository"], match["file"], match["revision"]
+    folder = cache_folder() / "hub"
+    try:
+        return Path(hf_hub_download(repository, file, revision=revision, cache_dir=folder))
+    except LocalEntryNotFoundError as error:
+        raise DownloadError(
+            f"{name} is not in the cache ({folder}) and the hub cannot be reached: "
+            f"{_last_line(error.__cause__ or error)} Connect once, or download the file elsewhere and give its path."
+        ) from error
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise DownloadError(
+            f"{name} could not be fetched: {_last_line(error)} Check owner, repository, file and revision; a private "
+            "repository needs a token (HF_TOKEN)."
+        ) from error
+    except _hub_failures() as error:
+        raise _hub_broken_off(name, error) from error
+    except OSError as error:  # many of the hub's own errors are OSErrors too, so this comes last
+        if error.errno is None or isinstance(error, (ConnectionError, TimeoutError)):
+            raise _hub_broken_off(name, error) from error
+        raise output_error(error, folder) from error
+
+
+def _hub_failures() -> tuple[type[Exception], ...]:
+    """What a failed download from the hub raises, the errors about a name apart.
+
+    They are all errors of huggingface_hub, whatever this version of it has; those of its HTTP client, which was
+    requests, then httpx, then httpx2, and is known by the errors that derive from it; and RuntimeError, from Xet.
+    """
+    from huggingface_hub import errors
+
+    own = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    kinds = {base for kind in own for base in kind.__mro__ if base.__module__ != "builtins"}
+    return (*kinds, RuntimeError)
+
+
+def _hub_broken_off(name: str, error: Exception) -> DownloadError:
+    return DownloadError(
+        f"{name} could not be fetched from the hub: {_last_line(error)} Run the command again; without a network, "
+        "download the file elsewhere and give its path."
+    )
+
+
+def _last_line(error: BaseException) -> str:
+    """The end of an error's text, where the hub says what matters, as a sentence; its type where it has no text."""
+    line = (str(error).strip().splitlines() or [""])[-1].strip() or type(error).__name__
+    return line if line.endswith((".", "!", "?")) else f"{line}."

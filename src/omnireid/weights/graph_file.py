@@ -1,0 +1,229 @@
+"""The weights artefact for runtimes: a graph that says what it is and how to use it.
+
+An ONNX file, or OpenVINO's pair of ``.xml`` and ``.bin``, that carries under the
+key ``omnireid`` the JSON of `GraphMetadata` and a SHA-256 over the whole file (over
+both files of a pair), computed with the digest's own digits as zeros.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from omnireid.errors import CheckpointError, MissingDependencyError, WeightsNotFoundError, first_line
+from omnireid.files import atomic_output
+from omnireid.weights.artefact import FORMAT_VERSION, METADATA_KEY, WeightsMetadata
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+GraphFormat = Literal["onnx", "openvino"]
+GraphPrecision = Literal["fp32", "fp16", "int8"]
+GRAPH_SUFFIXES: Mapping[str, GraphFormat] = {".onnx": "onnx", ".xml": "openvino"}
+
+_NO_DIGEST = "0" * 64
+# In an XML attribute, quotes are escaped.
+_DIGEST = re.compile(rb"graph_sha256(?:\"|&quot;): (?:\"|&quot;)([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class GraphMetadata:
+    """What a graph is and how to use it.
+
+    Attributes:
+        weights: what the weights are, as in the artefact they came from.
+        precision: what its weights are stored in: ``int8`` with the rest in float32.
+        takes_pixels: the input is (N, H, W, 3) uint8 RGB; else (N, 3, H, W) float32, normalised.
+        weights_sha256: of the file of weights it was made from; stored embeddings carry it.
+        kept_in_float: of an int8 graph, the layers that are not int8.
+    """
+
+    weights: WeightsMetadata
+    precision: GraphPrecision = "fp32"
+    takes_pixels: bool = True
+    weights_sha256: str = "unknown"
+    kept_in_float: tuple[str, ...] = ()
+
+    def json(self) -> dict[str, Any]:
+        """The metadata as plain values."""
+        return {
+            **self.weights.json(),
+            "graph_precision": self.precision,
+            "takes_pixels": self.takes_pixels,
+            "weights_sha256": self.weights_sha256,
+            "kept_in_float": list(self.kept_in_float),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network as a runtime takes it.
+
+    Attributes:
+        format: what the bytes are.
+        content: an ONNX model, or OpenVINO's XML.
+        values: OpenVINO's ``.bin``; empty for ONNX.
+        metadata: what it is.
+        where: what to call it in an error.
+    """
+
+    format: GraphFormat
+    content: bytes = field(repr=False)
+    metadata: GraphMetadata
+    values: bytes = field(repr=False, default=b"")
+    where: str = "the graph"
+
+
+def record_of(metadata: GraphMetadata) -> str:
+    """The JSON to store in a graph, with zeros where `sealed` puts the digest."""
+    return json.dumps({"format_version": FORMAT_VERSION, "graph_sha256": _NO_DIGEST, **metadata.json()}, sort_keys=True)
+
+
+def sealed(content: bytes, values: bytes = b"") -> bytes:
+    """`content`, which holds a `record_of`, with the digest in its place."""
+    return _with_digest(content, _digest(content, values))
+
+
+def seal_onnx(content: bytes, metadata: GraphMetadata) -> bytes:
+    """An ONNX model with its metadata and digest, in the place of any it had.
+
+    Raises:
+        MissingDependencyError: the library onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Writing an ONNX graph needs the library onnx. Install it with: pip install 'omnireid[export]'"
+        ) from error
+    model = onnx.load_from_string(content)
+    del model.metadata_props[:]
+    model.metadata_props.add(key=METADATA_KEY, value=record_of(metadata))
+    return sealed(model.SerializeToString(deterministic=True))
+
+
+def write_graph(path: Path, graph: Graph) -> None:
+    """Write a sealed graph; of an OpenVINO pair both files are whole on the disk before either takes its name.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    with ExitStack() as outputs:
+        outputs.enter_context(atomic_output(path)).write_bytes(graph.content)
+        if graph.format == "openvino":  # the last to be entered takes its name first: an .xml never lacks its values
+            outputs.enter_context(atomic_output(path.with_suffix(".bin"))).write_bytes(graph.values)
+
+
+def read_graph(path: Path) -> Graph:
+    """Read a graph that omnireid wrote, and check that it is as it was written.
+
+    Raises:
+        WeightsNotFoundError: no such file, or an ``.xml`` without its ``.bin``.
+        CheckpointError: not a graph, not one of ours, altered, damaged, or written by a newer version.
+    """
+    graph_format = GRAPH_SUFFIXES[path.suffix]
+    content, values = _read(path), b""
+    if graph_format == "openvino":
+        values = _read(path.with_suffix(".bin"))
+    text = _onnx_record(path, content) if graph_format == "onnx" else _openvino_record(path, content)
+    if text is None:
+        raise CheckpointError(
+            f"{path} is a graph without omnireid's metadata, so its input size, normalisation, licence and precision "
+            "are not known, and nothing is guessed. Say them once and write an artefact with: omnireid convert "
+            f"{path.name} --output OURS.onnx --architecture NAME --mean R G B --std R G B --licence TEXT"
+        )
+    metadata = _read_record(path, text)
+    found = _DIGEST.search(content)
+    if found is None or _digest(_with_digest(content, _NO_DIGEST), values) != found[1].decode():
+        raise CheckpointError(
+            f"{path} is not as it was written: the graph or its weights were altered or damaged after the export. Get "
+            "it again, or export it again from the original weights with: omnireid export"
+        )
+    return Graph(graph_format, content, metadata, values, str(path))
+
+
+def _with_digest(content: bytes, digest: str) -> bytes:
+    found = _DIGEST.search(content)
+    assert found is not None
+    return content[: found.start(1)] + digest.encode() + content[found.end(1) :]
+
+
+def _digest(content: bytes, values: bytes) -> str:
+    return hashlib.sha256(content + values).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise WeightsNotFoundError(f"No such file of weights: {path}. An OpenVINO graph is two files, .xml and .bin.")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+
+
+def _onnx_record(path: Path, content: bytes) -> str | None:
+    """The JSON in an ONNX file's metadata; None where it has none of ours."""
+    found: str | None = open_bare(content, str(path)).get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return found
+
+
+def open_bare(content: bytes, where: str) -> onnxruntime.InferenceSession:
+    """An ONNX model in ONNX Runtime, as it is stored: to look at it, not to run it.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise CheckpointError(
+            f"{where} ({len(content):,} bytes) cannot be read as an ONNX graph ({first_line(error)}). Was the "
+            "download or copy cut short? Get it again."
+        ) from error
+
+
+def _openvino_record(path: Path, content: bytes) -> str | None:
+    from xml.etree import ElementTree as Tree
+
+    try:
+        root = Tree.fromstring(content)
+    except Tree.ParseError as error:
+        raise CheckpointError(f"{path} is not an OpenVINO graph ({error}). Get it again.") from error
+    entry = root.find(f"rt_info/{METADATA_KEY}")
+    return None if entry is None else entry.get("value")
+
+
+def _read_record(path: Path, text: str) -> GraphMetadata:
+    try:
+        record = json.loads(text)
+        version = int(record["format_version"])
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
+                "Upgrade with: pip install --upgrade omnireid"
+            )
+        weights = WeightsMetadata.from_json(record, str(path))
+        metadata = GraphMetadata(
+            weights,
+            record["graph_precision"],
+            record["takes_pixels"],
+            record["weights_sha256"],
+            tuple(record["kept_in_float"]),
+        )
+        types = (metadata.precision in get_args(GraphPrecision), isinstance(metadata.takes_pixels, bool))
+        if not all(types) or not isinstance(metadata.weights_sha256, str):
+            raise ValueError(f"{metadata.precision!r}, {metadata.takes_pixels!r}, {metadata.weights_sha256!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The metadata of {path} is damaged ({error!r}). Get the file again.") from error
+    return metadata
