@@ -41,6 +41,8 @@ command line prints it without a traceback and leaves with exit code 2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "CheckpointError",
     "CoverageError",
@@ -208,3 +210,9 @@ class StoppedError(OmnireidError):
 def first_line(error: BaseException) -> str:
     """The first line of a library's error; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def list_briefly(values: Sequence[object], count: int = 3) -> str:
+    """The first few of `values`, and how many more there are, for a message."""
+    text = ", ".join(str(value) for value in values[:count])
+    return text if len(values) <= count else f"{text} and {len(values) - count:,} more"

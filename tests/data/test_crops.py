@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import sys
 from pathlib import Path
 
 import pytest
 from tests.data.fabrication import touch
 
-from omnireid.data.crops import image_names, market_ids, missing_files, some, split_of, walk_images
-from omnireid.errors import DataError
+from omnireid.data.crops import find_images, image_names, split_of, walk_images
+from omnireid.data.folders import existing_forms, given_path, missing_files
+from omnireid.data.market_names import market_ids
+from omnireid.errors import DataError, list_briefly
 from omnireid.types import Sample
 
 
@@ -59,8 +63,8 @@ def test_a_split_is_sorted_by_path_and_knows_whether_it_has_cameras() -> None:
 
 
 def test_only_the_first_few_are_shown() -> None:
-    assert some([1, 2, 3]) == "1, 2, 3"
-    assert some(list(range(1_005))) == "0, 1, 2 and 1,002 more"
+    assert list_briefly([1, 2, 3]) == "1, 2, 3"
+    assert list_briefly(list(range(1_005))) == "0, 1, 2 and 1,002 more"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
@@ -82,6 +86,49 @@ def test_a_folder_of_listed_files_that_is_locked_is_named(tmp_path: Path, monkey
     def refuse(_folder: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"Cannot look into the folder .*a: Permission denied"):
         missing_files([tmp_path / "a" / "1.jpg"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders there")
+def test_only_regular_files_are_listed_and_the_others_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, ["a/1.jpg"])
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s.png"))
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "a" / "1.jpg")
+    (tmp_path / "broken.jpg").symlink_to(tmp_path / "nowhere.jpg")  # listed, so that reading it says what is wrong
+    found = find_images(tmp_path, 2)
+    assert found.files == [("a", "1.jpg"), ("broken.jpg",), ("link.jpg",)]
+    assert found.passed_over.special == ("a/pipe.jpg", "s.png")
+    assert (
+        "2 pipe(s), socket(s) or device(s) named like images were passed over: a/pipe.jpg, s.png."
+        in (found.passed_over.notes[0])
+    )
+    assert missing_files([tmp_path / "a" / "pipe.jpg", tmp_path / "a" / "1.jpg"]) == [tmp_path / "a" / "pipe.jpg"]
+
+
+def test_pictures_in_formats_that_are_not_read_are_counted_and_named(tmp_path: Path) -> None:
+    touch(tmp_path, ["a/1.jpg", "a/2.HEIC", "3.heic", "b/4.cr2", "list.txt", "._5.heic"])
+    notes = find_images(tmp_path, 2).passed_over.notes
+    assert notes == (
+        "3 picture(s) in formats that are not read were passed over (.cr2: 1, .heic: 2): 3.heic, a/2.HEIC, b/4.cr2. "
+        "Convert them to JPEG or PNG.",
+    )
+
+
+def test_thumbnail_folders_are_no_crops_and_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, ["a/1.jpg", "a/@eaDir/1.jpg/THUMB_M.jpg", ".thumbnails/1.jpg", "__MACOSX/a/1.jpg", "Thumbs.db"])
+    found = find_images(tmp_path, 3)
+    assert found.files == [("a", "1.jpg")]
+    assert found.passed_over.system == (".thumbnails", "__MACOSX", "a/@eaDir")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="the file system does not tell the two forms apart there")
+def test_a_path_is_found_under_the_other_normal_form(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    touch(tmp_path, [f"{decomposed}/{composed}.jpg"])
+    asked = [tmp_path / composed / f"{decomposed}.jpg", tmp_path / decomposed / "none.jpg", tmp_path / "ascii.jpg"]
+    assert existing_forms(asked) == [tmp_path / decomposed / f"{composed}.jpg", *asked[1:]]
+    assert given_path(tmp_path / composed) == tmp_path / decomposed

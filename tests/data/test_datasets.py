@@ -169,7 +169,7 @@ def test_a_folder_one_may_not_look_into(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(
-        DataError, match=r"Cannot look into the folder .*: Permission denied. Check its name and rights"
+        DataError, match=r"Cannot look into the folder .*: Permission denied. Check its name and permissions"
     ):
         load_dataset(tmp_path)
 
@@ -209,7 +209,7 @@ def test_a_locked_folder_of_the_data_set_itself_is_named(tmp_path: Path, monkeyp
 
 def test_a_path_inside_a_locked_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock(monkeypatch, tmp_path)
-    with pytest.raises(DataError, match=r"Cannot look at .*Market: Permission denied. Check its name and rights"):
+    with pytest.raises(DataError, match=r"Cannot look at .*Market: Permission denied. Check its name and permissions"):
         load_dataset(tmp_path / "Market")
 
 
@@ -229,7 +229,9 @@ def test_a_list_one_may_not_read_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    with pytest.raises(DataError, match=r"Cannot read .*list_train.txt: Permission denied. Check its name and rights"):
+    with pytest.raises(
+        DataError, match=r"Cannot read .*list_train.txt: Permission denied. Check its name and permissions"
+    ):
         load_dataset(root)
 
 

@@ -122,7 +122,7 @@ def test_the_published_split_and_the_seed_are_chosen(tmp_path: Path) -> None:
 def test_names_no_file_can_have(folder: Path, ending: str) -> None:
     with pytest.raises(DataError, match=r"'.*a\\x00b.*' cannot be the name of a file"):
         list_crops([f"{folder}/a\0b{ending}"])
-    with pytest.raises(DataError, match=r"Cannot look at .*xxx.*: File name too long. Check its name and rights"):
+    with pytest.raises(DataError, match=r"Cannot look at .*xxx.*: File name too long. Check its name and permissions"):
         list_crops([f"{folder}/{'x' * 300}{ending}"])
     with pytest.raises(DataError, match=r"Cannot read .*: File name too long"):
         list_crops([f"{folder}/{'x' * 300}.csv"])
@@ -133,9 +133,9 @@ def test_a_name_in_a_locked_folder(folder: Path, monkeypatch: pytest.MonkeyPatch
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "stat", refuse)
-    with pytest.raises(DataError, match=r"Cannot look at .*b.jpg: Permission denied. Check its name and rights"):
+    with pytest.raises(DataError, match=r"Cannot look at .*b.jpg: Permission denied. Check its name and permissions"):
         list_crops([str(folder / "b.jpg")])
-    with pytest.raises(DataError, match=r"Cannot read .*list.csv: Permission denied. Check its name and rights"):
+    with pytest.raises(DataError, match=r"Cannot read .*list.csv: Permission denied. Check its name and permissions"):
         list_crops([str(folder / "list.csv")])
 
 

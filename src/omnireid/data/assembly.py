@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import DISTRACTOR_PERSON_ID
 from omnireid.data.layout import Request
+from omnireid.data.market_names import DISTRACTOR_PERSON_ID
 from omnireid.data.partition import draw_queries, partition, protocol_of
 from omnireid.types import JUNK_PERSON_ID, Dataset, IntArray, Split
 

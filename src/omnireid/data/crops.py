@@ -1,123 +1,101 @@
-"""Crops on disk: listing image files in a stated order, and reading ids from Market-1501's file names."""
+"""Crops on disk: which files in a folder are crops, and what was passed over."""
 
 from __future__ import annotations
 
-import errno
 import os
-import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError
+from omnireid.data.folders import folder_entries, folder_names, is_system_folder, visible_names
+from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, list_briefly
 from omnireid.images.decode import IMAGE_SUFFIXES
-from omnireid.types import JUNK_PERSON_ID, Sample, Split
+from omnireid.types import Sample, Split
 
-DISTRACTOR_PERSON_ID = 0
-"""Market-1501's id for gallery crops of nobody who is searched for. Only in Market-style names."""
+_PICTURE_SUFFIXES = frozenset(
+    f".{name}"
+    for names in (
+        "3fr arw avif bmp cr2 cr3 dds dng emf eps exr gif heic heics heif hif ico j2c j2k jfif jif jp2 jpe jpeg jpf",
+        "jpg jpm jpx jxl jxr nef orf pbm pcx pgm png pnm ppm psd raf raw rw2 sgi svg svgz tga tif tiff webp wmf xbm",
+    )
+    for name in names.split()
+)
+"""Suffixes of picture formats, read or not: a file with one of them is never left out without a word."""
 
-MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
-
-# 18 digits fit into an int64; a longer number is a time or a serial number, no id.
-_MARKET_NAME = re.compile(r"(-?\d{1,18})_c(\d{1,18})(?!\d)")
-
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL)  # EINVAL: Windows, of a name with * or ?
-
-
-@contextmanager
-def input_errors(path: Path) -> Iterator[None]:
-    """Turn every `OSError` met while reading `path`, or what is in it, into a `DataError` that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"Cannot read {error.filename or path}: {error.strerror or error}. Check its name and rights."
-        ) from error
+_Found = Literal["image", "unread", "special", "system"]
 
 
-def given_path(name: str | Path) -> Path:
-    """The path a user means, with ``~`` written out.
+@dataclass(frozen=True)
+class PassedOver:
+    """What lies among crops and was not read. The names are relative to the folder that was searched.
 
-    Raises:
-        DataNotFoundError: there is no such home folder.
+    Attributes:
+        unread: pictures in formats that are not read.
+        special: pipes, sockets and devices with the name of an image; reading one may block for ever.
+        system: folders of an operating system or a file server, such as ``@eaDir`` with its thumbnails.
     """
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        raise DataNotFoundError(f"There is no home folder for {name}. Write the path out.") from None
+
+    unread: tuple[str, ...] = ()
+    special: tuple[str, ...] = ()
+    system: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for each kind that was found; none where nothing was passed over."""
+        notes = []
+        if self.unread:
+            suffixes = Counter(_suffix(name) for name in self.unread)
+            counts = ", ".join(f"{suffix}: {count:,}" for suffix, count in sorted(suffixes.items()))
+            notes.append(
+                f"{len(self.unread):,} picture(s) in formats that are not read were passed over ({counts}): "
+                f"{list_briefly(self.unread)}. Convert them to JPEG or PNG."
+            )
+        if self.special:
+            notes.append(
+                f"{len(self.special):,} pipe(s), socket(s) or device(s) named like images were passed over: "
+                f"{list_briefly(self.special)}. Only regular files are read."
+            )
+        if self.system:
+            notes.append(
+                f"{len(self.system):,} folder(s) of thumbnails or system files were passed over: "
+                f"{list_briefly(self.system)}."
+            )
+        return tuple(notes)
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is anything at `path`, as a user gave it.
+@dataclass(frozen=True)
+class FoundImages:
+    """The image files below a folder.
 
-    Raises:
-        DataError: that cannot be known: it is in a folder without permission, or no possible name.
+    Attributes:
+        files: the parts of each file's path relative to the folder, in sorted order.
+        passed_over: what lies among them and was not read.
     """
-    try:
-        path.stat()
-    except ValueError as error:  # NUL in it
-        raise DataError(f"{str(path)!r} cannot be the name of a file: {error}. Check the path.") from None
-    except OSError as error:
-        if error.errno in _NOT_THERE:
-            return False
-        raise DataError(f"Cannot look at {path}: {error.strerror}. Check its name and rights.") from error
-    return True
 
-
-def is_visible(path: Path) -> bool:
-    """Whether there is something at `path` that can be looked at; `Path.exists` raises where that is not allowed."""
-    return os.path.exists(path)  # noqa: PTH110
-
-
-def folder_names(folder: Path) -> list[tuple[str, bool]]:
-    """(name, is a folder) of what is in `folder`, sorted by code point; names that begin with a dot are left out.
-
-    Hidden names are editors' and systems' own: macOS writes ``._0002_c1s1_000451_03.jpg`` beside each image.
-
-    Raises:
-        DataError: no permission to look into it, or it is no folder.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((entry.name, _is_folder(entry)) for entry in entries if not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(
-            f"Cannot look into the folder {folder}: {error.strerror}. Check its name and rights."
-        ) from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, or into a folder without permission
-        return False
-
-
-def visible_names(folder: Path) -> list[tuple[str, bool]]:
-    """`folder_names`, but empty where one may not look: for searching through folders that need not be meant."""
-    try:
-        return folder_names(folder)
-    except DataError:
-        return []
+    files: list[tuple[str, ...]]
+    passed_over: PassedOver
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of that name is looked at as a crop, by its suffix in any case."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 (PurePath costs 20 times as much)
+    """Whether a file of this name is taken for a crop, by its suffix in any case."""
+    return _suffix(name) in IMAGE_SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (PurePath costs 20 times as much)
 
 
 def image_names(folder: Path) -> list[str]:
-    """Names of the image files right inside `folder`, sorted by code point, whatever the locale."""
-    names = [name for name, is_folder in folder_names(folder) if not is_folder and is_image_name(name)]
-    for name in names:
-        require_utf8(folder, name)
-    return names
+    """Names of the image files directly in `folder`, sorted by code point, whatever the locale."""
+    return [name for (name,) in walk_images(folder, 0)]
 
 
 def first_image_name(folder: Path) -> str:
-    """The first of `image_names`; empty where there is none, or one may not look. To recognise a layout by."""
+    """The first of `image_names`, by which a layout is recognised; empty where there is none, or none to be seen."""
     return next((name for name, is_folder in visible_names(folder) if not is_folder and is_image_name(name)), "")
 
 
@@ -125,7 +103,7 @@ def require_utf8(folder: Path, name: str) -> None:
     """Check that the path of a crop is text.
 
     Raises:
-        DataError: on Linux a name may be any bytes, but no table, report or message can hold these.
+        DataError: it is not. On Linux a name may be any bytes, but no table, report or message can hold these.
     """
     if name.isascii() and str(folder).isascii():
         return
@@ -134,65 +112,61 @@ def require_utf8(folder: Path, name: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise DataError(
-            f"The name {path!r} is not UTF-8, so that no table can hold it. Rename the file or folder "
+            f"The name {path!r} is not UTF-8, so no table can hold it. Rename the file or folder "
             "(convmv -f latin1 -t utf8 does many at once)."
         ) from None
 
 
 def walk_images(folder: Path, depth: int) -> Iterator[tuple[str, ...]]:
-    """The image files at most `depth` folders below `folder`, as the parts of their relative paths, in sorted order.
+    """Walk the image files at most `depth` folders below `folder`, in sorted order.
 
-    A folder that is met again through a link is passed over, so that a link to a folder above it is no endless tree.
+    Yields the parts of each file's relative path. A folder that is met again
+    through a link is passed over, so a link to a folder above it is no endless tree.
     """
-    return _walk(folder, depth, set())
+    return (parts for parts, found in _walk(folder, depth, set()) if found == "image")
 
 
-def _walk(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[str, ...]]:
+def find_images(folder: Path, depth: int) -> FoundImages:
+    """List the files of `walk_images`, together with what was passed over."""
+    names: dict[str, list[str]] = {"unread": [], "special": [], "system": []}
+    files = []
+    for parts, found in _walk(folder, depth, set()):
+        if found == "image":
+            files.append(parts)
+        else:
+            names[found].append("/".join(parts))
+    return FoundImages(files, PassedOver(**{kind: tuple(found) for kind, found in names.items()}))
+
+
+def _walk(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[tuple[str, ...], _Found]]:
     place = os.path.realpath(folder)
     if place in seen:
         return
     seen.add(place)
-    for name, is_folder in folder_names(folder):
-        if is_folder and depth > 0:
-            for parts in _walk(folder / name, depth - 1, seen):
-                yield (name, *parts)
-        elif not is_folder and is_image_name(name):
-            require_utf8(folder, name)
-            yield (name,)
+    for name, kind in folder_entries(folder):
+        if kind == "folder":
+            if depth == 0:
+                continue
+            if is_system_folder(name):
+                yield (name,), "system"
+                continue
+            for parts, found in _walk(folder / name, depth - 1, seen):
+                yield (name, *parts), found
+        elif is_image_name(name):
+            if kind == "file":
+                require_utf8(folder, name)
+            yield (name,), "image" if kind == "file" else "special"
+        elif kind == "file" and _suffix(name) in _PICTURE_SUFFIXES:
+            yield (name,), "unread"
 
 
-def missing_files(paths: Iterable[Path]) -> list[Path]:
-    """Those of `paths` that are not there, in order. Each folder is listed once: much faster than a look a file.
-
-    Raises:
-        DataError: no permission to look into a folder.
-    """
-    present: dict[Path, frozenset[str]] = {}
-    missing = []
-    for path in paths:
-        parent = path.parent
-        if parent not in present:
-            present[parent] = _all_names(parent)
-        # The second look finds names that differ in case, on systems where that does not matter.
-        if path.name not in present[parent] and not is_visible(path):
-            missing.append(path)
-    return missing
-
-
-def _all_names(folder: Path) -> frozenset[str]:
-    """Every name in `folder`; none where it is not there, or cannot be (NUL in it, or too long)."""
-    try:
-        return frozenset(os.listdir(folder))  # noqa: PTH208
-    except PermissionError as error:
-        raise DataError(f"Cannot look into the folder {folder}: {error.strerror}. Check its rights.") from error
-    except (OSError, ValueError):
-        return frozenset()
-
-
-def some(values: Sequence[object], count: int = 3) -> str:
-    """The first few of `values`, and how many more there are, for a message."""
-    text = ", ".join(str(value) for value in values[:count])
-    return text if len(values) <= count else f"{text} and {len(values) - count:,} more"
+def no_image_error(folder: Path, passed_over: PassedOver, advice: str) -> DataNotFoundError:
+    """The error for a folder without any image; it counts what is there and is not read."""
+    there = " ".join(passed_over.notes)
+    return DataNotFoundError(
+        f"There is no image in {folder} (images end in {', '.join(sorted(IMAGE_SUFFIXES))}). "
+        f"{there}{' ' * bool(there)}{advice}"
+    )
 
 
 def split_of(samples: Iterable[Sample]) -> Split:
@@ -207,50 +181,11 @@ def split_of(samples: Iterable[Sample]) -> Split:
     )
 
 
-def market_ids(name: str) -> tuple[int, int] | None:
-    """Person and camera id of a name such as ``0002_c1s1_000451_03.jpg``, or None where it is not of that form.
-
-    Numbers of 19 digits and more are no ids.
-    """
-    found = _MARKET_NAME.match(name)
-    return (int(found.group(1)), int(found.group(2))) if found else None
-
-
-def market_crops(folder: Path) -> list[Sample]:
-    """The crops of a folder of Market-style names, junk (person -1) left out.
-
-    Raises:
-        DataError: image files whose names are of another form; they are never dropped silently.
-    """
-    samples, strange = [], []
-    for name in image_names(folder):
-        ids = market_ids(name)
-        if ids is None:
-            strange.append(name)
-        elif ids[0] != JUNK_PERSON_ID:
-            samples.append(Sample(folder / name, *ids))
-    if strange:
-        raise DataError(
-            f"{len(strange):,} image file(s) in {folder} are not named like 0002_c1s1_000451_03.jpg "
-            f"(person, then camera): {some(strange)}. Rename them, move them away, or list the crops in a manifest "
-            "(docs/datasets.md)."
-        )
-    return samples
-
-
-def without_distractors(samples: list[Sample], split: str) -> tuple[list[Sample], tuple[str, ...]]:
-    """`samples` without person 0, and a note where there was one: a distractor is nobody to look for or learn."""
-    people = [sample for sample in samples if sample.person_id != DISTRACTOR_PERSON_ID]
-    dropped = len(samples) - len(people)
-    note = f"{split}: {dropped:,} crop(s) of person 0 left out; in Market-style names 0 marks a distractor, no person."
-    return people, (note,) if dropped else ()
-
-
 def require_folders(root: Path, needed: Sequence[str], layout: str) -> None:
     """Check that `root` has the folders of a layout, each with an image in it.
 
     Raises:
-        IncompleteDatasetError: some are missing or empty; the message names them and what is there.
+        IncompleteDatasetError: some are missing or empty; the message names them and says what is there.
     """
     entries = folder_names(root)
     folders = {name for name, is_folder in entries if is_folder}
@@ -261,29 +196,13 @@ def require_folders(root: Path, needed: Sequence[str], layout: str) -> None:
         wrong = " and ".join(
             [f"{name}/ is missing" for name in missing] + [f"{name}/ holds no image" for name in empty]
         )
+        unread = " ".join(note for name in empty for note in find_images(root / name, 2).passed_over.notes)
         raise IncompleteDatasetError(
-            f"{root} is not a complete {layout}: {wrong}. There: {some(there, 12)}. "
-            "Unpack the data set again, or give the folder that holds all parts."
+            f"{root} is not a complete {layout}: {wrong}. {unread}{' ' * bool(unread)}There: "
+            f"{list_briefly(there, 12)}. Unpack the data set again, or give the folder that holds all parts."
         )
 
 
-def market_splits(root: Path, layout: str) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """Train, query and gallery of the three Market-style folders, and notes on what was left out.
-
-    Junk is dropped everywhere; distractors (person 0) stay in the gallery only.
-
-    Raises:
-        IncompleteDatasetError: a folder is missing or empty.
-        DataError: image files whose names are of another form.
-    """
-    require_folders(root, MARKET_FOLDERS, layout)
-    train, train_notes = without_distractors(market_crops(root / "bounding_box_train"), "train")
-    query, query_notes = without_distractors(market_crops(root / "query"), "query")
-    gallery = market_crops(root / "bounding_box_test")
-    splits = {"train": split_of(train), "query": split_of(query), "gallery": split_of(gallery)}
-    return splits, train_notes + query_notes
-
-
-def first_market_name(root: Path) -> str:
-    """The first image name in the first Market-style folder that has one; empty where none has."""
-    return next(filter(None, (first_image_name(root / name) for name in MARKET_FOLDERS)), "")
+def passed_over_in(root: Path, folders: Iterable[str]) -> tuple[str, ...]:
+    """Notes on what was not read directly in some folders of `root`, each note with its folder's name."""
+    return tuple(f"{name}: {note}" for name in folders for note in find_images(root / name, 0).passed_over.notes)

@@ -14,16 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import (
-    MARKET_FOLDERS,
-    folder_names,
-    image_names,
-    is_visible,
-    market_splits,
-    missing_files,
-    some,
-    split_of,
-)
+from omnireid.data.crops import image_names, split_of
 from omnireid.data.cuhk03_release import (
     RELEASE_FILE,
     TESTSETS_FILE,
@@ -33,9 +24,11 @@ from omnireid.data.cuhk03_release import (
     read_testsets,
     store_testsets,
 )
+from omnireid.data.folders import folder_names, is_visible, missing_files
 from omnireid.data.layout import Layout, Published, Request
+from omnireid.data.market_names import MARKET_FOLDERS, market_splits
 from omnireid.data.matlab import read_mat
-from omnireid.errors import DataError, IncompleteDatasetError
+from omnireid.errors import DataError, IncompleteDatasetError, list_briefly
 from omnireid.types import Dataset, Sample, Split
 
 _PEOPLE_IN_PAIR = (843, 440, 77, 58, 49)
@@ -123,7 +116,7 @@ def read_new(root: Path, request: Request, kind: Kind) -> Dataset:
     if missing:
         raise IncompleteDatasetError(
             f"{len(missing):,} crops of {parts.lists.name} are not in {folder}: "
-            f"{some([path.name for path in missing])}. Delete {folder.name}/ and extract {RELEASE_FILE} again."
+            f"{list_briefly([path.name for path in missing])}. Delete {folder.name}/ and extract {RELEASE_FILE} again."
         )
     return _new_dataset(layout, root, {name: split_of(crops) for name, crops in chosen.items()}, ())
 
@@ -185,7 +178,7 @@ def _images(root: Path, parts: Parts, kind: Kind, request: Request) -> Path:
         return extract(parts.release, kind, progress=request.progress)
     raise IncompleteDatasetError(
         f"{root} has neither images_{kind}/ nor {RELEASE_FILE}. "
-        f"There: {some([name for name, _ in folder_names(root)], 12)}. Put the release file there."
+        f"There: {list_briefly([name for name, _ in folder_names(root)], 12)}. Put the release file there."
     )
 
 
@@ -209,7 +202,7 @@ def _named_crops(folder: Path) -> list[Sample]:
     if strange:
         raise DataError(
             f"{len(strange):,} image file(s) in {folder} are not named like 1_001_1_01.png (camera pair, person, "
-            f"camera, image): {some(strange)}. Move them away."
+            f"camera, image): {list_briefly(strange)}. Move them away."
         )
     return samples
 

@@ -9,17 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from omnireid.data import cuhk03, dukemtmcreid, folder, grid, manifest, market1501, msmt17, viper
-from omnireid.data.crops import (
-    folder_names,
-    given_path,
-    input_errors,
-    is_there,
-    some,
-    visible_names,
-    walk_images,
-)
+from omnireid.data.crops import walk_images
+from omnireid.data.folders import folder_names, given_path, input_errors, is_there, visible_names
 from omnireid.data.layout import Layout, Request, count_differences
-from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, UnknownLayoutError
+from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, UnknownLayoutError, list_briefly
 from omnireid.images.decode import IMAGE_SUFFIXES
 from omnireid.types import Dataset
 
@@ -161,7 +154,7 @@ def _levels(root: Path) -> Iterator[list[tuple[Path, frozenset[str]]]]:
 
 
 def _found(path: Path) -> str:
-    return some([name + "/" * is_folder for name, is_folder in folder_names(path)], 12)
+    return list_briefly([name + "/" * is_folder for name, is_folder in folder_names(path)], 12)
 
 
 def _several(path: Path, found: list[tuple[Layout, Path]]) -> str:

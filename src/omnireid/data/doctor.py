@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.data.crops import some
 from omnireid.data.datasets import LAYOUTS
 from omnireid.data.examination import EXAMPLES, Examination, Finding, SplitCounts, shown_path
 from omnireid.data.inspection import examine_files
 from omnireid.data.layout import count_differences
+from omnireid.errors import list_briefly
 from omnireid.types import Dataset, IntArray, Protocol, Split
 
 
@@ -168,11 +168,13 @@ def _queries(dataset: Dataset) -> list[Finding]:
     found = has_true_match(query, gallery, dataset.protocol)
     lost = np.flatnonzero(~found)
     if not len(query) or not len(gallery) or not found.any():
-        cameras = "not known" if query.camera_ids is None else some(np.unique(query.camera_ids).tolist(), EXAMPLES)
+        cameras = (
+            "not known" if query.camera_ids is None else list_briefly(np.unique(query.camera_ids).tolist(), EXAMPLES)
+        )
         summary = (
             f"None of the {len(query):,} queries has a true match among {len(gallery):,} gallery crops "
-            f"(query ids: {some(np.unique(query.person_ids).tolist(), EXAMPLES)}; cameras: {cameras}; "
-            f"gallery ids: {some(np.unique(gallery.person_ids).tolist(), EXAMPLES)})."
+            f"(query ids: {list_briefly(np.unique(query.person_ids).tolist(), EXAMPLES)}; cameras: {cameras}; "
+            f"gallery ids: {list_briefly(np.unique(gallery.person_ids).tolist(), EXAMPLES)})."
         )
         advice = (
             "A match is the same person in another camera. Check that query and gallery number people the same way, "

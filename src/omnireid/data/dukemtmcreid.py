@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omnireid.data.crops import market_splits
 from omnireid.data.layout import Layout, Published, Request
 from omnireid.data.market1501 import has_duke_names
+from omnireid.data.market_names import market_splits
 from omnireid.types import Dataset
 
 WITHDRAWN = (

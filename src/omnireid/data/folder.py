@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omnireid.data.assembly import OwnData, Row, assemble, role_problem
-from omnireid.data.crops import folder_names, market_ids, some, walk_images
+from omnireid.data.crops import walk_images
+from omnireid.data.folders import folder_names
 from omnireid.data.layout import Layout, Request
-from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError
+from omnireid.data.market_names import market_ids
+from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, list_briefly
 from omnireid.types import Dataset
 
 _ROLE_OF_FOLDER = {
@@ -120,11 +122,13 @@ def _problem(files: list[tuple[str, ...]]) -> str | None:
         by_depth.setdefault(len(parts), []).append("/".join(parts))
     if 1 in by_depth:
         loose = [name for name in strange if "/" not in name] or by_depth[1]
-        return f"{len(loose):,} image(s) lie in no person's folder and have no Market-style name ({some(loose)})"
+        return (
+            f"{len(loose):,} image(s) lie in no person's folder and have no Market-style name ({list_briefly(loose)})"
+        )
     if max(by_depth) > 3:
-        return f"{len(by_depth[4]):,} image(s) or more lie too deep ({some(by_depth[4])})"
+        return f"{len(by_depth[4]):,} image(s) or more lie too deep ({list_briefly(by_depth[4])})"
     if len(by_depth) > 1:
-        return f"some lie in person/ ({some(by_depth[2], 1)}), some in person/camera/ ({some(by_depth[3], 1)})"
+        return f"some lie in person/ ({by_depth[2][0]}), some in person/camera/ ({by_depth[3][0]})"
     return None
 
 

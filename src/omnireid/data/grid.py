@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import first_image_name, image_names, require_folders, some, split_of
+from omnireid.data.crops import first_image_name, image_names, require_folders, split_of
 from omnireid.data.layout import Layout, Published, Request
 from omnireid.data.matlab import read_mat
-from omnireid.errors import DataError, IncompleteDatasetError
+from omnireid.errors import DataError, IncompleteDatasetError, list_briefly
 from omnireid.types import Dataset, Sample
 
 _SPLIT_FILE = "features_and_partitions.mat"
@@ -61,7 +61,7 @@ def _crops(folder: Path) -> list[Sample]:
     if strange:
         raise DataError(
             f"{len(strange):,} image file(s) in {folder} are not named like 0001_1_25004_107_32_106_221.jpeg "
-            f"(person, then camera): {some(strange)}. Rename them or move them away."
+            f"(person, then camera): {list_briefly(strange)}. Rename them or move them away."
         )
     return [Sample(folder / name, int(match.group(1)), int(match.group(2))) for name, match in found if match]
 
@@ -78,7 +78,7 @@ def _train_people(file: Path, index: int, people: set[int]) -> set[int]:
     if not learned < people:
         raise DataError(
             f"Split {index} of {file} trains on people without a crop in probe/: "
-            f"{some(sorted(learned - people)) or 'all'}. Unpack the data set again."
+            f"{list_briefly(sorted(learned - people)) or 'all'}. Unpack the data set again."
         )
     return learned
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import given_path, input_errors, is_image_name, is_there, market_ids, require_utf8, walk_images
+from omnireid.data.crops import is_image_name, require_utf8, walk_images
 from omnireid.data.datasets import load_dataset
+from omnireid.data.folders import given_path, input_errors, is_there
 from omnireid.data.manifest import MANIFEST_SUFFIXES, list_manifest
+from omnireid.data.market_names import market_ids
 from omnireid.errors import DataError, DataNotFoundError
 from omnireid.types import Crops, Labels
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from omnireid.data.assembly import ROLES, OwnData, Row, assemble, number_ids, role_problem
-from omnireid.data.crops import input_errors, missing_files, some
+from omnireid.data.folders import input_errors, missing_files
 from omnireid.data.layout import Layout, Request
-from omnireid.errors import DataNotFoundError, ManifestError
+from omnireid.errors import DataNotFoundError, ManifestError, list_briefly
 from omnireid.types import Dataset, IntArray, Labels
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
@@ -193,7 +193,7 @@ class _Table:
             row = paths.index(missing[0]) + 1
             raise ManifestError(
                 f"{len(missing):,} of the {len(paths):,} crops listed in {self.file} are not there: "
-                f"{some(missing)} (the first in row {row}). Paths are relative to the manifest's folder."
+                f"{list_briefly(missing)} (the first in row {row}). Paths are relative to the manifest's folder."
             )
         return paths
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from omnireid.data.crops import first_market_name, market_crops, market_splits, split_of
+from omnireid.data.crops import split_of
 from omnireid.data.layout import Layout, Published, Request
+from omnireid.data.market_names import first_market_name, market_crops, market_splits
 from omnireid.data.synthetic_marker import is_synthetic
 from omnireid.types import Dataset, Split
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omnireid.data.crops import folder_names, missing_files, some, split_of
+from omnireid.data.crops import split_of
+from omnireid.data.folders import folder_names, missing_files
 from omnireid.data.layout import Layout, Published, Request
-from omnireid.errors import DataError, IncompleteDatasetError
+from omnireid.errors import DataError, IncompleteDatasetError, list_briefly
 from omnireid.types import Dataset, Sample, Split
 
 _LISTS = {
@@ -43,7 +44,7 @@ def read(root: Path, _request: Request) -> Dataset:
     if absent or folders["train"] is None or folders["test"] is None:
         raise IncompleteDatasetError(
             f"{root} is not a complete msmt17: {', '.join(absent)} missing. "
-            f"There: {some([name for name, _ in entries], 12)}. Unpack the data set again."
+            f"There: {list_briefly([name for name, _ in entries], 12)}. Unpack the data set again."
         )
     home = {
         "train": folders["train"],
@@ -93,8 +94,8 @@ def _require_files(root: Path, splits: dict[str, Split]) -> None:
         if missing:
             shown = [path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in missing]
             raise IncompleteDatasetError(
-                f"{len(missing):,} of the {len(split):,} crops in {_LISTS[name]} are not in {root}: {some(shown)}. "
-                "Unpack the images again; the archive was cut short or files were moved."
+                f"{len(missing):,} of the {len(split):,} crops in {_LISTS[name]} are not in {root}: "
+                f"{list_briefly(shown)}. Unpack the images again; the archive was cut short or files were moved."
             )
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnireid.data.crops import some
-from omnireid.errors import DataError
+from omnireid.errors import DataError, list_briefly
 from omnireid.types import Protocol, Split
 
 
@@ -94,7 +93,7 @@ def draw_queries(crops: Split, *, seed: int, distractors: frozenset[int] = froze
     seen = "one crop" if crops.camera_ids is None else "crops from one camera"
     note = (
         f"{len(alone)} test identit{'y has' if len(alone) == 1 else 'ies have'} only {seen} and cannot be searched "
-        f"for: in the gallery, never a query ({some(alone)})."
+        f"for: in the gallery, never a query ({list_briefly(alone)})."
     )
     nobody = np.zeros(len(crops), dtype=bool)
     return Partition(crops.select(nobody), crops.select(is_query), crops.select(~is_query), (note,) if alone else ())
@@ -144,11 +143,11 @@ def _nothing_to_search(crops: Split, people: list[int]) -> str:
     if crops.camera_ids is None:
         return (
             f"None of the {len(people)} identities has two crops, so there is nothing to find "
-            f"(ids: {some(people, 5)}). Check that crops of one person share its id."
+            f"(ids: {list_briefly(people, 5)}). Check that crops of one person share its id."
         )
     cameras = np.unique(crops.camera_ids).tolist()
     return (
         f"None of the {len(people)} identities was seen by two cameras, so there is nothing to find across cameras "
-        f"(ids: {some(people, 5)}; cameras: {some(cameras, 5)}). Check the camera ids; where they are not known, leave "
-        "them out and the protocol is no-cameras."
+        f"(ids: {list_briefly(people, 5)}; cameras: {list_briefly(cameras, 5)}). Check the camera ids; where they "
+        "are not known, leave them out and the protocol is no-cameras."
     )

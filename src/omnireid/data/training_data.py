@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import DISTRACTOR_PERSON_ID, market_ids, some
 from omnireid.data.datasets import LAYOUTS, load_dataset
-from omnireid.errors import DataError
+from omnireid.data.market_names import DISTRACTOR_PERSON_ID, market_ids
+from omnireid.errors import DataError, list_briefly
 from omnireid.types import JUNK_PERSON_ID, Dataset, IntArray
 
 _TRAIN_HALF = ("train", "validation")
@@ -217,8 +217,8 @@ def _refuse_shared_crops(datasets: Sequence[Dataset], sources: Sequence[_Source]
         if shared:
             raise DataError(
                 f"{len(shared):,} crop(s) belong to both {datasets[first[shared[0]]].root} and "
-                f"{datasets[index].root}: {some(shared)}. Their people would be learned as two identities each. "
-                "Leave one of the two out."
+                f"{datasets[index].root}: {list_briefly(shared)}. "
+                "Their people would be learned as two identities each. Leave one of the two out."
             )
         first.update(dict.fromkeys(names, index))
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import first_image_name, image_names, is_visible, require_folders, some, split_of
+from omnireid.data.crops import first_image_name, image_names, require_folders, split_of
+from omnireid.data.folders import is_visible
 from omnireid.data.layout import Layout, Published, Request
 from omnireid.data.matlab import read_mat
-from omnireid.errors import DataError, IncompleteDatasetError
+from omnireid.errors import DataError, IncompleteDatasetError, list_briefly
 from omnireid.types import Dataset, Sample
 
 PARTITIONS = 10
@@ -47,7 +48,7 @@ def read(root: Path, request: Request) -> Dataset:
         alone = sorted(set(people) ^ set(crops["cam_b"]))
         raise IncompleteDatasetError(
             f"{root} is not a complete viper: {len(alone)} person(s) are in only one of cam_a/ and cam_b/: "
-            f"{some(alone)}. Unpack the data set again."
+            f"{list_briefly(alone)}. Unpack the data set again."
         )
     train_people, test_people = _partition(root, request.split // 2, people)
     query_folder, gallery_folder = ("cam_a", "cam_b") if request.split % 2 == 0 else ("cam_b", "cam_a")

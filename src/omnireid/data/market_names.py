@@ -1,0 +1,79 @@
+"""Market-1501's file names and folders, which several data sets and many people's own crops share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from omnireid.data.crops import first_image_name, image_names, passed_over_in, require_folders, split_of
+from omnireid.errors import DataError, list_briefly
+from omnireid.types import JUNK_PERSON_ID, Sample, Split
+
+DISTRACTOR_PERSON_ID = 0
+"""Market-1501's id for gallery crops of nobody who is searched for. It means this in Market-style names only."""
+
+MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
+
+# 18 digits fit into an int64; a longer number is a time or a serial number, not an id.
+_MARKET_NAME = re.compile(r"(-?\d{1,18})_c(\d{1,18})(?!\d)")
+
+
+def market_ids(name: str) -> tuple[int, int] | None:
+    """Person and camera id in a name such as ``0002_c1s1_000451_03.jpg``, or None where it has another form.
+
+    Numbers of 19 digits and more are not ids.
+    """
+    found = _MARKET_NAME.match(name)
+    return (int(found.group(1)), int(found.group(2))) if found else None
+
+
+def market_crops(folder: Path) -> list[Sample]:
+    """The crops in a folder of Market-style names, without junk (person -1).
+
+    Raises:
+        DataError: an image file's name has another form. Such files are never dropped silently.
+    """
+    samples, strange = [], []
+    for name in image_names(folder):
+        ids = market_ids(name)
+        if ids is None:
+            strange.append(name)
+        elif ids[0] != JUNK_PERSON_ID:
+            samples.append(Sample(folder / name, *ids))
+    if strange:
+        raise DataError(
+            f"{len(strange):,} image file(s) in {folder} are not named like 0002_c1s1_000451_03.jpg "
+            f"(person, then camera): {list_briefly(strange)}. Rename them, move them away, or list the crops in a "
+            "manifest (docs/datasets.md)."
+        )
+    return samples
+
+
+def without_distractors(samples: list[Sample], split: str) -> tuple[list[Sample], tuple[str, ...]]:
+    """`samples` without person 0, and a note where there was one: a distractor is nobody to search for or to learn."""
+    people = [sample for sample in samples if sample.person_id != DISTRACTOR_PERSON_ID]
+    dropped = len(samples) - len(people)
+    note = f"{split}: {dropped:,} crop(s) of person 0 left out; in Market-style names 0 marks a distractor, no person."
+    return people, (note,) if dropped else ()
+
+
+def market_splits(root: Path, layout: str) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """Read train, query and gallery from the three Market-style folders, with notes on what was left out.
+
+    Junk is dropped everywhere; distractors (person 0) stay in the gallery only.
+
+    Raises:
+        IncompleteDatasetError: a folder is missing or empty.
+        DataError: an image file's name has another form.
+    """
+    require_folders(root, MARKET_FOLDERS, layout)
+    train, train_notes = without_distractors(market_crops(root / "bounding_box_train"), "train")
+    query, query_notes = without_distractors(market_crops(root / "query"), "query")
+    gallery = market_crops(root / "bounding_box_test")
+    splits = {"train": split_of(train), "query": split_of(query), "gallery": split_of(gallery)}
+    return splits, passed_over_in(root, MARKET_FOLDERS) + train_notes + query_notes
+
+
+def first_market_name(root: Path) -> str:
+    """The first image name in the first Market-style folder that has one; empty where none has."""
+    return next(filter(None, (first_image_name(root / name) for name in MARKET_FOLDERS)), "")
