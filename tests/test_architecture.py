@@ -182,7 +182,7 @@ embedder = omnireid.Embedder(metadata, Path('w'), '0' * 64, network)
 paths = tuple(sorted(folder.iterdir()))
 people = [int(path.name[:4]) for path in paths]
 cameras = [int(path.name[6]) for path in paths]
-crops = Crops(paths, omnireid.Labels(np.array(people), np.array(cameras)))
+crops = Crops(paths, people, cameras)
 embed_to_parquet(embedder, crops, output)
 table = read_embeddings(output)
 scores = omnireid.evaluate_ranking(table.embeddings, table.embeddings, table.labels, table.labels)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from omnireid.errors import DataError, LabelsError
-from omnireid.types import Dataset, Labels, Sample, Split
+from omnireid.types import Crops, Dataset, Labels, Sample, Split
 
 
 def split_of(count: int, **columns: list[object]) -> Split:
@@ -32,11 +32,33 @@ def test_labels_are_copies_that_nobody_can_change() -> None:
         ([0.5, 1.0], None, "person_ids must be integers; got float64"),
         ([[1, 2]], None, r"one-dimensional.*\(1, 2\)"),
         ([1, 2, 3], [1, 2], "3 person ids but 2 camera ids"),
+        ([[1], [2, 3]], None, "person_ids must be an array, or lists of one length; got a list"),
+        (np.array([2**64 - 1], np.uint64), None, "holds 18446744073709551615, which is more than an id can be"),
     ],
 )
 def test_labels_refuse(person_ids: list[object], camera_ids: list[int] | None, message: str) -> None:
     with pytest.raises(LabelsError, match=message):
         Labels(person_ids, camera_ids)  # type: ignore[arg-type]
+
+
+def test_labels_take_lists() -> None:
+    labels = Labels([2, 1], [0, 1])  # type: ignore[arg-type]
+    assert labels.person_ids.tolist() == [2, 1]
+
+
+def test_crops_may_be_of_unknown_people_but_a_split_may_not() -> None:
+    crops = Crops((Path("a.jpg"), Path("b.jpg")))
+    assert (len(crops), crops.labels, crops.select([1]).paths) == (2, None, (Path("b.jpg"),))
+    with pytest.raises(LabelsError, match="camera_ids but no person_ids"):
+        Crops((Path("a.jpg"),), None, np.array([1]))
+    with pytest.raises(LabelsError, match="A split needs person_ids"):
+        Split((Path("a.jpg"),), None)  # type: ignore[arg-type]
+
+
+def test_names_are_text_in_composed_form() -> None:
+    assert split_of(1, person_name=["Zoe\u0308"]).columns["person_name"] == ("Zo\u00eb",)
+    with pytest.raises(DataError, match="Row 2 of the column 'camera_name' must be a name; found None"):
+        split_of(2, camera_name=["hall", None])
 
 
 def test_split_is_aligned_and_selectable() -> None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import DataError, LabelsError
+from omnireid.errors import DataError, LabelsError, ShapeError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
+AnyArray = npt.NDArray[Any]
+
+Column: TypeAlias = "Sequence[object] | pa.Array | pa.ChunkedArray"
+"""One value a crop: Python values, or Arrow's own, which are passed on without becoming Python objects."""
 
 Distance = Literal["euclidean", "cosine"]
 """How two embeddings are compared. Both rank from small to large distance."""
@@ -24,8 +35,8 @@ Protocol = Literal["single-query", "multi-query", "single-gallery-shot", "no-cam
 - ``single-query``: Market-1501's rule. A gallery crop of the query's own person
   *and* own camera is skipped.
 - ``multi-query``: the same rule, after averaging all query crops of one person in one camera.
-- ``single-gallery-shot``: CUHK03's classic rule. One gallery crop an identity,
-  drawn at random, repeated and averaged.
+- ``single-gallery-shot``: CUHK03's classic rule. One gallery crop of each identity
+  is drawn at random; the draw is repeated and the scores are averaged.
 - ``no-cameras``: nothing is skipped. Only right for data without camera ids.
 """
 
@@ -35,18 +46,58 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 JUNK_PERSON_ID = -1
 """Market-1501's id for a gallery crop that counts neither as right nor as wrong."""
 
+NAME_COLUMNS = ("person_name", "camera_name")
+"""Columns that hold the ids as they were written, where they were not whole numbers."""
 
-def _ids(values: npt.ArrayLike, what: str) -> IntArray:
+
+def as_array(values: object, parameter: str) -> AnyArray:
+    """`values` as a NumPy array, without a copy where none is needed.
+
+    A torch tensor may require gradients or lie on another device. Its bfloat16
+    values, which NumPy does not have, become float32. torch is not imported.
+
+    Raises:
+        ShapeError: the values form no array; the message names `parameter`.
+    """
+    try:
+        if type(values).__module__.partition(".")[0] == "torch":
+            tensor: Any = values
+            tensor = tensor.detach().cpu()
+            values = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
+        array = np.asarray(values)
+        return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise ShapeError(
+            f"{parameter} must be an array, or lists of one length; got a {type(values).__name__} ({error})."
+        ) from error
+
+
+def normalise_name(name: str) -> str:
+    """The name in Unicode's composed form (NFC), so that both ways of storing an accented letter are one name."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def select_rows(values: Column, indices: IntArray) -> Column:
+    """The values at `indices`, in that order; Arrow's stay Arrow's."""
+    return values.take(indices) if hasattr(values, "take") else tuple(values[index] for index in indices.tolist())
+
+
+def _ids(values: object, parameter: str) -> IntArray:
     """A read-only (N,) int64 copy of `values`."""
-    array = np.asarray(values)
+    try:
+        array = as_array(values, parameter)
+    except ShapeError as error:
+        raise LabelsError(str(error)) from error
     if array.ndim != 1:
-        raise LabelsError(f"{what} must be one-dimensional, one id a crop; got shape {array.shape}.")
+        raise LabelsError(f"{parameter} must be one-dimensional, one id a crop; got shape {array.shape}.")
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise LabelsError(
-            f"{what} must be integers; got {array.dtype}. Number the identities first, for example with "
+            f"{parameter} must be integers; got {array.dtype}. Number the identities first, for example with "
             "np.unique(names, return_inverse=True)."
         )
     copy = array.astype(np.int64)
+    if array.dtype == np.uint64 and (copy < 0).any():
+        raise LabelsError(f"{parameter} holds {array.max()}, which is more than an id can be (2⁶³ − 1).")
     copy.setflags(write=False)
     return copy
 
@@ -56,7 +107,7 @@ class Labels:
     """Who is on each of N crops, and which camera saw them.
 
     Attributes:
-        person_ids: (N,) int64. -1 is junk (see `JUNK_PERSON_ID`).
+        person_ids: (N,) int64; lists are accepted. -1 is junk (see `JUNK_PERSON_ID`).
         camera_ids: (N,) int64, or None where cameras are not known; never a silent zero.
 
     Raises:
@@ -80,21 +131,6 @@ class Labels:
         return len(self.person_ids)
 
 
-@dataclass(frozen=True, eq=False)
-class Crops:
-    """N files to embed, and who is on them where that is known for all of them.
-
-    Attributes:
-        paths: the files, in order.
-        labels: person and camera ids; None where some crop's are not known.
-        columns: what else was said of each crop; N values a column.
-    """
-
-    paths: tuple[Path, ...]
-    labels: Labels | None = None
-    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Sample:
     """One crop: its file, person and camera (None where cameras are not known)."""
@@ -105,39 +141,98 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
-    """Aligned arrays of N crops, in a stated order.
+class Crops:
+    """N crops in a stated order, and who is on them where that is known for all of them.
+
+    Ids that are not whole numbers are numbered when they are read; the columns
+    ``person_name`` and ``camera_name`` then hold what was written. Numbers made
+    for one list of crops mean nothing in another: see `omnireid.data.numbering`.
+
+    Attributes:
+        paths: N files.
+        person_ids: (N,) int64, or None where people are not known.
+        camera_ids: (N,) int64, or None where cameras are not known.
+        columns: what else was said of each crop, N values a column.
+
+    Raises:
+        DataError: the arrays disagree in length, or a name is not text.
+        LabelsError: ids that are not integers, or cameras without people.
+    """
+
+    paths: tuple[Path, ...]
+    person_ids: IntArray | None = None
+    camera_ids: IntArray | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", tuple(Path(path) for path in self.paths))
+        lengths = {"paths": len(self.paths)}
+        if self.person_ids is not None:
+            labels = Labels(self.person_ids, self.camera_ids)
+            object.__setattr__(self, "person_ids", labels.person_ids)
+            object.__setattr__(self, "camera_ids", labels.camera_ids)
+            lengths["person_ids"] = len(labels)
+        elif self.camera_ids is not None:
+            raise LabelsError("There are camera_ids but no person_ids. Give both, or only the person_ids.")
+        columns = {name: _column(name, values) for name, values in self.columns.items()}
+        object.__setattr__(self, "columns", columns)
+        lengths |= {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"The arrays of crops must be aligned, one entry a crop; their lengths are {lengths}.")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def labels(self) -> Labels | None:
+        """Person and camera ids of the crops, in the same order; None where people are not known."""
+        return None if self.person_ids is None else Labels(self.person_ids, self.camera_ids)
+
+    def select(self, indices: npt.ArrayLike) -> Self:
+        """The crops at `indices` (integers, or a mask of N booleans), in that order."""
+        chosen = np.arange(len(self))[np.asarray(indices)] if len(self) else np.empty(0, dtype=np.int64)
+        return replace(
+            self,
+            paths=tuple(self.paths[index] for index in chosen.tolist()),
+            person_ids=None if self.person_ids is None else self.person_ids[chosen],
+            camera_ids=None if self.camera_ids is None else self.camera_ids[chosen],
+            columns={name: select_rows(values, chosen) for name, values in self.columns.items()},
+        )
+
+
+def _column(name: str, values: Column) -> Column:
+    """The column as it is kept: Arrow's values as they are, others as a tuple, names as text in composed form."""
+    if name not in NAME_COLUMNS:
+        return values if hasattr(values, "take") and hasattr(values, "to_pylist") else tuple(values)
+    names = []
+    for row, text in enumerate(values.to_pylist() if hasattr(values, "to_pylist") else values):
+        if not isinstance(text, str):
+            raise DataError(f"Row {row + 1} of the column {name!r} must be a name; found {text!r}.")
+        names.append(normalise_name(text))
+    return tuple(names)
+
+
+@dataclass(frozen=True, eq=False)
+class Split(Crops):
+    """Crops of which every person is known: a part of a data set.
 
     Attributes:
         paths: N files.
         person_ids: (N,) int64.
         camera_ids: (N,) int64, or None where cameras are not known.
-        columns: what else a manifest said of each crop; N values a column.
+        columns: what else a manifest said of each crop, N values a column.
 
     Raises:
         DataError: the arrays disagree in length.
         LabelsError: ids that are not integers.
     """
 
-    paths: tuple[Path, ...]
     person_ids: IntArray
-    camera_ids: IntArray | None = None
-    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        labels = Labels(self.person_ids, self.camera_ids)
-        object.__setattr__(self, "paths", tuple(Path(path) for path in self.paths))
-        object.__setattr__(self, "person_ids", labels.person_ids)
-        object.__setattr__(self, "camera_ids", labels.camera_ids)
-        columns = {name: tuple(values) for name, values in self.columns.items()}
-        object.__setattr__(self, "columns", columns)
-        lengths = {"paths": len(self.paths), "person_ids": len(labels)}
-        lengths |= {name: len(values) for name, values in columns.items()}
-        if len(set(lengths.values())) > 1:
-            raise DataError(f"A split's arrays must be aligned, one entry a crop; their lengths are {lengths}.")
-
-    def __len__(self) -> int:
-        return len(self.paths)
+        if self.person_ids is None:
+            raise LabelsError("A split needs person_ids. Crops of unknown people are a Crops.")
+        super().__post_init__()
 
     def __getitem__(self, index: int) -> Sample:
         camera_id = None if self.camera_ids is None else int(self.camera_ids[index])
@@ -147,16 +242,6 @@ class Split:
     def labels(self) -> Labels:
         """Person and camera ids of the crops, in the same order."""
         return Labels(self.person_ids, self.camera_ids)
-
-    def select(self, indices: npt.ArrayLike) -> Split:
-        """The crops at `indices` (integers, or a mask of N booleans), in that order."""
-        chosen = np.arange(len(self))[np.asarray(indices)] if len(self) else np.empty(0, dtype=np.int64)
-        return Split(
-            paths=tuple(self.paths[i] for i in chosen),
-            person_ids=self.person_ids[chosen],
-            camera_ids=None if self.camera_ids is None else self.camera_ids[chosen],
-            columns={name: [values[i] for i in chosen] for name, values in self.columns.items()},
-        )
 
 
 @dataclass(frozen=True, eq=False)

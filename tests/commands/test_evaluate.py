@@ -5,15 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from omnireid import __version__, synthesize
 from omnireid.cli import main
-from omnireid.embedding.tables import EmbeddingTable, Provenance, to_arrow
+from omnireid.embedding.tables import EmbeddingTable, Provenance, write_embeddings
 from omnireid.files import sha256_of
-from omnireid.types import Labels
+from omnireid.types import Crops, Labels
 
 JSON_KEYS = {
     "rank1",
@@ -102,9 +101,10 @@ def write_table(path: Path, labels: Labels | None, sha256: str = "ab" * 32, widt
     provenance = Provenance(sha256, "osnet_x0_25", {"height": 256}, "euclidean", "unknown", "0")
     count = 3 if labels is None else len(labels)
     values = np.random.default_rng(0).random((count, width), dtype=np.float32)
-    paths = tuple(f"{i}.jpg" for i in range(count))
-    table = EmbeddingTable(paths, values, labels, replace(provenance, **changes))  # type: ignore[arg-type]
-    pq.write_table(to_arrow(table), path)
+    paths = tuple(Path(f"{i}.jpg") for i in range(count))
+    people, cameras = (None, None) if labels is None else (labels.person_ids, labels.camera_ids)
+    crops = Crops(paths, people, cameras)
+    write_embeddings(EmbeddingTable(crops, values, replace(provenance, **changes)), path)  # type: ignore[arg-type]
     return path
 
 
@@ -117,8 +117,8 @@ OTHERS = Labels(np.array([1, 2, 3]), np.array([2, 2, 2]))
     [
         ({}, {"sha256": "cd" * 32}, "made by weights abababababab… and"),
         ({}, {"preprocessing": {"height": 128}}, "different preprocessing"),
-        ({}, {"width": 5}, "4 wide but gallery embeddings 5"),
-        ({"labels": None}, {}, "has no person ids"),
+        ({}, {"width": 5}, "are 4 wide and those of"),
+        ({"labels": None}, {}, "query crops have no person ids"),
         ({"labels": Labels(np.array([1, 2, 3]))}, {}, "no-cameras"),
         ({"labels": Labels(np.array([7, 8]), np.array([1, 1]))}, {}, "7, 8"),
         ({"labels": OTHERS}, {}, "Every crop carries camera 2"),

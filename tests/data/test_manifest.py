@@ -56,7 +56,7 @@ def test_parquet_gives_the_same(tmp_path: Path) -> None:
     for name, split in by_csv.splits.items():
         assert dataset.splits[name].paths == split.paths
         assert dataset.splits[name].person_ids.tolist() == split.person_ids.tolist()
-    assert dataset.query.columns == {"weight": (None,)}
+    assert dataset.query.columns == {"weight": pyarrow.chunked_array([[None]], pyarrow.float64())}
 
 
 def test_names_are_numbered_in_sorted_order_and_kept(tmp_path: Path) -> None:
@@ -236,17 +236,18 @@ def test_the_layout_manifest_needs_a_manifest(tmp_path: Path) -> None:
 
 def test_a_manifest_can_be_listed_as_it_is(tmp_path: Path) -> None:
     rows = [("b.jpg", "ann", "2", "train", "x"), ("a.jpg", "-1", "1", "train", "y")]
-    paths, labels, columns = list_manifest(manifest(tmp_path, rows, [*HEADER, "more"]))
-    assert paths == (tmp_path / "b.jpg", tmp_path / "a.jpg")
-    assert labels is not None
-    assert labels.camera_ids is not None
-    assert (labels.person_ids.tolist(), labels.camera_ids.tolist()) == ([0, -1], [2, 1])
-    assert columns == {"more": ["x", "y"], "split": ["train", "train"], "person_name": ["ann", "-1"]}
+    crops = list_manifest(manifest(tmp_path, rows, [*HEADER, "more"]))
+    assert crops.paths == (tmp_path / "b.jpg", tmp_path / "a.jpg")
+    assert crops.person_ids is not None
+    assert crops.camera_ids is not None
+    assert (crops.person_ids.tolist(), crops.camera_ids.tolist()) == ([0, -1], [2, 1])
+    assert crops.columns == {"more": ("x", "y"), "split": ("train", "train"), "person_name": ("ann", "-1")}
 
 
 def test_a_list_of_paths_alone_has_no_labels(tmp_path: Path) -> None:
-    assert list_manifest(manifest(tmp_path, [("a.jpg",)], ["path"])) == ((tmp_path / "a.jpg",), None, {})
-    _, labels, _ = list_manifest(manifest(tmp_path, [("a.jpg", "4")], ["path", "person_id"]))
+    crops = list_manifest(manifest(tmp_path, [("a.jpg",)], ["path"]))
+    assert (crops.paths, crops.labels, crops.columns) == ((tmp_path / "a.jpg",), None, {})
+    labels = list_manifest(manifest(tmp_path, [("a.jpg", "4")], ["path", "person_id"])).labels
     assert labels is not None
     assert (labels.person_ids.tolist(), labels.camera_ids) == ([4], None)
 

@@ -131,7 +131,7 @@ def evaluate(
             skip_unreadable=skip_unreadable,
             progress=True,
         )
-        for path, reason in evaluated.crops.skipped[:5]:
+        for path, reason in evaluated.crops.provenance.skipped[:5]:
             print(f"left out {path}: {reason}")
         scores, details = evaluated.scores, _details(datasets[0], embedder, evaluated)
         drawing = (datasets[0], embedder, evaluated)
@@ -204,22 +204,24 @@ def _details(dataset: Dataset, embedder: Embedder, evaluated: EvaluatedEmbedder)
         "runtime": embedder.runtime,
         "precision": embedder.precision,
         "training_data": embedder.metadata.training_data,
-        "unreadable": [list(entry) for entry in evaluated.crops.skipped],
+        "unreadable": [list(entry) for entry in evaluated.crops.provenance.skipped],
         "notes": list(dataset.notes),
     }
 
 
 def _draw(picture: Path, dataset: Dataset, embedder: Embedder, evaluated: EvaluatedEmbedder) -> None:
     from omnireid.reports.ranked_crops import draw_ranked_crops
+    from omnireid.types import Split
 
-    query, query_embeddings = evaluated.crops.pick(dataset.query)
-    gallery, gallery_embeddings = evaluated.crops.pick(dataset.gallery)
+    query, gallery = evaluated.crops.pick(dataset.query), evaluated.crops.pick(dataset.gallery)
+    assert isinstance(query.crops, Split)
+    assert isinstance(gallery.crops, Split)
     metadata = embedder.metadata
     draw_ranked_crops(
-        query,
-        gallery,
-        query_embeddings,
-        gallery_embeddings,
+        query.crops,
+        gallery.crops,
+        query.embeddings,
+        gallery.embeddings,
         picture,
         distance=evaluated.scores.distance,
         protocol=evaluated.scores.protocol,
@@ -236,32 +238,22 @@ def _of_tables(
     reranking: Reranking | None,
     expansion: QueryExpansion | None,
 ) -> tuple[RankingScores, dict[str, Any]]:
+    from omnireid.data.numbering import number_together
     from omnireid.embedding.tables import read_embeddings
-    from omnireid.errors import EmbeddingError, LabelsError
     from omnireid.evaluation.ranking import evaluate_ranking
 
     left, right = read_embeddings(query), read_embeddings(gallery)
-    if left.provenance.weights_sha256 != right.provenance.weights_sha256:
-        raise EmbeddingError(
-            f"{query} was made by weights {left.provenance.weights_sha256[:12]}… and {gallery} by "
-            f"{right.provenance.weights_sha256[:12]}…: their embeddings cannot be compared. Embed both with the same "
-            "weights."
-        )
-    if left.provenance.preprocessing != right.provenance.preprocessing:
-        raise EmbeddingError(f"{query} and {gallery} were made with different preprocessing. Embed both the same way.")
-    if left.labels is None or right.labels is None:
-        raise LabelsError(
-            f"{query if left.labels is None else gallery} has no person ids, so there is nothing to score. Embed a "
-            "data set's split (--split), a manifest with person_id, or crops with Market-1501-style names."
-        )
-    if protocol is None and left.labels.camera_ids is None and right.labels.camera_ids is None:
+    for remark in left.check_comparable(right):
+        print(f"note: {remark}")
+    query_labels, gallery_labels = number_together(left.crops, right.crops)
+    if protocol is None and query_labels.camera_ids is None and gallery_labels.camera_ids is None:
         print("note: the tables have no camera ids, so the protocol is no-cameras.")
         protocol = "no-cameras"
     scores = evaluate_ranking(
         left.embeddings,
         right.embeddings,
-        left.labels,
-        right.labels,
+        query_labels,
+        gallery_labels,
         distance or ("cosine" if left.provenance.distance == "cosine" else "euclidean"),
         protocol=protocol or "single-query",
         reranking=reranking,

@@ -12,7 +12,7 @@ import numpy as np
 from omnireid.data.layout import Request
 from omnireid.data.market_names import DISTRACTOR_PERSON_ID
 from omnireid.data.partition import draw_queries, partition, protocol_of
-from omnireid.types import JUNK_PERSON_ID, Dataset, IntArray, Split
+from omnireid.types import JUNK_PERSON_ID, Column, Dataset, IntArray, Split, select_rows
 
 ROLES = ("train", "validation", "query", "gallery", "multi_query", "test")
 """What a crop may be there for. ``test`` is query and gallery together: the queries are drawn from it."""
@@ -55,7 +55,7 @@ class OwnData:
     root: Path
     licence: str
     rows: Sequence[Row]
-    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    columns: Mapping[str, Column] = field(default_factory=dict)
     has_distractors: bool = False
     notes: tuple[str, ...] = ()
 
@@ -132,7 +132,8 @@ def assemble(data: OwnData, request: Request) -> Dataset:
 def _crops(data: OwnData, order: Sequence[int]) -> Split:
     """The rows at `order` with their ids numbered, and the names kept where there were any."""
     rows = [data.rows[i] for i in order]
-    columns: dict[str, Sequence[object]] = {name: [values[i] for i in order] for name, values in data.columns.items()}
+    places = np.asarray(order, dtype=np.int64)
+    columns = {name: select_rows(values, places) for name, values in data.columns.items()}
     people = [row.person for row in rows]
     person_ids, named = number_ids(people)
     if named:

@@ -15,7 +15,7 @@ from omnireid.data.folders import given_path, input_errors, is_there
 from omnireid.data.manifest import MANIFEST_SUFFIXES, list_manifest
 from omnireid.data.market_names import market_ids
 from omnireid.errors import DataError, DataNotFoundError
-from omnireid.types import Crops, Labels
+from omnireid.types import Crops
 
 _DEPTH = 32
 
@@ -36,7 +36,7 @@ def list_crops(names: Sequence[str]) -> Crops:
     if manifests:
         if len(names) > 1:
             raise DataError(f"Give the manifest {manifests[0]} alone, or list the other crops in it too.")
-        return Crops(*list_manifest(given_path(manifests[0])))
+        return list_manifest(given_path(manifests[0]))
     paths = list(dict.fromkeys(path for name in names for path in _paths(name)))
     if not paths:
         raise DataNotFoundError("No crop was named. Give folders, files, globs or a manifest.")
@@ -45,7 +45,7 @@ def list_crops(names: Sequence[str]) -> Crops:
     if len(known) < len(paths):
         return Crops(tuple(paths))
     people, cameras = np.array(known, dtype=np.int64).T
-    return Crops(tuple(paths), Labels(people, cameras))
+    return Crops(tuple(paths), people, cameras)
 
 
 def list_split(names: Sequence[str], split: str, layout: str = "auto", *, split_index: int = 0, seed: int = 0) -> Crops:
@@ -69,7 +69,7 @@ def list_split(names: Sequence[str], split: str, layout: str = "auto", *, split_
     chosen = dataset.splits[split]
     if not len(chosen):
         raise DataNotFoundError(f"The split {split} of {dataset.name} is empty.")
-    return Crops(chosen.paths, chosen.labels, chosen.columns)
+    return chosen
 
 
 def _paths(name: str) -> list[Path]:

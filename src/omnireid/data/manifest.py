@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from omnireid.data.assembly import ROLES, OwnData, Row, assemble, number_ids, ro
 from omnireid.data.folders import input_errors, missing_files
 from omnireid.data.layout import Layout, Request
 from omnireid.errors import DataNotFoundError, ManifestError, list_briefly
-from omnireid.types import Dataset, IntArray, Labels
+from omnireid.types import Column, Crops, Dataset, IntArray
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 
@@ -55,12 +55,11 @@ def read(root: Path, request: Request) -> Dataset:
     return assemble(data, request)
 
 
-def list_manifest(file: Path) -> tuple[tuple[Path, ...], Labels | None, dict[str, Sequence[object]]]:
+def list_manifest(file: Path) -> Crops:
     """List the crops of a manifest in its own order, whatever they are there for: junk too, and with no split made.
 
-    Returns:
-        The paths; person and camera ids, or None where there is no column
-        ``person_id``; and the further columns, with ``split`` and the names of ids that are not numbers.
+    Person and camera ids are None where there is no column ``person_id``. The
+    further columns include ``split``, and the names of ids that are not numbers.
 
     Raises:
         ManifestError: there is no column ``path``, or a value is wrong.
@@ -69,16 +68,17 @@ def list_manifest(file: Path) -> tuple[tuple[Path, ...], Labels | None, dict[str
     columns = _columns_of(file, needed=("path",))
     table = _Table(file, columns)
     paths = tuple(table.paths())
-    further: dict[str, Sequence[object]] = {**table.further_columns()}
+    further = table.further_columns()
     if "split" in columns:
         further["split"] = columns["split"]
     if "person_id" not in columns:
-        return paths, None, further
+        return Crops(paths, columns=further)
     person_ids = table.numbered("person", further)
-    return paths, Labels(person_ids, table.numbered("camera", further) if "camera_id" in columns else None), further
+    camera_ids = table.numbered("camera", further) if "camera_id" in columns else None
+    return Crops(paths, person_ids, camera_ids, further)
 
 
-def _columns_of(file: Path, needed: Sequence[str]) -> dict[str, list[object]]:
+def _columns_of(file: Path, needed: Sequence[str]) -> dict[str, Column]:
     """The columns of a manifest by name, checked to be there and to have rows."""
     with input_errors(file):
         if not file.is_file():
@@ -90,7 +90,7 @@ def _columns_of(file: Path, needed: Sequence[str]) -> dict[str, list[object]]:
                 f"{file} has no column {name!r}; its columns are {', '.join(columns)}. A manifest needs path and "
                 "person_id (path alone, to embed), and may have camera_id and split (docs/datasets.md)."
             )
-    if not columns["path"]:
+    if not len(columns["path"]):
         raise DataNotFoundError(f"{file} lists no crop: it has a header and no row.")
     return columns
 
@@ -104,7 +104,7 @@ def _file_in(folder: Path) -> Path:
     return there[0]
 
 
-def _read_csv(file: Path) -> dict[str, list[object]]:
+def _read_csv(file: Path) -> dict[str, Column]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -134,7 +134,8 @@ def _read_csv(file: Path) -> dict[str, list[object]]:
     return {name: [cells[i].strip() for _, cells in lines[1:]] for i, name in enumerate(header)}
 
 
-def _read_parquet(file: Path) -> dict[str, list[object]]:
+def _read_parquet(file: Path) -> dict[str, Column]:
+    """The columns; only those with a meaning here become Python values, as Arrow has types that Python lacks."""
     import pyarrow
     import pyarrow.parquet
 
@@ -142,13 +143,25 @@ def _read_parquet(file: Path) -> dict[str, list[object]]:
         table = pyarrow.parquet.read_table(file)
     except (pyarrow.ArrowException, OSError) as error:
         raise ManifestError(f"{file} is not a readable Parquet file ({error}). Write it again.") from error
-    return {name: table.column(name).to_pylist() for name in table.column_names}
+    if len(set(table.column_names)) < len(table.column_names):
+        double = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+        raise ManifestError(f"{file} has the column {double[0]!r} twice. Rename or drop one.")
+    columns: dict[str, Column] = {name: table.column(name) for name in table.column_names}
+    for name in set(_OWN_COLUMNS) & set(columns):
+        try:
+            columns[name] = table.column(name).to_pylist()
+        except (pyarrow.ArrowException, ValueError) as error:
+            raise ManifestError(
+                f"The column {name!r} of {file} is of type {table.schema.field(name).type} ({error}). Write text or "
+                "whole numbers."
+            ) from error
+    return columns
 
 
 class _Table:
     """The columns of one manifest, and where a value stands in it, for messages."""
 
-    def __init__(self, file: Path, columns: dict[str, list[object]]) -> None:
+    def __init__(self, file: Path, columns: Mapping[str, Column]) -> None:
         self.file = file
         self.columns = columns
 
@@ -162,7 +175,7 @@ class _Table:
         self._refuse_doubles(rows)
         return rows
 
-    def numbered(self, what: Literal["person", "camera"], names: dict[str, Sequence[object]]) -> IntArray:
+    def numbered(self, what: Literal["person", "camera"], names: dict[str, Column]) -> IntArray:
         """The ids of people or cameras as numbers; where they were names, these are added to `names`."""
         texts = self.ids(f"{what}_id")
         ids, named = number_ids(texts)
@@ -170,7 +183,7 @@ class _Table:
             names[f"{what}_name"] = texts
         return ids
 
-    def further_columns(self) -> dict[str, list[object]]:
+    def further_columns(self) -> dict[str, Column]:
         """The columns with no meaning here."""
         further = {name: values for name, values in self.columns.items() if name not in _OWN_COLUMNS}
         for name in ("person_name", "camera_name"):

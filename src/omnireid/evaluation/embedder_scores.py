@@ -4,72 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
+from omnireid.data.numbering import number_together
+from omnireid.embedding.chunks import embed_crops
 from omnireid.embedding.embedder import Embedder
-from omnireid.errors import ImageError
+from omnireid.embedding.tables import EmbeddingTable
 from omnireid.evaluation.protocols import check_labels, check_neighbourhood
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores, average_scores
-from omnireid.progress import progress_bar
 from omnireid.retrieval.expansion import QueryExpansion
 from omnireid.retrieval.reranking import Reranking
-from omnireid.types import Dataset, Distance, FloatArray, Protocol, Split
-
-
-@dataclass(frozen=True, eq=False)
-class EmbeddedCrops:
-    """The crops of one or several splits, each embedded once.
-
-    Attributes:
-        row_of: path to row of `embeddings`; unreadable crops are not in it.
-        embeddings: (N, D) float32.
-        skipped: unreadable crops that were left out, as (path, reason).
-    """
-
-    row_of: dict[Path, int]
-    embeddings: FloatArray
-    skipped: tuple[tuple[str, str], ...]
-
-    def pick(self, split: Split) -> tuple[Split, FloatArray]:
-        """The readable crops of `split` and their embeddings, in its order."""
-        readable = np.array([path in self.row_of for path in split.paths], dtype=bool)
-        kept = split if readable.all() else split.select(readable)
-        return kept, self.embeddings[[self.row_of[path] for path in kept.paths]]
-
-
-def embed_splits(
-    embedder: Embedder,
-    splits: Sequence[Split],
-    *,
-    batch_size: int | None = None,
-    skip_unreadable: bool = False,
-    progress: bool = False,
-) -> EmbeddedCrops:
-    """Embed every crop of `splits` once, however many of them share it.
-
-    Raises:
-        ImageError: a crop cannot be decoded, unless `skip_unreadable` leaves it out.
-    """
-    paths = list(dict.fromkeys(path for split in splits for path in split.paths))
-    embeddings = np.empty((len(paths), embedder.metadata.embedding_dimension), dtype=np.float32)
-    skipped: dict[int, str] = {}
-
-    def leave_out(index: int, error: ImageError) -> None:
-        skipped[index] = str(error)
-
-    with progress_bar("embed", len(paths), show=progress) as advance:
-        on_unreadable = leave_out if skip_unreadable else None
-        for indices, rows in embedder.embed_batches(paths, batch_size=batch_size, on_unreadable=on_unreadable):
-            embeddings[indices] = rows
-            advance(len(indices))
-    return EmbeddedCrops(
-        {path: row for row, path in enumerate(paths) if row not in skipped},
-        embeddings,
-        tuple((str(paths[index]), reason) for index, reason in skipped.items()),
-    )
+from omnireid.types import Crops, Dataset, Distance, Protocol, Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +22,7 @@ class EvaluatedEmbedder:
     """Scores, and the embedded crops they came from."""
 
     scores: RankingScores
-    crops: EmbeddedCrops
+    crops: EmbeddingTable
 
 
 def evaluate_embedder(
@@ -121,17 +66,20 @@ def evaluate_embedder(
         check_neighbourhood(rule, reranking, expansion)
     splits = [split for dataset, query in zip(datasets, queries, strict=True) for split in (query, dataset.gallery)]
     splits += [dataset.query for dataset in datasets]
-    crops = embed_splits(embedder, splits, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress)
+    paths = dict.fromkeys(path for split in splits for path in split.paths)  # a crop of several splits is embedded once
+    crops = embed_crops(
+        embedder, Crops(tuple(paths)), batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress
+    )
     scores = []
     for dataset, query, rule in zip(datasets, queries, chosen, strict=True):
-        kept_query, query_embeddings = crops.pick(query)
-        kept_gallery, gallery_embeddings = crops.pick(dataset.gallery)
+        kept_query, kept_gallery = crops.pick(query), crops.pick(dataset.gallery)
+        query_labels, gallery_labels = number_together(kept_query.crops, kept_gallery.crops)
         scores.append(
             evaluate_ranking(
-                query_embeddings,
-                gallery_embeddings,
-                kept_query.labels,
-                kept_gallery.labels,
+                kept_query.embeddings,
+                kept_gallery.embeddings,
+                query_labels,
+                gallery_labels,
                 distance or embedder.metadata.distance,
                 protocol=rule,
                 reranking=reranking,
