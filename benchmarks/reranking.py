@@ -30,7 +30,7 @@ from machine import describe
 from omnireid import Labels, RerankedDistances, Reranking, evaluate_ranking, rerank
 from omnireid.data.matches import find_matches
 from omnireid.embedding.tables import read_embeddings
-from omnireid.retrieval.distance import block_rows
+from omnireid.retrieval.comparison import compare_blocks
 from omnireid.types import FloatArray
 
 WIDTH = 512
@@ -102,12 +102,8 @@ def rerank_densely(query: FloatArray, gallery: FloatArray) -> FloatArray:
 
 def write_all(reranked: RerankedDistances) -> None:
     """Make every row of the result, in blocks, and keep none."""
-    queries, gallery = reranked.shape
-    step = block_rows(queries, gallery)
-    buffer = np.empty((step, gallery), dtype=np.float32)
-    for start in range(0, queries, step):
-        rows = np.arange(start, min(start + step, queries))
-        reranked.compare(rows, buffer[: len(rows)])
+    for _ in compare_blocks(reranked, label="write"):
+        pass
 
 
 def times(query: FloatArray, gallery: FloatArray) -> tuple[float, float]:

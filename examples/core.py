@@ -9,8 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from omnireid import evaluate_ranking, load_dataset, load_embedder, synthesize
-from omnireid.retrieval.distance import nearest
+from omnireid import evaluate_ranking, load_dataset, load_embedder, search, synthesize
 
 
 def main(folder: Path) -> None:
@@ -20,8 +19,8 @@ def main(folder: Path) -> None:
     print(embedder.choice)
     query = embedder.embed(dataset.query.paths)
     gallery = embedder.embed(dataset.gallery.paths)
-    found, distances = nearest(query[:1], gallery, count=3)
-    for index, distance in zip(found[0], distances[0], strict=True):
+    found = search(query[:1], gallery, count=3)
+    for index, distance in zip(found.indices[0], found.distances[0], strict=True):
         print(f"{dataset.query.paths[0].name} ~ {dataset.gallery.paths[index].name}   {distance:.2f}")
     print(evaluate_ranking(query, gallery, dataset.query.labels, dataset.gallery.labels).table())
     print(f"torch is {'not ' if find_spec('torch') is None else ''}installed")

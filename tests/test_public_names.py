@@ -8,6 +8,7 @@ PUBLIC = {
     "Embedder",
     "Labels",
     "QueryExpansion",
+    "RankedMatches",
     "RankingScores",
     "RerankedDistances",
     "Reranking",
@@ -19,6 +20,7 @@ PUBLIC = {
     "load_dataset",
     "load_embedder",
     "rerank",
+    "search",
     "synthesize",
 }
 
@@ -48,6 +50,7 @@ ERRORS = {
     "RankError",
     "RecipeError",
     "ResumeError",
+    "SettingError",
     "ShapeError",
     "StoppedError",
     "TrainingError",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from omnireid.retrieval.reranking import RerankedDistances as RerankedDistances
     from omnireid.retrieval.reranking import Reranking as Reranking
     from omnireid.retrieval.reranking import rerank as rerank
+    from omnireid.retrieval.search import RankedMatches as RankedMatches
+    from omnireid.retrieval.search import search as search
     from omnireid.synthetic.dataset import synthesize as synthesize
     from omnireid.types import Dataset as Dataset
     from omnireid.types import Labels as Labels
@@ -36,6 +38,7 @@ _HOME_OF = {
     "Embedder": "omnireid.embedding.embedder",
     "Labels": "omnireid.types",
     "QueryExpansion": "omnireid.retrieval.expansion",
+    "RankedMatches": "omnireid.retrieval.search",
     "RankingScores": "omnireid.evaluation.scores",
     "RerankedDistances": "omnireid.retrieval.reranking",
     "Reranking": "omnireid.retrieval.reranking",
@@ -46,6 +49,7 @@ _HOME_OF = {
     "load_dataset": "omnireid.data.datasets",
     "load_embedder": "omnireid.embedding.embedder",
     "rerank": "omnireid.retrieval.reranking",
+    "search": "omnireid.retrieval.search",
     "synthesize": "omnireid.synthetic.dataset",
     **dict.fromkeys(_errors.__all__, "omnireid.errors"),
 }

@@ -24,6 +24,7 @@
     ├── LabelsError                person or camera ids that cannot be used as asked
     ├── EmbeddingError             embeddings that are not finite or not comparable
     ├── NoTrueMatchError           no query has anything to be found
+    ├── SettingError               a setting out of range, or of no use with the others
     ├── RecipeError                a recipe's value that cannot be used
     ├── TrainingError              a training run that cannot go on
     │   ├── NonFiniteLossError     the loss became NaN or infinite; the batch was kept
@@ -69,6 +70,7 @@ __all__ = [
     "RankError",
     "RecipeError",
     "ResumeError",
+    "SettingError",
     "ShapeError",
     "StoppedError",
     "TrainingError",
@@ -165,6 +167,10 @@ class EmbeddingError(OmnireidError):
 
 class NoTrueMatchError(OmnireidError):
     """No query has a true match in the gallery, so there is nothing to score."""
+
+
+class SettingError(OmnireidError):
+    """A setting that is out of range, or of no use together with the others; the message names it."""
 
 
 class RecipeError(OmnireidError):

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from tests.evaluation.reference import Reference, distance_matrix, label, rank_by_sorting
 
 from omnireid.errors import NoTrueMatchError
-from omnireid.evaluation import match_ranks, ranking
+from omnireid.evaluation import ranking
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores
+from omnireid.retrieval import comparison
 from omnireid.types import DISTANCES, Distance, Labels, Protocol
 
 # Sign vectors of 4 have length 2 and quarter steps are exact in float32: every tie in float64 is a tie in float32.
@@ -165,7 +166,7 @@ def test_block_size_changes_nothing(distance: Distance, rows: int, monkeypatch: 
     case, rng = real_case(distance), np.random.default_rng(0)  # exact in float32, for blocks may round differently
     case = case._replace(query=rng.choice(SIGNS, len(case.query)), gallery=rng.choice(SIGNS, len(case.gallery)))
     whole = evaluate(case, camera_pairs=True)
-    monkeypatch.setattr(match_ranks, "block_rows", lambda queries, gallery: rows)
+    monkeypatch.setattr(comparison, "block_rows", lambda queries, gallery: rows)
     assert evaluate(case, camera_pairs=True) == whole
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from tests.evaluation.reference import label
 
-from omnireid.errors import EmbeddingError, LabelsError, NoTrueMatchError, OmnireidError, ShapeError
+from omnireid.errors import EmbeddingError, LabelsError, NoTrueMatchError, SettingError, ShapeError
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.types import Labels, Protocol
 
@@ -92,8 +92,8 @@ def test_nothing_to_find_is_explained(query: Labels, gallery: Labels, protocol: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"distance": "manhattan"}, r"No distance 'manhattan'. Known: euclidean, cosine"),
-        ({"protocol": "market"}, r"No protocol 'market'. Known: single-query"),
+        ({"distance": "manhattan"}, r"distance: there is no 'manhattan'. Known: euclidean, cosine"),
+        ({"protocol": "market"}, r"protocol: there is no 'market'. Known: single-query"),
         ({"max_rank": 0}, r"max_rank must be at least 1; got 0"),
         ({"repeats": 0}, r"repeats must be at least 1; got 0"),
         ({"bootstrap_samples": -1}, r"bootstrap_samples must be at least 0; got -1"),
@@ -101,5 +101,5 @@ def test_nothing_to_find_is_explained(query: Labels, gallery: Labels, protocol: 
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     one = np.zeros((1, 1))
-    with pytest.raises(OmnireidError, match=message):
+    with pytest.raises(SettingError, match=message):
         evaluate_ranking(one, one, ONE, label([1], [2]), **options)

@@ -10,7 +10,7 @@ import pytest
 from tests.evaluation.reference import distance_matrix, label, rank_by_sorting
 from tests.retrieval.reference import expand_densely, rerank_densely
 
-from omnireid.errors import OmnireidError
+from omnireid.errors import OmnireidError, SettingError
 from omnireid.evaluation.protocols import average_queries
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores, average_scores
@@ -116,9 +116,9 @@ def test_expanded_scores_equal_the_dense_reference(distance: Distance, alpha: fl
 
 def test_drawn_galleries_are_refused() -> None:
     case = make_case()
-    with pytest.raises(OmnireidError, match=r"Re-ranking looks at .*single-gallery-shot .*--protocol single-query"):
+    with pytest.raises(SettingError, match=r"Re-ranking looks at .*single-gallery-shot .*--protocol single-query"):
         evaluate_ranking(*case, protocol="single-gallery-shot", reranking=Reranking())
-    with pytest.raises(OmnireidError, match=r"Query expansion looks at .*evaluate without it"):
+    with pytest.raises(SettingError, match=r"Query expansion looks at .*evaluate without it"):
         evaluate_ranking(*case, protocol="single-gallery-shot", expansion=QueryExpansion())
 
 

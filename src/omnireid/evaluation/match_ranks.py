@@ -9,8 +9,7 @@ import numpy as np
 
 from omnireid.data.matches import TrueMatches
 from omnireid.evaluation.ranks_ahead import count_ahead
-from omnireid.progress import progress_bar
-from omnireid.retrieval.distance import Comparison, block_rows
+from omnireid.retrieval.comparison import Comparison, compare_blocks
 from omnireid.types import FloatArray, IntArray
 
 _CAMERA_BYTES = 32 * 2**20  # of one camera's columns copied out of a block at a time
@@ -136,17 +135,10 @@ def find_positions(
     plan = _Plan(gallery, true, skipped, hidden, cameras)
     rank = np.empty(len(true.crops), dtype=np.int64)
     camera_rank = None if cameras is None else np.empty_like(rank)
-    step = block_rows(total, gallery)
-    buffer = np.empty((step, gallery), dtype=np.float32)
-    with progress_bar("rank", total, unit="queries", show=progress) as advance:
-        for start in range(0, total, step):
-            stop = min(start + step, total)
-            values = buffer[: stop - start]
-            comparison.compare(matches.queries[start:stop], values)
-            ahead, camera_ahead = _rank_block(plan, values, start, stop)
-            part = slice(true.offsets[start], true.offsets[stop])
-            rank[part] = ahead + 1
-            if camera_rank is not None and camera_ahead is not None:
-                camera_rank[part] = camera_ahead + 1
-            advance(stop - start)
+    for rows, values in compare_blocks(comparison, matches.queries, label="rank", progress=progress):
+        ahead, camera_ahead = _rank_block(plan, values, rows.start, rows.stop)
+        part = slice(true.offsets[rows.start], true.offsets[rows.stop])
+        rank[part] = ahead + 1
+        if camera_rank is not None and camera_ahead is not None:
+            camera_rank[part] = camera_ahead + 1
     return Positions(of_query[counts], true.crops, rank, camera_rank)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnireid.data.matches import TrueMatches, find_matches
-from omnireid.errors import LabelsError, OmnireidError
+from omnireid.errors import LabelsError, SettingError
 from omnireid.retrieval.expansion import QueryExpansion
 from omnireid.retrieval.reranking import Reranking
 from omnireid.types import JUNK_PERSON_ID, PROTOCOLS, Distance, FloatArray, IntArray, Labels, Protocol
@@ -19,14 +19,14 @@ def check_protocol(protocol: str, query: Labels, gallery: Labels) -> Protocol:
     """Check that the protocol exists and that the labels have the cameras it needs.
 
     Raises:
-        OmnireidError: no protocol of that name.
+        SettingError: no protocol of that name.
         LabelsError: it needs camera ids and there are none.
     """
     for known in PROTOCOLS:
         if protocol == known:
             break
     else:
-        raise OmnireidError(f"No protocol {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
+        raise SettingError(f"protocol: there is no {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
     without = [name for name, labels in (("query", query), ("gallery", gallery)) if labels.camera_ids is None]
     if known != "no-cameras" and without:
         raise LabelsError(
@@ -41,7 +41,7 @@ def check_labels(query: Labels, gallery: Labels, protocol: Protocol) -> None:
     """Check, before anything is embedded, that labels can be scored under `protocol`.
 
     Raises:
-        OmnireidError: no protocol of that name.
+        SettingError: no protocol of that name.
         LabelsError: the protocol needs camera ids and there are none.
         NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
     """
@@ -53,11 +53,11 @@ def check_neighbourhood(protocol: Protocol, reranking: Reranking | None, expansi
     """Check that the protocol has the one gallery that re-ranking and query expansion look at.
 
     Raises:
-        OmnireidError: it has not.
+        SettingError: it has not.
     """
     for name, option in (("Re-ranking", reranking), ("Query expansion", expansion)):
         if option is not None and protocol == "single-gallery-shot":
-            raise OmnireidError(
+            raise SettingError(
                 f"{name} looks at the neighbours of a query in one gallery, but protocol single-gallery-shot draws "
                 "another gallery for each repeat, and parts of it for some queries only. Use "
                 'protocol="single-query" (--protocol single-query), or evaluate without it.'

@@ -10,20 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from omnireid.data.matches import TrueMatches, find_matches
-from omnireid.errors import OmnireidError, ShapeError
+from omnireid.errors import SettingError, ShapeError
 from omnireid.evaluation.intervals import bootstrap_intervals
 from omnireid.evaluation.match_ranks import Positions, find_positions
 from omnireid.evaluation.protocols import average_queries, check_neighbourhood, check_protocol, draw_gallery
 from omnireid.evaluation.scores import RANKS, SCORE_NAMES, CameraPair, RankingScores, deviations
-from omnireid.retrieval.distance import (
-    Comparison,
-    EmbeddingComparison,
-    as_embeddings,
-    check_distance,
-    check_widths,
-    prepare_gallery,
-    squared_norms,
-)
+from omnireid.retrieval.comparison import Comparison, compare_embeddings
+from omnireid.retrieval.distance import as_embeddings, check_distance, check_widths, squared_norms
 from omnireid.retrieval.expansion import QueryExpansion, expand_queries
 from omnireid.retrieval.reranking import Reranking, rerank
 from omnireid.types import JUNK_PERSON_ID, Distance, IntArray, Labels, Protocol
@@ -122,20 +115,10 @@ def _compare_whole_gallery(ranking: _Ranking) -> Comparison:
     """The expanded and re-ranked queries and the gallery, as asked for."""
     query, expansion, reranking = ranking.query, ranking.expansion, ranking.reranking
     if expansion is not None:
-        query = expand_queries(
-            query, ranking.gallery, expansion.count, expansion.alpha, ranking.distance, progress=ranking.progress
-        )
+        query = expand_queries(query, ranking.gallery, expansion, ranking.distance, progress=ranking.progress)
     if reranking is None:
-        return EmbeddingComparison(query, prepare_gallery(ranking.gallery, ranking.distance))
-    return rerank(
-        query,
-        ranking.gallery,
-        reranking.k1,
-        reranking.k2,
-        reranking.lambda_value,
-        ranking.distance,
-        progress=ranking.progress,
-    )
+        return compare_embeddings(query, ranking.gallery, ranking.distance)
+    return rerank(query, ranking.gallery, reranking, ranking.distance, progress=ranking.progress)
 
 
 def _score_whole_gallery(ranking: _Ranking, camera_pairs: bool) -> tuple[RankingScores, RealArray]:
@@ -163,7 +146,7 @@ def _score_drawn_galleries(ranking: _Ranking, repeats: int, seed: int) -> tuple[
     for _ in range(repeats):
         draw = draw_gallery(ranking.matches, ranking.gallery_labels.person_ids, generator)
         positions = find_positions(
-            EmbeddingComparison(ranking.query, prepare_gallery(ranking.gallery[draw.crops], ranking.distance)),
+            compare_embeddings(ranking.query, ranking.gallery[draw.crops], ranking.distance),
             draw.matches,
             hidden=draw.hidden,
             progress=ranking.progress,
@@ -195,7 +178,7 @@ def _check_numbers(**numbers: int) -> None:
         name: (number, int(name != "bootstrap_samples")) for name, number in numbers.items()
     }.items():
         if number < least:
-            raise OmnireidError(f"{name} must be at least {least}; got {number}.")
+            raise SettingError(f"{name} must be at least {least}; got {number}.")
 
 
 def evaluate_ranking(
@@ -254,7 +237,7 @@ def evaluate_ranking(
         ShapeError: the arrays are empty, or disagree in length or width.
         EmbeddingError: a NaN or an infinity; the message names the row.
         LabelsError: the protocol needs camera ids and there are none.
-        OmnireidError: re-ranking or query expansion with ``single-gallery-shot``, or a number out of range.
+        SettingError: re-ranking or query expansion with ``single-gallery-shot``, or a number out of range.
         NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
 
     Source: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015; mINP from Ye et al.,

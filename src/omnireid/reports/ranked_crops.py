@@ -14,7 +14,7 @@ from omnireid.errors import DataError
 from omnireid.evaluation.protocols import check_protocol
 from omnireid.files import atomic_output
 from omnireid.images.decode import open_rgb
-from omnireid.retrieval.distance import nearest
+from omnireid.retrieval.search import search
 from omnireid.types import JUNK_PERSON_ID, Distance, Protocol, Split
 
 CROP_WIDTH, CROP_HEIGHT = 80, 160
@@ -88,7 +88,7 @@ def draw_ranked_crops(
     use_cameras = check_protocol(protocol, query.labels, gallery.labels) != "no-cameras"
     counted = np.sort(find_matches(query.labels, gallery.labels, use_cameras=use_cameras).queries)
     chosen = np.sort(np.random.default_rng(seed).choice(counted, size=min(queries, len(counted)), replace=False))
-    order, _ = nearest(np.asarray(query_embeddings)[chosen], gallery_embeddings, len(gallery), distance)
+    order = search(np.asarray(query_embeddings)[chosen], gallery_embeddings, len(gallery), distance).indices
     rows = [_rank(query, gallery, int(index), order[row], ranks, use_cameras) for row, index in enumerate(chosen)]
     picture = _draw(query, gallery, rows, title, f"protocol {protocol}, {distance} distance")
     with atomic_output(output) as temporary:

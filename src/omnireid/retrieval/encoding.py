@@ -1,4 +1,4 @@
-"""k-reciprocal encoding: each crop as a short list of crops that are its neighbours, and it theirs."""
+"""k-reciprocal encoding: each crop as a short list of the crops that are its neighbours and have it as theirs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.retrieval.neighbours import THREADS, IndexArray, Neighbours, Points
+from omnireid.retrieval.neighbours import Neighbours, Points
+from omnireid.retrieval.search import THREADS, IndexArray
 from omnireid.retrieval.sparse import SparseRows, join_rows
 from omnireid.types import IntArray
 
 BoolArray = npt.NDArray[np.bool_]
 
-_BLOCK_BYTES = 16 * 2**20  # of what one thread looks at at a time
+_BLOCK_BYTES = 16 * 2**20  # that one thread works on at a time
 
 
-def _in_blocks(make: Callable[[slice], SparseRows], rows: int, row_bytes: int) -> SparseRows:
-    """Make `rows` rows, a block at a time, on several threads."""
+def _make_in_blocks(make: Callable[[slice], SparseRows], rows: int, row_bytes: int) -> SparseRows:
+    """Make `rows` sparse rows, a block at a time, in several threads."""
     step = max(1, _BLOCK_BYTES // row_bytes)
     blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -26,7 +27,7 @@ def _in_blocks(make: Callable[[slice], SparseRows], rows: int, row_bytes: int) -
 
 
 def _find_reciprocal(indices: IndexArray) -> BoolArray:
-    """(N, K) which of the K neighbours of each row have the row among their own K."""
+    """(N, K) whether each of a row's K neighbours has the row among its own K."""
     total, count = indices.shape
     reciprocal = np.empty(indices.shape, dtype=bool)
     step = max(1, _BLOCK_BYTES // (4 * count**2))
@@ -40,19 +41,19 @@ def _find_reciprocal(indices: IndexArray) -> BoolArray:
 def encode_reciprocal(points: Points, neighbours: Neighbours, k1: int) -> SparseRows:
     """Encode each of N points by its k-reciprocal neighbours.
 
-    The neighbours of a point that have it among their own k1 are its
-    k-reciprocal set. It is widened by the sets of its members, taken with half
-    of k1, where more than two thirds of such a set are already in it. A member's
-    weight falls with its distance d, as exp(−d / the largest d of the row); the
-    weights of a row sum to 1.
+    The k-reciprocal set of a point holds those of its k1 neighbours that have the
+    point among their own k1. Each member's own set, taken with half of k1, is added
+    where more than two thirds of it are already in the set. The weight of a member
+    at distance d is exp(−d / the largest d of the row), and the weights of a row are
+    scaled to sum to 1.
 
     Args:
-        points: the embeddings.
-        neighbours: (N, K) at least k1 + 1 neighbours, the point itself included; fewer where N is smaller.
-        k1: neighbours beside the point itself.
+        points: The N embeddings.
+        neighbours: At least k1 + 1 neighbours of each point, itself included; fewer where N is smaller.
+        k1: Neighbourhood size, not counting the point itself.
 
     Returns:
-        N rows of N columns.
+        N sparse rows of N columns.
     """
     total = len(points)
     near = neighbours.indices[:, : k1 + 1]
@@ -76,16 +77,16 @@ def encode_reciprocal(points: Points, neighbours: Neighbours, k1: int) -> Sparse
         weights /= np.repeat(np.add.reduceat(weights, offsets[:-1]), lengths)
         return SparseRows(offsets, column.astype(np.int32), weights)
 
-    # A byte a point, and what is gathered of k1 × k1 / 2 neighbours of neighbours.
-    return _in_blocks(encode, total, total + 8 * near.shape[1] * half.shape[1])
+    # One byte a point, and the gathered k1 × k1 / 2 neighbours of neighbours.
+    return _make_in_blocks(encode, total, total + 8 * near.shape[1] * half.shape[1])
 
 
 def average_neighbours(encoding: SparseRows, nearest: IndexArray) -> SparseRows:
-    """Replace each row by the mean of the rows of its nearest points: local query expansion.
+    """Replace each row by the mean of the rows of its nearest points (local query expansion).
 
     Args:
-        encoding: N rows of N columns.
-        nearest: (N, k2) the rows to average, the row itself included.
+        encoding: N sparse rows of N columns.
+        nearest: (N, k2) indices of the rows to average, the row itself included.
     """
     total, count = nearest.shape
 
@@ -104,4 +105,4 @@ def average_neighbours(encoding: SparseRows, nearest: IndexArray) -> SparseRows:
         return SparseRows(offsets, column.astype(np.int32), values)
 
     mean_entries = -(-len(encoding.values) // total)
-    return _in_blocks(average, total, 40 * count * mean_entries)
+    return _make_in_blocks(average, total, 40 * count * mean_entries)

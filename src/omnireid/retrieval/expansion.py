@@ -1,4 +1,4 @@
-"""Query expansion: a query is averaged with what it finds, and looks again."""
+"""Query expansion: each query is averaged with what it finds, and the average is searched for."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from numbers import Integral
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import OmnireidError
-from omnireid.retrieval.distance import as_embeddings, convert_rows, nearest
+from omnireid.errors import SettingError
+from omnireid.retrieval.distance import as_embeddings, convert_rows
+from omnireid.retrieval.search import search
 from omnireid.types import Distance, FloatArray
 
-_BLOCK_BYTES = 16 * 2**20  # of gallery rows gathered at a time
+_BLOCK_BYTES = 16 * 2**20  # of gallery rows that are gathered at a time
 
 
 @dataclass(frozen=True)
 class QueryExpansion:
-    """How queries are expanded.
+    """Settings of query expansion.
 
     Attributes:
-        count: nearest gallery crops that are averaged with the query.
-        alpha: a crop weighs its cosine similarity to the query, where it is above 0, to the power alpha; the query
-            weighs 1. 0 is the plain average (AQE), 3 the paper's choice for α-QE.
+        count: Number of nearest gallery crops that are averaged with the query.
+        alpha: Exponent for the weights. The query has weight 1, and a crop its cosine similarity to the query
+            (0 where that is negative) to the power alpha. 0 is the plain average (AQE); 3 is the paper's choice for
+            α-QE.
 
     Raises:
-        OmnireidError: a value that cannot be used.
+        SettingError: a value is out of range; the message names it.
     """
 
     count: int = 5
@@ -34,12 +36,12 @@ class QueryExpansion:
 
     def __post_init__(self) -> None:
         if not isinstance(self.count, Integral) or self.count < 1:
-            raise OmnireidError(
-                f"Query expansion needs a whole number of gallery crops, at least 1; got {self.count}. To expand "
-                "nothing, leave it out."
+            raise SettingError(
+                f"count of query expansion must be a whole number, at least 1; got {self.count}. To expand nothing, "
+                "leave query expansion out."
             )
         if not (self.alpha >= 0 and math.isfinite(self.alpha)):
-            raise OmnireidError(
+            raise SettingError(
                 f"alpha of query expansion must be 0 (the plain average) or a positive number; got {self.alpha}."
             )
 
@@ -47,50 +49,48 @@ class QueryExpansion:
 def expand_queries(
     query: npt.ArrayLike,
     gallery: npt.ArrayLike,
-    count: int = 5,
-    alpha: float = 0.0,
+    expansion: QueryExpansion | None = None,
     distance: Distance = "euclidean",
     *,
     progress: bool = False,
 ) -> FloatArray:
     """Replace each query by a weighted mean of itself and its nearest gallery crops.
 
-    For ``cosine`` the mean is that of unit vectors, as in the multi-query protocol;
-    for ``euclidean`` it is that of the embeddings as they are. No labels are looked
-    at: crops that an evaluation skips are averaged like others, as in use.
+    For ``cosine`` the unit vectors are averaged, as in the multi-query protocol;
+    for ``euclidean`` the embeddings as they are. No labels are read: crops that an
+    evaluation skips are averaged like others, as in use.
 
     Args:
         query: (Q, D) embeddings, one a row.
         gallery: (G, D) embeddings.
-        count: see `QueryExpansion`; more than G takes all G.
-        alpha: see `QueryExpansion`.
-        distance: how they are compared, now and afterwards.
-        progress: draw a bar on standard error.
+        expansion: Settings; by default those of `QueryExpansion`. A count above G takes all G crops.
+        distance: How embeddings are compared, before the expansion and after it.
+        progress: Draw a bar on standard error.
 
     Returns:
-        (Q, D) float32 embeddings, to be compared with the gallery as the queries were.
+        (Q, D) float32 embeddings, to be compared with the gallery in place of the queries.
 
     Raises:
-        OmnireidError: `count` or `alpha` out of range.
         ShapeError: the arrays are empty, or disagree in width.
-        EmbeddingError: a NaN or an infinity; the message names the row.
+        EmbeddingError: an embedding holds a NaN or an infinity; the message names the row.
+        SettingError: there is no such distance.
 
     Source: Chum et al., "Total Recall", ICCV 2007 (AQE); Radenović et al., "Fine-tuning CNN Image Retrieval with No
     Human Annotation", TPAMI 2018 (α-QE).
 
-    >>> expand_queries([[0.0, 2.0]], [[0.0, 4.0], [9.0, 0.0]], count=1).tolist()
+    >>> expand_queries([[0.0, 2.0]], [[0.0, 4.0], [9.0, 0.0]], QueryExpansion(count=1)).tolist()
     [[0.0, 3.0]]
     """
-    expansion = QueryExpansion(count, alpha)
+    expansion = QueryExpansion() if expansion is None else expansion
     queries, crops = as_embeddings(query, "query"), as_embeddings(gallery, "gallery")
-    indices, _ = nearest(queries, crops, expansion.count, distance, progress=progress)
+    indices = search(queries, crops, expansion.count, distance, progress=progress).indices
     result = np.empty(queries.shape, dtype=np.float32)
     step = max(1, _BLOCK_BYTES // (4 * indices.shape[1] * queries.shape[1]))
     for start in range(0, len(queries), step):
         own = convert_rows(queries[start : start + step])
         found = convert_rows(crops[indices[start : start + step]])
         own_unit, found_unit = _unit(own), _unit(found)
-        weights = np.maximum(np.einsum("qd,qnd->qn", own_unit, found_unit), 0) ** np.float32(alpha)
+        weights = np.maximum(np.einsum("qd,qnd->qn", own_unit, found_unit), 0) ** np.float32(expansion.alpha)
         if distance == "cosine":
             own, found = own_unit, found_unit
         total = own + np.einsum("qn,qnd->qd", weights, found)
@@ -99,7 +99,7 @@ def expand_queries(
 
 
 def _unit(rows: FloatArray) -> FloatArray:
-    """Rows of length 1, along the last axis; a zero vector stays one."""
+    """Scale vectors, along the last axis, to length 1. A zero vector stays zero."""
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     units: FloatArray = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
     return units

@@ -1,4 +1,4 @@
-"""Tables of which almost all is zero, by rows: what re-ranking needs of them and no more."""
+"""Sparse tables, stored by rows: only what re-ranking needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnireid.types import FloatArray, IntArray
 
 
 def join_ranges(starts: IntArray, lengths: IntArray) -> IntArray:
-    """The numbers from each start on, as many as its length says, one range after the other.
+    """Join integer ranges, each given by its start and length.
 
     >>> join_ranges(np.array([5, 0, 7]), np.array([2, 0, 3])).tolist()
     [5, 6, 7, 8, 9]
@@ -24,10 +24,13 @@ def join_ranges(starts: IntArray, lengths: IntArray) -> IntArray:
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
-    """N rows; row n has ``values[offsets[n]:offsets[n + 1]]`` in ``columns[offsets[n]:offsets[n + 1]]``, else 0.
+    """N rows that hold E entries; everything else is 0.
+
+    The entries of row n are ``values[offsets[n]:offsets[n + 1]]``, in the columns
+    ``columns[offsets[n]:offsets[n + 1]]``.
 
     Attributes:
-        offsets: (N + 1,).
+        offsets: (N + 1,) int64.
         columns: (E,) int32, ascending within a row.
         values: (E,) float32.
     """
@@ -40,22 +43,22 @@ class SparseRows:
         return len(self.offsets) - 1
 
     def lengths(self, rows: npt.NDArray[np.integer]) -> IntArray:
-        """How many entries each of `rows` has."""
+        """Number of entries of each of `rows`."""
         lengths: IntArray = self.offsets[rows + 1] - self.offsets[rows]
         return lengths
 
     def entries(self, rows: npt.NDArray[np.integer]) -> IntArray:
-        """Where the entries of `rows` are in `columns` and `values`, one row after the other."""
+        """Indices into `columns` and `values` of the entries of `rows`, one row after the other."""
         return join_ranges(self.offsets[rows], self.lengths(rows))
 
     def slice(self, start: int, stop: int) -> SparseRows:
-        """Rows `start` to `stop`; nothing but the offsets is copied."""
+        """Rows `start` to `stop`. Only the offsets are copied."""
         part = slice(self.offsets[start], self.offsets[stop])
         offsets = self.offsets[start : stop + 1] - self.offsets[start]
         return SparseRows(offsets, self.columns[part], self.values[part])
 
     def transpose(self, columns: int) -> SparseRows:
-        """The same table by its `columns` columns."""
+        """The transposed table, which has `columns` rows."""
         order = np.argsort(self.columns, kind="stable")
         rows = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.offsets))
         offsets = np.concatenate([[0], np.cumsum(np.bincount(self.columns, minlength=columns))])
@@ -63,7 +66,7 @@ class SparseRows:
 
 
 def join_rows(parts: Sequence[SparseRows]) -> SparseRows:
-    """One table of the rows of all parts."""
+    """Stack the rows of all parts into one table."""
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     return SparseRows(
         np.concatenate([[0], np.cumsum(lengths)]),
