@@ -31,4 +31,4 @@ else
 fi
 # SIGTERM saves the run whole, wherever it is.
 timeout --signal=TERM "$seconds" $PYTHON -m omnireid train "$RECIPE" "${flags[@]}" --data "$data" --output "$OUT/run" \
-  --store-folder /tmp/stores || echo "stopped before its end: put $OUT/run into carry/$RECIPE and call this again"
+  --pixel-cache-folder /tmp/stores || echo "stopped before its end: put $OUT/run into carry/$RECIPE and call this again"

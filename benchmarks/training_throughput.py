@@ -4,8 +4,8 @@ Baseline, in the same run and turn about with ours: two worker processes that
 decode every crop with Pillow each time it comes, resize, crop, flip, erase and
 normalise it one by one; batches in NCHW; float32; one eager process with all
 threads; cross-entropy and SGD on the same network and batch size. Ours is the
-product itself: ``torchrun --standalone --nproc-per-node 2 -m omnireid train`` on the decoded
-store, one thread a rank, bfloat16, channels last. Both rates are medians over
+product itself: ``torchrun --standalone --nproc-per-node 2 -m omnireid train`` on cached
+crops, one thread a rank, bfloat16, channels last. Both rates are medians over
 windows of steps, with the first left out. The data path alone (look-ups, plan,
 augmentation, normalisation) is timed in one process with one thread, beside the
 step it feeds.
@@ -37,7 +37,7 @@ from torch.utils.data import Dataset as TorchDataset
 from machine import describe
 from omnireid import create_model
 from omnireid.data.training_data import TrainingData, load_training_data
-from omnireid.images.pixel_cache import open_store
+from omnireid.images.pixel_cache import open_pixel_cache
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from omnireid.training.augmentation import apply_plan
 from omnireid.training.distributed import Ranks
@@ -123,7 +123,7 @@ def ours(root: Path, recipe: Recipe, steps: int, store: Path) -> float:
         words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(CORES)]
         words += ["-m", "omnireid", "train", "laptop", "--resolutions", recipe.resolutions[0], "--threads", "1"]
         words += ["--device", "cpu", "--data", str(root), "--output", str(output), "--log-every", "10"]
-        words += ["--store-folder", str(store)]
+        words += ["--pixel-cache-folder", str(store)]
         process = subprocess.Popen(
             [sys.executable, *words],
             stdout=subprocess.DEVNULL,
@@ -149,7 +149,7 @@ def data_path(data: TrainingData, recipe: Recipe, steps: int, store: Path) -> tu
     torch.set_num_threads(1)
     resolution = recipe.phases[0]
     height, width = resolution.height, resolution.width
-    crops = open_store(data.paths, height=height, width=width, folder=store, progress=False)
+    crops = open_pixel_cache(data.paths, height=height, width=width, folder=store, progress=False)
     pixels = Pixels(crops.pixels, CPU)
     order = RandomSampler(len(data), BATCH, 0).batches(0)[:steps]
     network = create_model("osnet_x0_25")
@@ -187,7 +187,7 @@ def main() -> None:
     for height, width in ((128, 64),) if tiny else ((128, 64), (256, 128)):
         recipe = replace(LAPTOP, epochs=1, warmup_epochs=0, resolutions=(f"{height}x{width}@0",))
         with tempfile.TemporaryDirectory() as store:
-            open_store(data.paths, height=height, width=width, folder=Path(store), progress=False)
+            open_pixel_cache(data.paths, height=height, width=width, folder=Path(store), progress=False)
             theirs, mine = [], []
             for _ in range(rounds):
                 theirs.append(customary(data, height, width, steps))

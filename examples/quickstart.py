@@ -49,7 +49,9 @@ def quickstart(folder: Path) -> None:
     write_untrained(untrained)
     run("evaluate", "--weights", str(untrained), "--data", str(people), "--json", str(folder / "before.json"))
     shutil.rmtree(trained, ignore_errors=True)  # of an earlier quickstart
-    run("train", "quick", "--data", str(people), "--output", str(trained), "--store-folder", str(folder / "store"))
+    run(
+        "train", "quick", "--data", str(people), "--output", str(trained), "--pixel-cache-folder", str(folder / "store")
+    )
     weights = ("--weights", str(trained / "last.safetensors"))
     results = ("--json", str(folder / "after.json"), "--picture", str(folder / "ranked.png"))
     run("evaluate", *weights, "--data", str(people), *results)

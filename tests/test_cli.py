@@ -137,7 +137,7 @@ def test_the_commands_of_the_readme_run(
             words = [smaller.get(word, word) for word in words]
         if words[0] == "train":
             words += ["--epochs", "1", "--warmup-epochs", "0", "--batch-size", "4", "--resolutions", "32x16@0"]
-            words += ["--store-folder", "store"]
+            words += ["--pixel-cache-folder", "store"]
         if words[0] == "bench":
             words[1:1] = [str(untrained), "--seconds", "0.01", "--runtimes", "onnxruntime"]
         assert main(words) == 0, (command, capsys.readouterr().err)

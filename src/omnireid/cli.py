@@ -22,9 +22,12 @@ COMMANDS = {
     "evaluate": "score weights, or stored embeddings, on a data set",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, held against torch",
     "bench": "measure weights in every runtime and precision on this machine",
-    "store": "list, build or remove the crops that training keeps decoded",
+    "cache": "list, build or remove the decoded crops that training keeps",
 }
 """Verb and what it does; `omnireid.commands` holds a module and function of each name."""
+
+DEPRECATED = {"store": "cache"}
+"""Old verb to new. An old verb works for one release more, and says so."""
 
 EXIT_ERROR = 2
 
@@ -36,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a dash that the terminal's encoding lacks is no reason to fail
     verb = words[0] if words else "--help"
+    if verb in DEPRECATED:
+        old, verb = verb, DEPRECATED[verb]
+        print(
+            f"note: 'omnireid {old}' is now 'omnireid {verb}'; the old name goes with the next release.",
+            file=sys.stderr,
+        )
     if verb in ("-h", "--help"):
         print(_help())
     elif verb == "--version":

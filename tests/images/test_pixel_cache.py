@@ -31,12 +31,12 @@ from omnireid.images import pixel_cache
 from omnireid.images.batches import iterate_batches
 from omnireid.images.pixel_cache import (
     CHUNK,
-    CropStore,
-    list_stores,
-    open_store,
-    remove_stores,
-    store_folder,
-    store_key,
+    PixelCache,
+    list_pixel_caches,
+    open_pixel_cache,
+    pixel_cache_folder,
+    pixel_cache_key,
+    remove_pixel_caches,
 )
 from omnireid.images.preprocess import Preprocessing
 
@@ -57,8 +57,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
     return tuple(sorted(folder.iterdir()))
 
 
-def opened(paths: Sequence[Path], folder: Path, **options: Any) -> CropStore:
-    return open_store(paths, **{"height": 16, "width": 8, "folder": folder, "progress": False, **options})
+def opened(paths: Sequence[Path], folder: Path, **options: Any) -> PixelCache:
+    return open_pixel_cache(paths, **{"height": 16, "width": 8, "folder": folder, "progress": False, **options})
 
 
 @pytest.fixture
@@ -107,63 +107,63 @@ def test_the_second_opening_decodes_nothing(
     request.getfixturevalue("no_decoding")
     second = opened(crops, tmp_path)
     np.testing.assert_array_equal(first.pixels, second.pixels)
-    assert list_stores(tmp_path)[0].last_used > 0
+    assert list_pixel_caches(tmp_path)[0].last_used > 0
 
 
-def test_the_key_is_of_content_order_and_size_not_of_names(crops: tuple[Path, ...], tmp_path: Path) -> None:
-    key = store_key(crops, height=16, width=8)
+def test_the_key_depends_on_content_order_and_size_but_not_on_names(crops: tuple[Path, ...], tmp_path: Path) -> None:
+    key = pixel_cache_key(crops, height=16, width=8)
     shutil.copytree(crops[0].parent, tmp_path / "moved")
     moved = sorted((tmp_path / "moved").iterdir())
-    assert store_key(moved, height=16, width=8, workers=3) == key
+    assert pixel_cache_key(moved, height=16, width=8, workers=3) == key
     others = {
-        store_key(crops[::-1], height=16, width=8),
-        store_key(crops[1:], height=16, width=8),
-        store_key(crops, height=8, width=16),
+        pixel_cache_key(crops[::-1], height=16, width=8),
+        pixel_cache_key(crops[1:], height=16, width=8),
+        pixel_cache_key(crops, height=8, width=16),
     }
     moved[3].write_bytes(moved[3].read_bytes() + b"\0")
-    others.add(store_key(moved, height=16, width=8))
+    others.add(pixel_cache_key(moved, height=16, width=8))
     assert len(others | {key}) == 5
 
 
-def test_the_key_is_of_the_pixel_path(crops: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    key = store_key(crops, height=16, width=8)
+def test_the_key_depends_on_the_pixel_path(crops: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    key = pixel_cache_key(crops, height=16, width=8)
     monkeypatch.setattr(pixel_cache, "PIXEL_PATH", "another")
-    assert store_key(crops, height=16, width=8) != key
+    assert pixel_cache_key(crops, height=16, width=8) != key
 
 
-def cut_short(found: CropStore) -> None:
+def cut_short(found: PixelCache) -> None:
     os.truncate(found.path, found.path.stat().st_size - 1)
 
 
-def turn_a_bit(found: CropStore) -> None:
+def turn_a_bit(found: PixelCache) -> None:
     content = bytearray(found.path.read_bytes())
     content[-1] ^= 1
     found.path.write_bytes(content)
 
 
-def spoil_the_header(found: CropStore) -> None:
+def spoil_the_header(found: PixelCache) -> None:
     size = found.path.stat().st_size
     found.path.write_bytes(b"\0" * size)
 
 
-def turn_the_header(found: CropStore) -> None:
+def turn_the_header(found: PixelCache) -> None:
     content = found.path.read_bytes()
     found.path.write_bytes(content.replace(b"False", b"True ", 1))
 
 
-def forget_the_pixels(found: CropStore) -> None:
+def forget_the_pixels(found: PixelCache) -> None:
     found.path.unlink()
 
 
-def forget_the_record(found: CropStore) -> None:
+def forget_the_record(found: PixelCache) -> None:
     found.path.with_suffix(".json").unlink()
 
 
-def spoil_the_record(found: CropStore) -> None:
+def spoil_the_record(found: PixelCache) -> None:
     found.path.with_suffix(".json").write_text("[]")
 
 
-def swap_the_record(found: CropStore) -> None:
+def swap_the_record(found: PixelCache) -> None:
     file = found.path.with_suffix(".json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"key": "0" * 64}))
 
@@ -172,16 +172,16 @@ def swap_the_record(found: CropStore) -> None:
     ("damage", "reason"),
     [
         (cut_short, "it has .* bytes, not "),
-        (turn_a_bit, "the checksum of crops 128 and on is wrong"),
+        (turn_a_bit, "the checksum of the crops from 128 on is wrong"),
         (spoil_the_header, "it cannot be read: "),
         (turn_the_header, "its header says "),
         (forget_the_pixels, "its build was interrupted"),
         (forget_the_record, "its build was interrupted"),
         (spoil_the_record, "it cannot be read: "),
-        (swap_the_record, "its .json is of another store"),
+        (swap_the_record, "its .json belongs to another one"),
     ],
 )
-def test_a_damaged_store_is_built_again(
+def test_a_damaged_pixel_cache_is_built_again(
     many: tuple[Path, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any, reason: str
 ) -> None:
     found = opened(many, tmp_path)
@@ -191,7 +191,7 @@ def test_a_damaged_store_is_built_again(
     assert again.path.read_bytes() == content
     printed = capsys.readouterr().err
     assert len(printed.splitlines()) == 1
-    assert re.search(rf"The stored crops .* are damaged \({reason}.*\)\. They are decoded again", printed)
+    assert re.search(rf"The decoded crops in .* are damaged \({reason}.*\)\. Decoding them again", printed)
     assert sorted(os.listdir(tmp_path)) == [f"{found.key}.json", f"{found.key}.npy"]
 
 
@@ -200,7 +200,7 @@ def test_a_disk_that_loses_what_is_written(
 ) -> None:
     counter = iter(range(99))
     monkeypatch.setattr("omnireid.images.pixel_cache.zlib.crc32", lambda _pixels: next(counter))
-    with pytest.raises(DataError, match=r"were written but cannot be read again \(the checksum .* Check the disk"):
+    with pytest.raises(DataError, match=r"were written but cannot be read back \(the checksum .* Check the disk"):
         opened(crops, tmp_path)
 
 
@@ -232,7 +232,7 @@ def test_a_crop_that_changes_while_it_is_decoded(
         shutil.copy(crops[5], changing)
 
     monkeypatch.setattr(pixel_cache, "iterate_batches", change)
-    with pytest.raises(DataError, match="A crop changed while it was decoded, so nothing was stored"):
+    with pytest.raises(DataError, match="A crop changed while it was decoded, so nothing was kept"):
         opened([*crops, changing], tmp_path / "stores")
     assert os.listdir(tmp_path / "stores") == []
 
@@ -261,7 +261,7 @@ def test_a_full_disk_or_ctrl_c_in_the_middle_leaves_nothing(
     assert os.listdir(tmp_path) == []
 
 
-def test_too_little_space_is_told_before_decoding(
+def test_too_little_space_is_an_error_before_decoding(
     crops: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_decoding: None
 ) -> None:
     monkeypatch.setattr("omnireid.images.pixel_cache.shutil.disk_usage", lambda _: SimpleNamespace(free=4607))
@@ -271,7 +271,7 @@ def test_too_little_space_is_told_before_decoding(
 
 
 def test_what_a_kill_left_is_cleared_away(crops: tuple[Path, ...], tmp_path: Path) -> None:
-    key = store_key(crops, height=16, width=8)
+    key = pixel_cache_key(crops, height=16, width=8)
     left = tmp_path / f".{key}-0123456789ab.npy"
     left.write_bytes(b"half")
     foreign = tmp_path / f".{'f' * 64}-0123456789ab.npy"
@@ -295,7 +295,7 @@ def _open_in_process(paths: Sequence[Path], folder: Path, start: Any, results: A
     results.put((len(decoded), int(found.pixels.astype(np.int64).sum())))
 
 
-def test_two_processes_at_once_build_one_store(many: tuple[Path, ...], tmp_path: Path) -> None:
+def test_two_processes_at_once_build_one_pixel_cache(many: tuple[Path, ...], tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(2), context.Queue()
     both = [context.Process(target=_open_in_process, args=(many, tmp_path, start, results)) for _ in range(2)]
@@ -309,7 +309,7 @@ def test_two_processes_at_once_build_one_store(many: tuple[Path, ...], tmp_path:
     assert len(os.listdir(tmp_path)) == 2
 
 
-def test_a_store_shared_for_reading_only_is_opened(
+def test_a_pixel_cache_shared_read_only_is_opened(
     crops: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = opened(crops, tmp_path)
@@ -323,7 +323,7 @@ def test_a_store_shared_for_reading_only_is_opened(
 
 
 def test_what_cannot_be_asked_for(crops: tuple[Path, ...], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="A store of no crops was asked for"):
+    with pytest.raises(DataError, match="There are no crops to decode"):
         opened([], tmp_path)
     with pytest.raises(DataError, match="workers must be 1 or more; got 0. Leave it out"):
         opened(crops, tmp_path, workers=0)
@@ -334,15 +334,15 @@ def test_what_cannot_be_asked_for(crops: tuple[Path, ...], tmp_path: Path) -> No
         opened(crops, tmp_path / "file")
 
 
-def test_where_stores_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: tuple[Path, ...]) -> None:
+def test_where_pixel_caches_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: tuple[Path, ...]) -> None:
     monkeypatch.setenv("OMNIREID_CACHE", str(tmp_path / "cache"))
-    assert store_folder() == tmp_path / "cache" / "stores"
-    assert store_folder(tmp_path) == tmp_path
-    assert list_stores() == []
-    found = open_store(crops, height=4, width=2, progress=False)
+    assert pixel_cache_folder() == tmp_path / "cache" / "stores"
+    assert pixel_cache_folder(tmp_path) == tmp_path
+    assert list_pixel_caches() == []
+    found = open_pixel_cache(crops, height=4, width=2, progress=False)
     assert found.path.parent == tmp_path / "cache" / "stores"
-    assert remove_stores(found.key[:5]) > 12 * 4 * 2 * 3
-    assert list_stores() == []
+    assert remove_pixel_caches(found.key[:5]) > 12 * 4 * 2 * 3
+    assert list_pixel_caches() == []
 
 
 def test_listing_and_removing(crops: tuple[Path, ...], tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_listing_and_removing(crops: tuple[Path, ...], tmp_path: Path) -> None:
     left = tmp_path / f".{'f' * 64}-0123456789ab.npy"
     left.write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("not of ours")
-    entries = {entry.key: entry for entry in list_stores(tmp_path)}
+    entries = {entry.key: entry for entry in list_pixel_caches(tmp_path)}
     assert list(entries) == sorted(entries)
     assert {key: entry.shape for key, entry in entries.items()} == {
         small.key: (12, 2, 8),
@@ -359,13 +359,13 @@ def test_listing_and_removing(crops: tuple[Path, ...], tmp_path: Path) -> None:
     }
     assert entries["f" * 64].bytes == 4
     on_disk = sum(file.stat().st_size for file in tmp_path.glob(f"{small.key}.*"))
-    assert entries[small.key].bytes == on_disk == remove_stores(small.key, tmp_path)
-    with pytest.raises(DataNotFoundError, match=r"No store in .* begins with '.*'\. 'omnireid store' lists them"):
-        remove_stores(small.key, tmp_path)
-    with pytest.raises(DataError, match=r"2 stores in .* begin with ''\. Give more digits, or all"):
-        remove_stores("", tmp_path)
+    assert entries[small.key].bytes == on_disk == remove_pixel_caches(small.key, tmp_path)
+    with pytest.raises(DataNotFoundError, match=r"No pixel cache in .* begins with '.*'\. 'omnireid cache' lists them"):
+        remove_pixel_caches(small.key, tmp_path)
+    with pytest.raises(DataError, match=r"2 pixel caches in .* begin with ''\. Give more digits, or all"):
+        remove_pixel_caches("", tmp_path)
     with sole_writer(large.path), pytest.raises(OutputInUseError, match="Another process is writing"):
-        remove_stores(large.key, tmp_path)
-    assert remove_stores("all", tmp_path) == entries[large.key].bytes + 4
+        remove_pixel_caches(large.key, tmp_path)
+    assert remove_pixel_caches("all", tmp_path) == entries[large.key].bytes + 4
     assert os.listdir(tmp_path) == ["notes.txt"]
-    assert remove_stores("all", tmp_path) == 0
+    assert remove_pixel_caches("all", tmp_path) == 0

@@ -23,6 +23,6 @@ def options(people: Path, tmp_path: Path) -> RunOptions:
         device="cpu",
         threads=1,
         log_every=2,
-        store_folder=tmp_path / "stores",
+        pixel_cache_folder=tmp_path / "stores",
         progress=False,
     )

@@ -38,7 +38,7 @@ def train(
     compile: bool = False,  # noqa: A002
     checkpoint_every: int = 200,
     log_every: int = 20,
-    store_folder: OptionalPath = None,
+    pixel_cache_folder: OptionalPath = None,
 ) -> None:
     """Train a network by a recipe: scratch, finetune, speedrun, laptop or quick; every value of it is a flag.
 
@@ -63,7 +63,7 @@ def train(
         compile: have torch.compile make one kernel of many: minutes of compiling, then faster steps on a GPU.
         checkpoint_every: steps between two checkpoints.
         log_every: steps between two looks at the loss.
-        store_folder: where decoded crops are kept; see omnireid store.
+        pixel_cache_folder: Folder for decoded crops, by default in the user's cache; see omnireid cache.
     """
     from omnireid.embedding.torch_runtime import require_torch
     from omnireid.errors import RecipeError
@@ -89,7 +89,7 @@ def train(
         compile=compile,
         checkpoint_every=checkpoint_every,
         log_every=log_every,
-        store_folder=store_folder,
+        pixel_cache_folder=pixel_cache_folder,
     )
     result = run(recipe, options)
     if find_ranks().rank != 0:

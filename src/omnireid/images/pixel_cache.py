@@ -1,7 +1,7 @@
-"""Crops decoded and resized once, in a memory-mapped file that is found again by what is in them.
+"""Crops decoded and resized once, kept in a memory-mapped file whose name is a hash of the images' content.
 
-A store is a NumPy file, ``KEY.npy``, and ``KEY.json`` beside it, which is written last: without it the pixels are
-of a build that never ended, and are built again.
+A pixel cache is a NumPy file, ``KEY.npy``, with a ``KEY.json`` beside it. The JSON is written last, so pixels without
+one come from a build that was interrupted, and are decoded again.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from omnireid.machine import usable_cores
 from omnireid.progress import progress_bar
 
 PIXEL_PATH = f"1, Pillow {PIL.__version__}"
-"""Version of `Preprocessing.resize`: to be raised where its pixels change. Pillow's own version may change them too."""
+"""Version of `Preprocessing.resize`. Raise it when its pixels change; Pillow's version may change them too."""
 
 CHUNK = 64
-"""Crops a checksum."""
+"""Crops covered by one checksum."""
 
 SAMPLED_CHUNKS = 16
-"""How many chunks are read again on opening, spread evenly, the first and the last among them."""
+"""How many chunks are checked on opening. They are spread evenly and include the first and the last."""
 
 _FORMAT = 1
 _FILE = re.compile(r"\.?([0-9a-f]{64})(?:-[0-9a-f]{12})?\.(?:npy|json)")
 
 
 @dataclass(frozen=True, eq=False)
-class CropStore:
-    """Decoded crops.
+class PixelCache:
+    """Decoded crops, ready to be read.
 
     Attributes:
-        path: the NumPy file.
-        height: of each crop, in pixels.
-        width: of each crop, in pixels.
-        key: 64 hexadecimal digits; see `store_key`.
+        path: The NumPy file.
+        height: Height of each crop in pixels.
+        width: Width of each crop in pixels.
+        key: 64 hexadecimal digits; see `pixel_cache_key`.
         pixels: (N, height, width, 3) uint8 RGB, a read-only memory map, in the order of the paths.
     """
 
@@ -64,15 +64,15 @@ class CropStore:
 
 
 @dataclass(frozen=True)
-class StoreEntry:
-    """A store on the disk.
+class PixelCacheEntry:
+    """A pixel cache on the disk, as `list_pixel_caches` finds it.
 
     Attributes:
         key: 64 hexadecimal digits.
-        path: the NumPy file.
-        shape: crops, height and width; None for what an interrupted build left.
-        bytes: disk space of all its files.
-        last_used: when it was opened last, in seconds since 1970.
+        path: The NumPy file.
+        shape: Number of crops, height and width; None for the remains of an interrupted build.
+        bytes: Disk space taken by all its files.
+        last_used: Time of the last opening, in seconds since 1970.
     """
 
     key: str
@@ -82,15 +82,15 @@ class StoreEntry:
     last_used: float
 
 
-def store_folder(folder: Path | None = None) -> Path:
-    """Where stores are kept: `folder`, or ``stores`` in ``$OMNIREID_CACHE`` or in this system's place for caches."""
+def pixel_cache_folder(folder: Path | None = None) -> Path:
+    """The folder of pixel caches: `folder`, else ``stores`` in ``$OMNIREID_CACHE`` or the user's cache folder."""
     return cache_folder() / "stores" if folder is None else folder
 
 
-def store_key(paths: Sequence[Path], *, height: int, width: int, workers: int | None = None) -> str:
-    """SHA-256 over the SHA-256 of each file's bytes, in order, with the size and `PIXEL_PATH`.
+def pixel_cache_key(paths: Sequence[Path], *, height: int, width: int, workers: int | None = None) -> str:
+    """Hash the files' contents in order, together with the crop size and `PIXEL_PATH`.
 
-    Names and folders do not count, so a data set that was moved keeps its store.
+    Names and folders are not part of the key, so a data set that was moved keeps its pixel cache.
 
     Raises:
         ImageError: a file cannot be read.
@@ -102,7 +102,7 @@ def store_key(paths: Sequence[Path], *, height: int, width: int, workers: int | 
     return digest.hexdigest()
 
 
-def open_store(
+def open_pixel_cache(
     paths: Sequence[Path],
     *,
     height: int,
@@ -110,88 +110,89 @@ def open_store(
     folder: Path | None = None,
     workers: int | None = None,
     progress: bool = True,
-) -> CropStore:
-    """Open the decoded crops of `paths`, decoding them first where that was not done before.
+) -> PixelCache:
+    """Open the decoded crops of `paths`, decoding them first if that has not been done yet.
 
-    The pixels are those of `Preprocessing.resize`, the path that every prediction takes. Every file is read for the
-    key, but only a new store decodes. Two processes that want the same new store build it once: the second waits.
+    The pixels are those of `Preprocessing.resize`, the path that every prediction takes. Every file is read to
+    compute the key, but is decoded only for a new cache. When two processes want the same new cache, one builds it
+    and the other waits.
 
-    An existing store is checked by its header, its exact length and the checksums of `SAMPLED_CHUNKS` chunks of
-    `CHUNK` crops each (for Market-1501 at 256 × 128, 0.1 GB of 1.3 GB). That finds a file that is cut short,
-    overwritten or another's, but not a single bit that turned in a chunk between. A store that fails is built
+    An existing cache is checked by its header, its exact length and the checksums of `SAMPLED_CHUNKS` chunks of
+    `CHUNK` crops each (for Market-1501 at 256 × 128, 0.1 GB of 1.3 GB). This finds a file that is truncated,
+    overwritten or swapped, but not a single flipped bit in a chunk that is not sampled. A cache that fails is decoded
     again, and a line on standard error says so.
 
     Args:
-        paths: the crops, in order; a file may come twice.
-        height: of the stored crops, in pixels.
-        width: of the stored crops, in pixels.
-        folder: where stores are kept; see `store_folder`.
-        workers: threads; the number of cores by default. They change no byte.
-        progress: show a bar while decoding.
+        paths: The crops, in order. A file may come twice.
+        height: Height to resize to, in pixels.
+        width: Width to resize to, in pixels.
+        folder: Folder that holds pixel caches; see `pixel_cache_folder`.
+        workers: Number of threads, by default one per core. The bytes do not depend on it.
+        progress: Show a progress bar while decoding.
 
     Raises:
-        DataError: no crop, no worker, or a file that changed while it was decoded.
-        ImageError: the first crop that cannot be decoded; nothing is left of the store.
-        ShapeError: a size that is no size.
-        DiskFullError: less space than the store needs; told before decoding.
+        DataError: `paths` is empty, `workers` is below 1, or a file changed while it was decoded.
+        ImageError: a crop cannot be decoded. The first one is named, and no cache is left behind.
+        ShapeError: `height` or `width` is below 1.
+        DiskFullError: the disk lacks the space; raised before decoding.
         OutputError: the folder cannot be written.
     """
     if not paths:
-        raise DataError("A store of no crops was asked for. Give a data set with crops in it.")
+        raise DataError("There are no crops to decode. Give a data set that has some.")
     if workers is not None and workers < 1:
-        raise DataError(f"workers must be 1 or more; got {workers}. Leave it out for one a core.")
+        raise DataError(f"workers must be 1 or more; got {workers}. Leave it out for one thread per core.")
     preprocessing = Preprocessing(height=height, width=width)
-    key = store_key(paths, height=height, width=width, workers=workers)
-    path = store_folder(folder) / f"{key}.npy"
+    key = pixel_cache_key(paths, height=height, width=width, workers=workers)
+    path = pixel_cache_folder(folder) / f"{key}.npy"
     shape = (len(paths), height, width, 3)
     found = _open(path, key, shape)
-    if not isinstance(found, CropStore):
+    if not isinstance(found, PixelCache):
         with sole_writer(path, wait=True):
-            found = _open(path, key, shape)  # whom we waited for has built it
-            if not isinstance(found, CropStore):
+            found = _open(path, key, shape)  # the process we waited for may have built it
+            if not isinstance(found, PixelCache):
                 if found is not None:
-                    print(f"The stored crops {path} are damaged ({found}). They are decoded again.", file=sys.stderr)
+                    print(f"The decoded crops in {path} are damaged ({found}). Decoding them again.", file=sys.stderr)
                 _build(path, key, paths, preprocessing, workers=workers, progress=progress)
                 found = _open(path, key, shape)
-    if not isinstance(found, CropStore):
-        raise DataError(f"The stored crops {path} were written but cannot be read again ({found}). Check the disk.")
-    with suppress(OSError):  # a folder shared for reading only
+    if not isinstance(found, PixelCache):
+        raise DataError(f"The decoded crops in {path} were written but cannot be read back ({found}). Check the disk.")
+    with suppress(OSError):  # the folder may be shared read-only
         os.utime(_record_path(path))
     return found
 
 
-def list_stores(folder: Path | None = None) -> list[StoreEntry]:
-    """The stores in `folder`, and what interrupted builds left there, in the order of their keys.
+def list_pixel_caches(folder: Path | None = None) -> list[PixelCacheEntry]:
+    """List the pixel caches in `folder` and the remains of interrupted builds, sorted by key.
 
     Raises:
-        OutputError: the folder cannot be looked into.
+        OutputError: the folder cannot be listed.
     """
-    home = store_folder(folder)
+    home = pixel_cache_folder(folder)
     return [_entry(home, key, files) for key, files in _files_by_key(home).items()]
 
 
-def remove_stores(which: str, folder: Path | None = None) -> int:
-    """Delete stores.
+def remove_pixel_caches(which: str, folder: Path | None = None) -> int:
+    """Delete pixel caches.
 
     Args:
         which: ``all``, or the first digits of one key.
-        folder: where they are; see `store_folder`.
+        folder: Folder that holds pixel caches; see `pixel_cache_folder`.
 
     Returns:
-        Bytes freed.
+        The number of bytes freed.
 
     Raises:
-        DataNotFoundError: no key begins like that.
-        DataError: several do.
-        OutputInUseError: another process is building it.
-        OutputError: no permission.
+        DataNotFoundError: no key begins with `which`.
+        DataError: several keys do.
+        OutputInUseError: another process is building the cache.
+        OutputError: a file may not be deleted.
     """
-    home = store_folder(folder)
-    entries = [entry for entry in list_stores(home) if which == "all" or entry.key.startswith(which)]
+    home = pixel_cache_folder(folder)
+    entries = [entry for entry in list_pixel_caches(home) if which == "all" or entry.key.startswith(which)]
     if which != "all" and len(entries) > 1:
-        raise DataError(f"{len(entries)} stores in {home} begin with {which!r}. Give more digits, or all.")
+        raise DataError(f"{len(entries)} pixel caches in {home} begin with {which!r}. Give more digits, or all.")
     if which != "all" and not entries:
-        raise DataNotFoundError(f"No store in {home} begins with {which!r}. 'omnireid store' lists them.")
+        raise DataNotFoundError(f"No pixel cache in {home} begins with {which!r}. 'omnireid cache' lists them.")
     for entry in entries:
         with sole_writer(entry.path):
             _delete(home, entry.key)
@@ -213,15 +214,15 @@ def _record_path(path: Path) -> Path:
 
 
 class _DamagedError(Exception):
-    """Why a file is not the store that its name promises."""
+    """The file is not the pixel cache that its name promises; the message says why."""
 
 
-def _open(path: Path, key: str, shape: tuple[int, ...]) -> CropStore | str | None:
-    """The store; what is wrong with it; or None where there is none."""
+def _open(path: Path, key: str, shape: tuple[int, ...]) -> PixelCache | str | None:
+    """The pixel cache; what is wrong with it; or None if there is none."""
     if not path.exists() and not _record_path(path).exists():
         return None
     try:
-        return CropStore(path, shape[1], shape[2], key, _checked_pixels(path, key, shape))
+        return PixelCache(path, shape[1], shape[2], key, _checked_pixels(path, key, shape))
     except _DamagedError as error:
         return str(error)
     except FileNotFoundError:
@@ -235,7 +236,7 @@ def _checked_pixels(path: Path, key: str, shape: tuple[int, ...]) -> npt.NDArray
     checksums = record["checksums"]
     is_ours = (record["omnireid_store"], record["key"], record["shape"]) == (_FORMAT, key, [*shape])
     if not is_ours or len(checksums) != -(-shape[0] // CHUNK):
-        raise _DamagedError("its .json is of another store")
+        raise _DamagedError("its .json belongs to another one")
     size = path.stat().st_size
     if size != record["bytes"]:
         raise _DamagedError(f"it has {size:,} bytes, not {record['bytes']:,}")
@@ -244,7 +245,7 @@ def _checked_pixels(path: Path, key: str, shape: tuple[int, ...]) -> npt.NDArray
         raise _DamagedError(f"its header says {pixels.shape} {pixels.dtype}")
     for chunk in np.unique(np.linspace(0, len(checksums) - 1, SAMPLED_CHUNKS).round().astype(int)).tolist():
         if zlib.crc32(pixels[chunk * CHUNK : (chunk + 1) * CHUNK].data) != checksums[chunk]:
-            raise _DamagedError(f"the checksum of crops {chunk * CHUNK:,} and on is wrong")
+            raise _DamagedError(f"the checksum of the crops from {chunk * CHUNK:,} on is wrong")
     return pixels
 
 
@@ -257,12 +258,12 @@ def _build(
     workers: int | None,
     progress: bool,
 ) -> None:
-    """Decode `paths` into `path`, which nobody else writes, and then write the record that makes it a store."""
+    """Decode `paths` into `path` and then write its record. The caller holds the right to write `path`."""
     shape = (len(paths), preprocessing.height, preprocessing.width, 3)
     _delete(path.parent, key)
     _require_space(path, int(np.prod(shape)))
     checksums: list[int] = []
-    # Written, not mapped: on a full disk, writing to a map kills the process instead of raising an error.
+    # Written, not memory-mapped: on a full disk, writing to a map kills the process instead of raising an error.
     with atomic_output(path) as temporary, temporary.open("wb") as stream:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
@@ -272,8 +273,8 @@ def _build(
                 stream.write(pixels.data)
                 advance(len(pixels))
         size = _size_of(stream)
-        if store_key(paths, height=shape[1], width=shape[2], workers=workers) != key:
-            raise DataError("A crop changed while it was decoded, so nothing was stored. Run the same command again.")
+        if pixel_cache_key(paths, height=shape[1], width=shape[2], workers=workers) != key:
+            raise DataError("A crop changed while it was decoded, so nothing was kept. Run the same command again.")
     record = {"omnireid_store": _FORMAT, "key": key, "shape": shape, "bytes": size, "checksums": checksums}
     with atomic_output(_record_path(path)) as temporary:
         temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
@@ -282,7 +283,7 @@ def _build(
 def _decoded(
     paths: Sequence[Path], preprocessing: Preprocessing, workers: int | None
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """The crops in order, a chunk at a time. Threads: Pillow frees the interpreter while it decodes and resizes."""
+    """Yield the crops in order, one chunk at a time."""
     for batch in iterate_batches(paths, preprocessing, batch_size=CHUNK, workers=workers):
         yield batch.pixels
 
@@ -298,13 +299,13 @@ def _require_space(path: Path, needed: int) -> None:
     if free < needed:
         raise DiskFullError(
             f"The decoded crops take {needed:,} bytes, but the disk of {path.parent} has only {free:,} free. "
-            "Free some (omnireid store --remove all does), or keep stores on another disk with --store-folder or "
-            "OMNIREID_CACHE."
+            "Free some (omnireid cache --remove all does), or keep pixel caches on another disk with "
+            "--pixel-cache-folder or OMNIREID_CACHE."
         )
 
 
 def _files_by_key(home: Path) -> dict[str, list[Path]]:
-    """Files of each store in `home`, unfinished ones too, sorted."""
+    """The files of each pixel cache in `home`, unfinished ones too, sorted by key."""
     files: dict[str, list[Path]] = {}
     with output_errors(home):
         names = sorted(os.listdir(home)) if home.is_dir() else []  # noqa: PTH208
@@ -314,11 +315,11 @@ def _files_by_key(home: Path) -> dict[str, list[Path]]:
     return dict(sorted(files.items()))
 
 
-def _entry(home: Path, key: str, files: Sequence[Path]) -> StoreEntry:
+def _entry(home: Path, key: str, files: Sequence[Path]) -> PixelCacheEntry:
     path = home / f"{key}.npy"
     size, last_used = 0, 0.0
     for file in files:
-        with suppress(FileNotFoundError):  # a build that ends meanwhile renames its file
+        with suppress(FileNotFoundError):  # a build that finishes now renames its file
             size += file.stat().st_size
             last_used = max(last_used, file.stat().st_mtime)
     shape = None
@@ -326,11 +327,11 @@ def _entry(home: Path, key: str, files: Sequence[Path]) -> StoreEntry:
         crops, height, width, _ = json.loads(_record_path(path).read_text(encoding="utf-8"))["shape"]
         if path.is_file():
             shape = (int(crops), int(height), int(width))
-    return StoreEntry(key, path, shape, size, last_used)
+    return PixelCacheEntry(key, path, shape, size, last_used)
 
 
 def _delete(home: Path, key: str) -> None:
-    """Remove all files of one store, the record first: what is left of it by a kill in between is no store."""
+    """Remove all files of one pixel cache, the record first, so that a kill in between leaves an unfinished one."""
     for file in sorted(_files_by_key(home).get(key, []), key=lambda file: file.suffix != ".json"):
         with output_errors(file):
             file.unlink(missing_ok=True)

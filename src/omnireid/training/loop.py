@@ -24,7 +24,7 @@ from omnireid.embedding.torch_runtime import is_out_of_memory
 from omnireid.errors import DeviceMemoryError, NonFiniteLossError, StoppedError
 from omnireid.evaluation.scores import RankingScores
 from omnireid.files import atomic_output
-from omnireid.images.pixel_cache import open_store
+from omnireid.images.pixel_cache import open_pixel_cache
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from omnireid.models.osnet import OSNet
 from omnireid.models.zoo import create_model
@@ -89,7 +89,7 @@ class Loop:
             for epoch in range(self.progress.step // steps, recipe.epochs):
                 resolution = recipe.resolution_at(epoch)
                 if pixels is None or pixels[0] != resolution:
-                    pixels = (resolution, Pixels(self._open_store(self.data.paths, resolution), self.device))
+                    pixels = (resolution, Pixels(self._open_pixels(self.data.paths, resolution), self.device))
                 self._train_epoch(epoch, pixels[1], stop, advance)
                 self._end_epoch(epoch, resolution)
                 if show:
@@ -225,9 +225,9 @@ class Loop:
         if self._judge is None:
             judge = create_model(self.recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._judge = judge
-        store = self._open_store(self.validation.paths, resolution)
+        pixels = self._open_pixels(self.validation.paths, resolution)
         weights = self.learner.averaged_state()
-        self._scores = assess(self._judge, weights, self.validation, store, device=self.device, ranks=self.ranks)
+        self._scores = assess(self._judge, weights, self.validation, pixels, device=self.device, ranks=self.ranks)
         self._scored_at = self.progress.step
         return {"rank1": self._scores.rank1, "mean_average_precision": self._scores.mean_average_precision}
 
@@ -253,20 +253,20 @@ class Loop:
             self.progress = replace(self.progress, best=score, best_epoch=epoch)
             write_artefact(self.options.output / BEST_NAME, tensors, metadata)
 
-    def _open_store(self, paths: tuple[Path, ...], resolution: Resolution) -> npt.NDArray[np.uint8]:
-        """The decoded crops; one rank builds the store while the others wait."""
+    def _open_pixels(self, paths: tuple[Path, ...], resolution: Resolution) -> npt.NDArray[np.uint8]:
+        """The decoded crops. One rank builds the pixel cache while the others wait."""
         if self.ranks.rank != 0:
             barrier(self.ranks)
-        store = open_store(
+        cached = open_pixel_cache(
             paths,
             height=resolution.height,
             width=resolution.width,
-            folder=self.options.store_folder,
+            folder=self.options.pixel_cache_folder,
             progress=self.options.progress and self.ranks.rank == 0,
         )
         if self.ranks.rank == 0:
             barrier(self.ranks)
-        return np.asarray(store.pixels)
+        return np.asarray(cached.pixels)
 
     def _write(self, kind: Kind, step: int, **values: Any) -> None:
         assert self.journal is not None

@@ -27,7 +27,7 @@ class RunOptions:
         compile: have torch.compile make one kernel of many; minutes of compiling, faster steps.
         checkpoint_every: steps between two checkpoints; there is one after each epoch too.
         log_every: steps between two entries of the log.
-        store_folder: where the decoded crops are kept; by default in the user's cache.
+        pixel_cache_folder: Folder for decoded crops; by default in the user's cache.
         progress: show bars on standard error.
 
     Raises:
@@ -47,7 +47,7 @@ class RunOptions:
     compile: bool = False
     checkpoint_every: int = 200
     log_every: int = 20
-    store_folder: Path | None = None
+    pixel_cache_folder: Path | None = None
     progress: bool = True
 
     def __post_init__(self) -> None:
