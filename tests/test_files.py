@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from omnireid.errors import DiskFullError, OutputError, OutputInUseError
-from omnireid.files import atomic_output, check_output, make_folder, output_error, sha256_of, sole_writer
+from omnireid.files import atomic_output, check_output, make_folder, output_error, sha256_of, sole_writer, write_json
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -86,9 +87,43 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
 def test_whether_an_output_can_be_written_is_seen_beforehand(tmp_path: Path) -> None:
     path = tmp_path / "new" / "result.json"
     check_output(path)
-    assert os.listdir(tmp_path / "new") == []
+    assert os.listdir(tmp_path) == []
     with pytest.raises(OutputError, match="not a file"):
         check_output(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="of another kind is in the way"):
+        check_output(tmp_path / "file" / "result.json")
+    with pytest.raises(OutputError, match="File name too long"):
+        check_output(tmp_path / ("x" * 300 + ".json"))
+    with pytest.raises(OutputError, match=r"'.*a\\x00b' cannot be the name of a file"):
+        check_output(tmp_path / "a\0b")
+
+
+@pytest.mark.parametrize("name", ["crop.jpg", "sub/../crop.jpg", "link.jpg", "hard.jpg"])
+def test_an_input_is_never_an_output(tmp_path: Path, name: str) -> None:
+    crop = tmp_path / "crop.jpg"
+    crop.write_bytes(b"pixels")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.jpg").symlink_to(crop)
+    os.link(crop, tmp_path / "hard.jpg")
+    with pytest.raises(OutputError, match=r"is an input of this command \(.*crop\.jpg\), which would be lost"):
+        check_output(tmp_path / name, inputs=["https://no.file", tmp_path / "gone.jpg", crop])
+    check_output(tmp_path / "other.jpg", inputs=[crop])
+
+
+def test_a_suffix_says_what_is_written() -> None:
+    check_output(Path("out.JSON"), suffix=".json")
+    with pytest.raises(OutputError, match=r"out\.csv would hold \.parquet data, so its name has to end in \.parquet"):
+        check_output(Path("out.csv"), suffix=".parquet")
+
+
+def test_json_is_written_whole(tmp_path: Path) -> None:
+    write_json(tmp_path / "new" / "out.json", {"path": "caf\udce9", "rank1": 0.5})
+    assert json.loads((tmp_path / "new" / "out.json").read_text()) == {"path": "caf\udce9", "rank1": 0.5}
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "new" / "out.json", {"path": Path("a")})
+    assert json.loads((tmp_path / "new" / "out.json").read_text())["rank1"] == 0.5
+    assert os.listdir(tmp_path / "new") == ["out.json"]
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
-"""Writing results so that nothing is ever lost or half-written, and fingerprints of files."""
+"""Writing results so that nothing is lost or half-written, and hashes of files."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
@@ -19,14 +21,14 @@ _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 
 
 def output_error(error: OSError, path: Path) -> OmnireidError:
-    """The typed error for an `OSError` met while writing `path`: why it failed and what to do."""
+    """The typed error for an `OSError` raised while writing `path`: why it failed and what to do."""
     if error.errno in _NO_SPACE:
         return DiskFullError(
             f"No space left on the disk while writing {path}. What was there before is untouched. "
-            "Free some space, or choose another --output, and run the same command again."
+            "Free some space or choose another output, and run the same command again."
         )
     if isinstance(error, PermissionError):
-        return OutputError(f"No permission to write {path}. Choose another output, or change the folder's rights.")
+        return OutputError(f"No permission to write {path}. Choose another output, or change the folder's permissions.")
     if isinstance(error, (IsADirectoryError, NotADirectoryError, FileExistsError)):
         return OutputError(
             f"Cannot write {path}: a file or folder of another kind is in the way. Choose another output."
@@ -35,7 +37,10 @@ def output_error(error: OSError, path: Path) -> OmnireidError:
 
 
 def cache_folder() -> Path:
-    """The folder for what may be made or downloaded again: ``$OMNIREID_CACHE``, or the system's place for caches."""
+    """The folder for files that can be made or downloaded again.
+
+    It is ``$OMNIREID_CACHE`` where that is set, else the operating system's usual place for caches.
+    """
     if chosen := os.environ.get("OMNIREID_CACHE"):
         return Path(chosen)
     return Path(user_cache_dir("omnireid", appauthor=False))
@@ -61,40 +66,77 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def check_output(path: Path) -> None:
-    """Check, before long work, that `path` can be written: it is not touched.
+def check_output(path: Path, *, suffix: str | None = None, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Check, before long work, that the file `path` can be written and that nothing is lost by it.
+
+    Nothing is created, not even a missing folder.
+
+    Args:
+        path: the file that will be written.
+        suffix: what its name has to end in, in any case, because this is what it will hold.
+        inputs: files that are read. An output that is one of them, under whatever name, is refused.
 
     Raises:
-        OutputError: the folder cannot be written, or something that is no file has the name.
+        OutputError: another suffix, one of the inputs, a folder or device, or a place that cannot be written.
     """
-    with suppress(_NotKeptError), atomic_output(path):
-        raise _NotKeptError
+    if suffix is not None and path.suffix.lower() != suffix:
+        raise OutputError(f"{path} would hold {suffix} data, so its name has to end in {suffix}. Rename the output.")
+    with output_errors(path):
+        target = _target_of(path)
+        if target.exists():
+            _refuse_input(path, target.stat(), inputs)
+        folder = next(parent for parent in target.parents if parent.exists())
+        probe = folder / f".omnireid-{secrets.token_hex(6)}"
+        probe.touch(exist_ok=False)
+        probe.unlink()
 
 
-class _NotKeptError(Exception):
-    """Leaves `atomic_output` without a result."""
+def _refuse_input(path: Path, written: os.stat_result, inputs: Iterable[str | os.PathLike[str]]) -> None:
+    for given in inputs:
+        try:
+            is_same = os.path.samestat(Path(given).stat(), written)
+        except (OSError, ValueError):  # not a file at all: whoever reads it will say so
+            continue
+        if is_same:
+            raise OutputError(
+                f"Cannot write {path}: it is an input of this command ({os.fspath(given)}), which would be lost. "
+                "Choose another output."
+            )
+
+
+def _target_of(path: Path) -> Path:
+    """The file that is written for `path`, which may be a link.
+
+    Raises:
+        OutputError: a folder or device has the name, or no file can have it.
+    """
+    try:
+        target = path.resolve()
+    except ValueError as error:  # NUL in it
+        raise OutputError(f"{str(path)!r} cannot be the name of a file: {error}. Choose another output.") from None
+    if target.exists() and not target.is_file():  # renaming over a device, such as /dev/null, would replace it
+        raise OutputError(f"Cannot write {path}: it is a folder or a device, not a file. Choose another output.")
+    return target
 
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success move it to `path`, else remove it.
+    """Yield a temporary name beside `path`; move that file to `path` on success, else remove it.
 
     A reader sees the old file or the new one, never a part. The temporary name
-    keeps the suffix of `path`, for libraries that choose a format by it. Where
+    keeps the suffix of `path`, because some libraries choose a format by it. If
     `path` is a link, the file it points to is written.
 
     Raises:
-        OutputError: the folder cannot be written, or something that is no file
-            has the name; `DiskFullError` where the disk is full.
+        OutputError: the folder cannot be written, or a folder or device has the name.
+        DiskFullError: the disk is full.
     """
     with output_errors(path):
-        path = path.resolve()
-        if path.exists() and not path.is_file():  # renaming over a device, such as /dev/null, would replace it
-            raise OutputError(f"Cannot write {path}: it is a folder or a device, not a file. Choose another output.")
+        path = _target_of(path)
     make_folder(path.parent)
     with output_errors(path):
         temporary = path.parent / f".{path.stem[:64]}-{secrets.token_hex(6)}{path.suffix}"
-        temporary.touch(exist_ok=False)  # with the rights any new file gets, which tempfile's would not have
+        temporary.touch(exist_ok=False)  # with the permissions of any new file; tempfile's would be private
     try:
         with output_errors(path):
             yield temporary
@@ -106,16 +148,32 @@ def atomic_output(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def write_json(path: Path, record: Any, *, indent: int | None = 2) -> None:
+    """Write plain values as JSON, atomically.
+
+    Args:
+        path: the file to write.
+        record: what `json.dumps` takes.
+        indent: spaces a level; None for one line.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps(record, indent=indent)
+    with atomic_output(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
 @contextmanager
 def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the right to write `path` while the body runs; the system frees it if the process dies.
+    """Hold a lock on `path` while the body runs. The system releases it if the process dies.
 
     Args:
         path: what is written; it need not exist.
-        wait: where another process holds the right, wait until it is free, however long that takes.
+        wait: wait for another process that holds the lock, however long that takes.
 
     Raises:
-        OutputInUseError: another process holds it, and `wait` is False.
+        OutputInUseError: another process holds the lock, and `wait` is False.
         OutputError: the folder cannot be written.
     """
     make_folder(path.parent)
@@ -131,7 +189,7 @@ def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            Path(lock.lock_file).unlink()  # while it is held: filelock retries on a lock file that is gone
+            Path(lock.lock_file).unlink()  # before the release: filelock tries again if the lock file is gone
         lock.release()
 
 

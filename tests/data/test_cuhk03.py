@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -306,10 +305,10 @@ def test_a_damaged_part_of_the_release_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_write_permission_says_what_to_do(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**_arguments: object) -> str:
+    def refuse(*_arguments: object, **_options: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(
         OutputError,
         match=rf"cannot be extracted beside it: No permission.*copy {RELEASE_FILE} to a folder you may write",

@@ -16,7 +16,7 @@ from tests.embedding.colours import colour_embedder, mean_colour
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.jobs import embed_to_parquet
 from omnireid.embedding.tables import read_embeddings
-from omnireid.errors import DataNotFoundError, ImageError, OutputError, OutputInUseError, StoppedError
+from omnireid.errors import DataError, DataNotFoundError, ImageError, OutputError, OutputInUseError, StoppedError
 from omnireid.files import sole_writer
 from omnireid.images.decode import RgbArray
 from omnireid.types import Crops, FloatArray
@@ -187,6 +187,42 @@ def test_refusals(tmp_path: Path, crops: Crops) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="in the way"):
         embed_to_parquet(colour_embedder(), crops, tmp_path / "file" / "out.parquet")
+    with pytest.raises(DataError, match="at least one crop; got chunk_size=0"):
+        embed_to_parquet(colour_embedder(), crops, tmp_path / "out.parquet", chunk_size=0)
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_work_and_leaves_nothing(tmp_path: Path, crops: Crops) -> None:
+    (tmp_path / "folder.parquet").mkdir()
+    disguised = tmp_path / "crop.parquet"
+    crops.paths[0].rename(disguised)
+    before = sorted(tmp_path.rglob("*"))
+    embedder, network = counting()
+    for name, message in [
+        ("folder.parquet", "is a folder or a device, not a file"),
+        ("out.csv", r"would hold \.parquet data"),
+        ("out.npy", r"would hold \.parquet data"),
+        ("crop.parquet", r"is an input of this command .*crop\.parquet"),
+    ]:
+        with pytest.raises(OutputError, match=message):
+            embed_to_parquet(embedder, replace(crops, paths=(disguised, *crops.paths[1:])), tmp_path / name)
+    assert network.seen == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_columns_of_any_type_are_kept_and_are_part_of_the_job(tmp_path: Path, crops: Crops) -> None:
+    times = pa.array(range(23), pa.timestamp("ns"))
+    boxes = pa.array([None, *({"x": [n]} for n in range(22))])
+    output = tmp_path / "out.parquet"
+    timed = replace(crops, columns={"time": times, "box": boxes})
+    embed_to_parquet(colour_embedder(), timed, output, chunk_size=5)
+    read = read_embeddings(output).columns
+    assert read["time"] == pa.chunked_array([times])
+    assert read["box"] == pa.chunked_array([boxes])
+    again, network = counting()
+    assert embed_to_parquet(again, timed, output, chunk_size=5).found_done == 23
+    later = pa.array([*range(22), 99], pa.timestamp("ns"))
+    assert embed_to_parquet(again, replace(crops, columns={"time": later, "box": boxes}), output).found_done == 0
+    assert network.seen == 23
 
 
 def second_writer() -> None:

@@ -9,9 +9,8 @@ references to 100 rows of (pair, person).
 from __future__ import annotations
 
 import json
-import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from PIL import Image
 
 from omnireid.data.matlab import open_hdf5
 from omnireid.errors import DataError, OutputError
-from omnireid.files import atomic_output, output_errors, sole_writer
+from omnireid.files import output_errors, sole_writer, write_json
 from omnireid.progress import progress_bar
 
 Kind = Literal["detected", "labeled"]
@@ -147,15 +146,15 @@ def _write_testsets(file: Any, path: Path, release: Path) -> None:
         except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f"A test set in {release} is not of numbers ({error}). Is it {RELEASE_FILE}?") from error
     _require_count(file, "testsets", len(testsets), 20)
-    with atomic_output(path) as temporary:
-        temporary.write_text(json.dumps(testsets), encoding="utf-8")
+    write_json(path, testsets, indent=None)
 
 
 def _write_images(file: Any, kind: Kind, target: Path, *, progress: bool) -> None:
     for leftover in target.parent.glob(f".{target.name}-*"):  # of a killed run: nobody else writes here now
         shutil.rmtree(leftover, ignore_errors=True)
     with output_errors(target):
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+        temporary = target.parent / f".{target.name}-{secrets.token_hex(6)}"
+        temporary.mkdir()  # with the permissions of any new folder; tempfile's would be private
     try:
         pairs = [_people(file, reference) for reference in _references(file, kind)]
         _require_count(file, kind, len(pairs), 5)
@@ -166,16 +165,9 @@ def _write_images(file: Any, kind: Kind, target: Path, *, progress: bool) -> Non
                 with output_errors(target):
                     Image.fromarray(pixels).save(temporary / name)
         with output_errors(target):
-            temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; a data set is not
             temporary.replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _images(file: Any, pairs: list[Any], advance: Any) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.uint8]]]]:

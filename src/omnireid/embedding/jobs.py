@@ -1,9 +1,9 @@
-"""Embedding many crops into one table, in chunks that survive a kill.
+"""Embedding many crops into one Parquet file, in chunks that survive a kill.
 
-Beside the output, in ``.<output>.parts/``, each finished chunk is a Parquet
-file of its own, which says what it was made of. A job started again finds them,
-does only the chunks that are missing or that its crops have changed, joins all
-into the output and removes them.
+Each finished chunk is a Parquet file of its own in ``.<output>.parts/`` beside
+the output, and says what it was made of. A job that is started again reuses
+those files, embeds only the chunks that are missing or whose crops have changed,
+joins all chunks into the output, and removes the folder.
 """
 
 from __future__ import annotations
@@ -18,18 +18,24 @@ from pathlib import Path
 from omnireid.embedding.chunks import embed_chunks, provenance_of
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import Provenance, arrow_columns, read_provenance, with_provenance, write_embeddings
-from omnireid.errors import DataNotFoundError, EmbeddingError, ImageError, StoppedError
-from omnireid.files import atomic_output, make_folder, output_errors, sole_writer
+from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, ImageError, StoppedError
+from omnireid.files import atomic_output, check_output, make_folder, output_errors, sole_writer
 from omnireid.progress import progress_bar
 from omnireid.types import Crops
 
 CHUNK_SIZE = 1024
-"""Crops a chunk: what a kill can cost, at most."""
+"""Crops in a chunk, which is the most work that a kill can cost."""
 
 
 @dataclass(frozen=True)
 class JobSummary:
-    """What a job did: crops in the output, those found done from an earlier run, and unreadable ones left out."""
+    """What a job did.
+
+    Attributes:
+        embedded: crops in the output.
+        found_done: crops that an earlier run had embedded.
+        skipped: unreadable crops that were left out, as (path, reason).
+    """
 
     embedded: int
     found_done: int
@@ -38,7 +44,7 @@ class JobSummary:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Some crops in a row, and the fingerprint of all that their embeddings depend on."""
+    """A range of crops, and a hash of everything their rows depend on."""
 
     positions: range
     fingerprint: str
@@ -47,25 +53,25 @@ class _Chunk:
 def embed_to_parquet(
     embedder: Embedder,
     crops: Crops,
-    output: Path,
+    output: str | os.PathLike[str],
     *,
     batch_size: int | None = None,
     chunk_size: int = CHUNK_SIZE,
     skip_unreadable: bool = False,
     progress: bool = False,
 ) -> JobSummary:
-    """Embed `crops` into the Parquet file `output`, going on where an earlier run stopped.
+    """Embed `crops` into a Parquet file, going on where an earlier run stopped.
 
-    A kill at any moment loses at most one chunk. A chunk is done again where its
-    weights, paths, ids, or the size or time of change of its files differ. When the
-    output of this very job is already there, nothing is done.
+    A kill at any moment loses at most one chunk. A chunk is embedded again if its
+    weights, paths, ids or columns have changed, or the size or modification time of
+    its files. If the output of this very job exists already, nothing is done.
 
     Args:
-        embedder: what embeds.
+        embedder: the network.
         crops: the files, in the order of the rows.
-        output: the Parquet file to write.
-        batch_size: crops a step of the network; by default what suits it.
-        chunk_size: crops a chunk.
+        output: the file to write, ending in ``.parquet``. `read_embeddings` reads it.
+        batch_size: crops a step of the network; by default the number that suits the runtime.
+        chunk_size: crops in a chunk.
         skip_unreadable: leave out crops that cannot be decoded and list them in the
             metadata, instead of stopping at the first.
         progress: show a bar on standard error.
@@ -73,11 +79,16 @@ def embed_to_parquet(
     Raises:
         DataNotFoundError: there is no crop to embed.
         ImageError: a crop cannot be decoded, or, with `skip_unreadable`, none can.
-        OutputError: the output cannot be written, or another process is writing it.
+        OutputError: the output is no ``.parquet``, is one of the crops, cannot be
+            written, or is being written by another process.
         StoppedError: Ctrl-C; finished chunks are kept.
     """
     if not len(crops):
         raise DataNotFoundError("There is no crop to embed.")
+    if chunk_size < 1:
+        raise DataError(f"A chunk has at least one crop; got chunk_size={chunk_size}.")
+    output = Path(output)
+    check_output(output, suffix=".parquet", inputs=[*crops.paths, embedder.weights])
     crops = replace(crops, columns=arrow_columns(crops))  # once, so that every chunk has the same types
     with sole_writer(output):
         chunks = _cut(embedder, crops, chunk_size)
@@ -137,14 +148,14 @@ def _describe(crops: Crops, position: int) -> bytes:
         status = path.stat()
         version = (status.st_size, status.st_mtime_ns)
     except OSError:
-        version = (-1, -1)  # it will be reported when it is read
+        version = (-1, -1)  # reading the file will report it
     person_id = None if crops.person_ids is None else int(crops.person_ids[position])
     camera_id = None if crops.camera_ids is None else int(crops.camera_ids[position])
     return os.fsencode(path) + repr((version, person_id, camera_id, [])).encode(errors="backslashreplace")
 
 
 def _bytes_of_columns(crops: Crops, positions: range) -> bytes:
-    """The further columns of a chunk as Parquet's bytes, which no value needs to become a Python object for."""
+    """The further columns of a chunk as bytes. Writing Parquet needs no Python object for any value."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -155,7 +166,7 @@ def _bytes_of_columns(crops: Crops, positions: range) -> bytes:
 
 
 def _finished(output: Path, job: str, skip_unreadable: bool) -> JobSummary | None:
-    """The summary of `output` if this very job made it."""
+    """The summary of `output` if this very job made it, else None."""
     import pyarrow.parquet as pq
 
     if not _is_done(output, job, skip_unreadable):
@@ -169,7 +180,7 @@ def _part(parts: Path, chunk: _Chunk) -> Path:
 
 
 def _is_done(path: Path, fingerprint: str, skip_unreadable: bool) -> bool:
-    """Whether `path` is whole and holds just this; where nothing may be skipped, nothing was."""
+    """Whether `path` is a whole table with this fingerprint, and without skipped crops unless those are allowed."""
     try:
         provenance = read_provenance(path)
     except (DataNotFoundError, EmbeddingError):
