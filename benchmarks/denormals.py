@@ -15,18 +15,18 @@ from pathlib import Path
 import torch
 
 from machine import describe
+from omnireid.models.backbone import Backbone
 from omnireid.models.checkpoint import load_checkpoint
 from omnireid.models.checkpoint_file import read_checkpoint
-from omnireid.models.checkpoint_keys import layout_of
-from omnireid.models.osnet import OSNet
+from omnireid.models.zoo import ARCHITECTURES
 
 BATCH, RUNS = 32, 7
 
 
 @torch.no_grad()
-def put_back(model: OSNet, path: Path, architecture: str) -> int:
+def put_back(model: Backbone, path: Path, architecture: str) -> int:
     """Give the model the file's values as they are; returns how many of them are denormal."""
-    own_names, state = layout_of(architecture).own_names, model.state_dict()
+    own_names, state = ARCHITECTURES[architecture].key_layout.own_names, model.state_dict()
     smallest = torch.finfo(torch.float32).tiny
     denormal = 0
     for key, tensor in read_checkpoint(path).tensors.items():
@@ -37,7 +37,7 @@ def put_back(model: OSNet, path: Path, architecture: str) -> int:
 
 
 @torch.inference_mode()
-def rate(model: OSNet, images: torch.Tensor) -> tuple[float, torch.Tensor]:
+def rate(model: Backbone, images: torch.Tensor) -> tuple[float, torch.Tensor]:
     """Median crops a second, and the embeddings."""
     embeddings = model(images)
     seconds = []

@@ -43,7 +43,7 @@ from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import RgbArray
 from omnireid.images.preprocess import Preprocessing
 from omnireid.machine import usable_cores
-from omnireid.models.zoo import VARIANTS, create_model
+from omnireid.models.zoo import ARCHITECTURES, create_model
 from omnireid.types import FloatArray
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
 from omnireid.weights.fetch import resolve_weights
@@ -211,7 +211,7 @@ def print_table(
     reference: FloatArray,
     pixels: RgbArray,
 ) -> None:
-    billions = 2 * VARIANTS[name].multiply_adds / 1e9
+    billions = 2 * ARCHITECTURES[name].multiply_adds / 1e9
     print(f"{name}, batch {BATCH}, crops/s; ratio of the better of the two at batch {BATCH}")
     print(
         f"{'way':<20}{'one':>8}{'streams':>9}{'own batch':>11}{'ratio':>7}{'GFLOP/s':>9}{'share':>7}"

@@ -43,11 +43,11 @@ MAY_IMPORT = {
 TORCH_ROOMS = {"models", "training", "export"}
 TORCH_NEVER = {
     *(PACKAGE / "training" / name for name in ("recipes.py", "options.py", "samplers.py")),
-    PACKAGE / "models" / "osnet_graph.py",
+    *(PACKAGE / "models" / f"{name}.py" for name in ("layer_plan", "checkpoint_keys", "coverage")),
+    *(PACKAGE / "models" / f"osnet_{name}.py" for name in ("config", "graph", "keys", "plan")),
 }
 TORCH_AT_CALL_TIME = {
     PACKAGE / "embedding" / "torch_runtime.py",
-    PACKAGE / "models" / "osnet_config.py",
     PACKAGE / "models" / "zoo.py",
 }
 MODELS_AT_CALL_TIME = {PACKAGE / "embedding" / "torch_runtime.py", PACKAGE / "embedding" / "weights_file.py"}

@@ -9,32 +9,53 @@ import numpy as np
 import pytest
 
 from omnireid.commands.models import models
-from omnireid.models.zoo import KNOWN_WEIGHTS, VARIANTS
+from omnireid.models.zoo import ARCHITECTURES
 from omnireid.weights import shipped as shipped_module
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
+from omnireid.weights.published import PUBLISHED_WEIGHTS
+from omnireid.weights.shipped import shipped_weights
 
 
-def test_the_table_has_every_variant_and_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
+def lines_of(text: str) -> dict[str, str]:
+    """First word of each line to the line."""
+    return {line.split()[0]: line for line in text.splitlines() if line.strip()}
+
+
+def test_networks_are_listed_with_their_costs_and_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
     models()
     out = capsys.readouterr().out
-    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
-    assert set(VARIANTS) <= set(lines)
+    lines = lines_of(out)
+    assert {name for name, known in ARCHITECTURES.items() if known.ablation_of in (None, "osnet_x0_25")} <= set(lines)
     assert "2,169,508" in lines["osnet_x1_0"]
     assert "978.9 M" in lines["osnet_x1_0"]
-    assert "osnet_x0_25.market1501" in lines["osnet_x0_25"]
-    assert "91.2%" in lines["osnet_x0_25.market1501"]
-    assert "research-only training data" in lines["osnet_x0_25.market1501"]
-    assert "as published" in out
+    assert "62.8 M" in lines["osnet_x0_25_two_streams"]
     assert "\x1b" not in out
 
 
-def test_json_is_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_table_has_all_weights_with_publisher_licence_scores_size_and_source(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models()
+    lines = lines_of(capsys.readouterr().out.partition("\nWeights")[2])
+    assert set(shipped_weights()) | set(PUBLISHED_WEIGHTS) <= set(lines)
+    public = lines["torchreid/osnet_x0_25.market1501"]
+    for cell in ("torchreid  2.46 MB   91.2%  74.9%  Market-1501, euclidean, measured", "research-only training data"):
+        assert cell in public
+    assert "https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO (SHA-256 c0ff09177a21…)" in public
+    assert "–   94.2%  82.6%  Market-1501, euclidean, published" in lines["torchreid/osnet_x1_0.market1501"]
+
+
+def test_json_has_every_architecture_and_every_weights_file(capsys: pytest.CaptureFixture[str]) -> None:
     models(json=True)
     content = json.loads(capsys.readouterr().out)
-    assert [entry["name"] for entry in content["variants"]] == list(VARIANTS)
-    assert content["variants"][3] == {"name": "osnet_x0_25", "parameters": 201_864, "multiply_adds": 82_314_880}
-    assert [entry["name"] for entry in content["weights"]] == list(KNOWN_WEIGHTS)
-    assert content["weights"][3]["published_rank1"] == 0.912
+    assert [entry["name"] for entry in content["architectures"]] == list(ARCHITECTURES)
+    small = content["architectures"][3]
+    assert (small["name"], small["parameters"], small["multiply_adds"]) == ("osnet_x0_25", 201_864, 82_314_880)
+    assert [entry["name"] for entry in content["published"]] == list(PUBLISHED_WEIGHTS)
+    public = content["published"][3]
+    assert public["publisher"] == "torchreid"
+    assert public["published_scores"][0]["rank1"] == 0.912
+    assert public["measured_scores"][1]["distance"] == "cosine"
 
 
 def test_runs_where_importing_torch_raises() -> None:
@@ -53,27 +74,16 @@ def test_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     write_artefact(tmp_path / "osnet_x0_25.market1501.safetensors", small, described)
     write_artefact(tmp_path / "osnet_x1_0.shop.safetensors", small, WeightsMetadata("osnet_x1_0", metrics=scores))
     models()
-    out = capsys.readouterr().out
-    table = out.partition("Weights that ship with omnireid")[2].partition("Weights that others published")[0]
-    rows = [line.split() for line in table.splitlines()[2:] if line.strip()]
-    assert rows == [
-        [
-            "osnet_x0_25.market1501",
-            "0.01",
-            "MB",
-            "90.1%",
-            "73.5%",
-            "euclidean",
-            "research-only",
-            "training",
-            "data",
-            "yes",
-        ],
-        ["osnet_x1_0.shop", "0.01", "MB", "–", "–", "euclidean", "unknown", "no"],
-    ]
+    lines = lines_of(capsys.readouterr().out)
+    default, other = (" ".join(lines[name].split()) for name in ("osnet_x0_25.market1501", "osnet_x1_0.shop"))
+    assert default == (
+        "osnet_x0_25.market1501 omnireid 0.01 MB 90.1% 73.5% market1501, euclidean, measured "
+        "research-only training data in the package; the default"
+    )
+    assert other == "osnet_x1_0.shop omnireid 0.01 MB – – – unknown in the package"
     models(json=True)
-    default, other = json.loads(capsys.readouterr().out)["shipped"]
-    assert (default["name"], default["is_default"], other["is_default"]) == ("osnet_x0_25.market1501", True, False)
-    assert default["bytes"] == (tmp_path / "osnet_x0_25.market1501.safetensors").stat().st_size
-    assert default["metrics"] == scores
-    assert default["licence"] == "research-only training data"
+    first, second = json.loads(capsys.readouterr().out)["shipped"]
+    assert (first["name"], first["is_default"], second["is_default"]) == ("osnet_x0_25.market1501", True, False)
+    assert first["size"] == (tmp_path / "osnet_x0_25.market1501.safetensors").stat().st_size
+    assert first["metrics"] == scores
+    assert first["licence"] == "research-only training data"

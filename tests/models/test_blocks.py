@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from omnireid.models.blocks import ChannelGate, ConvNorm, FixedGates, LiteConv, OmniScaleBlock
-from omnireid.models.osnet import initialise
+from omnireid.models.layers import initialise
 from omnireid.models.osnet_config import InstanceNorm
 
 

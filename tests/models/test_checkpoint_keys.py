@@ -5,14 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from omnireid.models.checkpoint_keys import layout_of
-from omnireid.models.zoo import VARIANTS
+from omnireid.models.zoo import ARCHITECTURES
+
+PUBLISHED = [name for name, known in ARCHITECTURES.items() if known.published_name is not None]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_published_names_and_shapes_to_the_letter(name: str, golden: Path) -> None:
     published = json.loads((golden / "published_keys.json").read_text())[name]
     expected = {key: tuple(shape) for key, shape in published if not key.startswith("classifier.")}
-    layout = layout_of(name)
+    layout = ARCHITECTURES[name].key_layout
     assert {layout.published_names[own]: shape for own, shape in layout.shapes.items()} == expected
     assert {own: published for published, own in layout.own_names.items()} == layout.published_names
+
+
+def test_a_network_that_nobody_published_has_our_names_only() -> None:
+    layout = ARCHITECTURES["osnet_x0_25_two_streams"].key_layout
+    assert "conv2.0.streams.1.1.norm.running_mean" in layout.shapes
+    assert (dict(layout.own_names), dict(layout.published_names)) == ({}, {})

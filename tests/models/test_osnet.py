@@ -14,21 +14,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnireid.errors import ModelError, ShapeError
-from omnireid.models.checkpoint_keys import layout_of
 from omnireid.models.complexity import count_parameters
-from omnireid.models.osnet import OSNet, initialise
+from omnireid.models.layers import initialise
+from omnireid.models.osnet import OSNet
 from omnireid.models.osnet_config import ABLATIONS, OSNetConfig
-from omnireid.models.zoo import create_model
+from omnireid.models.zoo import ARCHITECTURES, create_model
 
 State = dict[str, Tensor]
 
 SMALL = OSNetConfig(width=0.25)
 
 
+def create_osnet(name: str, num_classes: int | None = None) -> OSNet:
+    model = create_model(name, num_classes)
+    assert isinstance(model, OSNet)
+    return model
+
+
 def filled(name: str, state: State) -> OSNet:
     """A variant in evaluation mode with a published state in it, not by way of the checkpoint door."""
-    model = create_model(name)
-    names = layout_of(name).published_names
+    model = create_osnet(name)
+    names = ARCHITECTURES[name].key_layout.published_names
     model.load_state_dict({own: state[published] for own, published in names.items()})
     return model.eval()
 
@@ -47,7 +53,7 @@ def check_parity(variant: str, golden: Path, rule: ModuleType, state: State) -> 
     images = torch.from_numpy(rule.images())
     model = filled(variant, state)
     assert relative_error(model(images), expected[f"{variant}/feature"]) < 1e-4
-    assert relative_error(model.forward_maps(images).mean(dim=(2, 3)), expected[f"{variant}/map_mean"]) < 1e-4
+    assert relative_error(model.forward_features(images).mean(dim=(2, 3)), expected[f"{variant}/map_mean"]) < 1e-4
 
 
 @pytest.mark.parametrize("variant", ["osnet_x1_0", "osnet_x0_25", "osnet_ain_x1_0"])
@@ -79,7 +85,7 @@ def test_golden_copies_are_the_originals(name: str, shared: Path, golden: Path) 
 
 @pytest.mark.parametrize("mode", [True, False])
 def test_forward_is_the_embedding_in_every_mode(mode: bool) -> None:
-    model = create_model("osnet_x0_25", num_classes=7).train(mode)
+    model = create_osnet("osnet_x0_25", num_classes=7).train(mode)
     embedding = model(pictures(3))
     assert embedding.shape == (3, 512)
     assert embedding.dtype == torch.float32
@@ -113,7 +119,7 @@ def test_a_batch_is_its_images_one_by_one(
 @pytest.mark.parametrize(("height", "width", "rows", "columns"), [(256, 128, 16, 8), (64, 32, 4, 2), (160, 80, 10, 5)])
 def test_maps_are_a_sixteenth_of_the_image(height: int, width: int, rows: int, columns: int) -> None:
     with torch.no_grad():
-        maps = OSNet(SMALL).eval().forward_maps(pictures(1, height, width))
+        maps = OSNet(SMALL).eval().forward_features(pictures(1, height, width))
     assert maps.shape == (1, 128, rows, columns)
 
 
@@ -171,7 +177,7 @@ def test_gates_by_hand(small_state: State) -> None:
 
 @pytest.mark.parametrize("name", ["osnet_x0_25", "osnet_ain_x0_25", "osnet_ibn_x1_0"])
 def test_gates_are_those_of_the_forward_pass(name: str) -> None:
-    model, images = create_model(name).eval(), pictures(2)
+    model, images = create_osnet(name).eval(), pictures(2)
     seen: list[Tensor] = []
     for stage in (model.conv2, model.conv3, model.conv4):
         for block in stage:
@@ -199,16 +205,16 @@ FULL = [9 * m * m + 2 * m for m in MIDDLES]
 GATE = [m * (m // 16) + m // 16 + (m // 16) * m + m for m in MIDDLES]
 DIFFERENCES = {
     "primary": 0,
-    "full-convolutions": 10 * (sum(FULL) - sum(LITE)),
-    "same-depth": (16 - 10) * sum(LITE),
+    "full_convolutions": 10 * (sum(FULL) - sum(LITE)),
+    "same_depth": (16 - 10) * sum(LITE),
     "concatenation": sum(3 * m * 4 * m for m in MIDDLES) - sum(GATE),
     "addition": -sum(GATE),
-    "separate-gates": 3 * sum(GATE),
-    "stream-weights": -sum((m - 1) * (m // 16 + 1) for m in MIDDLES),
-    "fixed-gates": sum(4 * m for m in MIDDLES) - sum(GATE),
-    "one-stream": -9 * sum(LITE) - sum(GATE),
-    "two-streams": -7 * sum(LITE),
-    "three-streams": -4 * sum(LITE),
+    "separate_gates": 3 * sum(GATE),
+    "stream_weights": -sum((m - 1) * (m // 16 + 1) for m in MIDDLES),
+    "fixed_gates": sum(4 * m for m in MIDDLES) - sum(GATE),
+    "one_stream": -9 * sum(LITE) - sum(GATE),
+    "two_streams": -7 * sum(LITE),
+    "three_streams": -4 * sum(LITE),
 }
 
 
@@ -229,7 +235,7 @@ def test_every_weight_of_every_ablation_learns(name: str) -> None:
 
 
 def test_first_weights_are_those_of_the_paper() -> None:
-    model = create_model("osnet_ibn_x1_0", num_classes=751).requires_grad_(False)
+    model = create_osnet("osnet_ibn_x1_0", num_classes=751).requires_grad_(False)
     assert model.classifier is not None
     assert float(model.classifier.weight.std()) == pytest.approx(0.01, rel=0.02)
     assert float(model.fc.linear.weight.std()) == pytest.approx(0.01, rel=0.02)
@@ -279,13 +285,13 @@ def test_a_new_classifier_can_be_initialised_alone() -> None:
 )
 def test_images_of_another_shape_are_refused(shape: tuple[int, ...], message: str) -> None:
     model = OSNet(SMALL)
-    for call in (model, model.forward_maps, model.forward_gates):
+    for call in (model, model.forward_features, model.forward_gates):
         with pytest.raises(ShapeError, match=message):
             call(torch.zeros(shape))
 
 
 def test_ain_needs_more_than_one_pixel_to_normalise() -> None:
-    model = create_model("osnet_ain_x0_25").eval()
+    model = create_osnet("osnet_ain_x0_25").eval()
     with pytest.raises(ShapeError, match="AIN needs a side of at least 32 pixels; got 16×16"):
         model(pictures(1, 16, 16))
     assert model(pictures(1, 32, 16)).shape == (1, 512)
@@ -299,7 +305,7 @@ def test_a_classifier_needs_an_identity(num_classes: int) -> None:
 
 @pytest.mark.slow
 def test_exports_with_any_batch_size() -> None:
-    model, images = create_model("osnet_ain_x0_25").eval(), pictures(2)
+    model, images = create_osnet("osnet_ain_x0_25").eval(), pictures(2)
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(model, (images,), dynamic_shapes=({0: batch},)).module()
     with torch.no_grad():
@@ -311,7 +317,7 @@ def test_exports_with_any_batch_size() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["osnet_x0_25", "osnet_ain_x0_25"])
 def test_compiles_as_one_graph(name: str) -> None:
-    model, images = create_model(name).eval(), pictures(2)
+    model, images = create_osnet(name).eval(), pictures(2)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     with torch.no_grad():
         torch.testing.assert_close(compiled(images), model(images), rtol=1e-5, atol=1e-6)
@@ -319,7 +325,7 @@ def test_compiles_as_one_graph(name: str) -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same_embeddings() -> None:
-    model, images = create_model("osnet_x0_25").eval(), pictures(4, 256, 128)
+    model, images = create_osnet("osnet_x0_25").eval(), pictures(4, 256, 128)
     # cuDNN's default, TF32, keeps 10 bits after the point. The embedder turns it off likewise.
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         expected = model(images)

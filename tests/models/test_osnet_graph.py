@@ -14,11 +14,15 @@ from omnireid.errors import CheckpointError, CoverageError
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.osnet import OSNet
 from omnireid.models.osnet_config import ABLATIONS, OSNetConfig
-from omnireid.models.osnet_graph import INPUT, OUTPUT, build_graph
-from omnireid.models.zoo import VARIANTS
+from omnireid.models.osnet_graph import INPUT, OUTPUT, build_osnet_graph
 
 SIZE = Preprocessing(64, 32)
-CONFIGS = {**{name: variant.config for name, variant in VARIANTS.items()}, **ABLATIONS}
+DESIGNS: list[OSNetConfig] = [
+    *(OSNetConfig(width=width) for width in (0.75, 0.5)),
+    *(OSNetConfig(width=width, normalisation="ain") for width in (1.0, 0.25)),
+    OSNetConfig(normalisation="ibn"),
+    *ABLATIONS.values(),
+]
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 64, 32, 3), dtype=np.uint8)
 
 
@@ -48,13 +52,13 @@ def run(graph: onnx.ModelProto, images: np.ndarray[Any, Any]) -> np.ndarray[Any,
     return np.asarray(session.run([OUTPUT], {INPUT: images})[0])
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_every_variant_and_ablation_gives_the_networks_embeddings(name: str) -> None:
-    model = lived_in(CONFIGS[name])
+@pytest.mark.parametrize("config", DESIGNS, ids=str)
+def test_every_design_gives_the_networks_embeddings(config: OSNetConfig) -> None:
+    model = lived_in(config)
     with torch.inference_mode():
         expected = model(torch.from_numpy(SIZE.normalise(PIXELS))).numpy()
     for half, takes_pixels, tolerance in ((False, True, 1e-5), (False, False, 1e-5), (True, True, 5e-3)):
-        graph = build_graph(CONFIGS[name], state_of(model), SIZE, half=half, takes_pixels=takes_pixels)
+        graph = build_osnet_graph(config, state_of(model), SIZE, half=half, takes_pixels=takes_pixels)
         onnx.checker.check_model(graph, full_check=True)
         found = run(graph, PIXELS if takes_pixels else SIZE.normalise(PIXELS))
         assert found.shape == (3, 512)
@@ -63,7 +67,7 @@ def test_every_variant_and_ablation_gives_the_networks_embeddings(name: str) -> 
 
 
 def test_any_number_of_crops() -> None:
-    graph = build_graph(OSNetConfig(width=0.25), state_of(lived_in(OSNetConfig(width=0.25))), SIZE)
+    graph = build_osnet_graph(OSNetConfig(width=0.25), state_of(lived_in(OSNetConfig(width=0.25))), SIZE)
     together = run(graph, PIXELS)
     for index in range(3):
         assert np.allclose(run(graph, PIXELS[index : index + 1])[0], together[index], rtol=1e-4, atol=1e-5)
@@ -71,13 +75,13 @@ def test_any_number_of_crops() -> None:
 
 def test_the_same_weights_give_the_same_bytes() -> None:
     config = OSNetConfig(width=0.25)
-    one, other = (build_graph(config, state_of(lived_in(config)), SIZE) for _ in range(2))
+    one, other = (build_osnet_graph(config, state_of(lived_in(config)), SIZE) for _ in range(2))
     assert one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)
 
 
 def test_layers_have_the_names_of_their_modules() -> None:
     config = OSNetConfig(width=0.25)
-    graph = build_graph(config, state_of(lived_in(config)), SIZE)
+    graph = build_osnet_graph(config, state_of(lived_in(config)), SIZE)
     made = {output for node in graph.graph.node for output in node.output}
     assert {"conv1", "conv2.0", "conv2.0.streams.3.3", "conv4.1.restore", "transition3", "conv5", "fc"} <= made
 
@@ -86,7 +90,7 @@ def test_denormal_weights_become_zero() -> None:
     config = OSNetConfig(width=0.25)
     state = state_of(lived_in(config))
     state["conv2.0.streams.0.0.pointwise.weight"][:] = 1e-42
-    graph = build_graph(config, state, SIZE)
+    graph = build_osnet_graph(config, state, SIZE)
     (stored,) = [c for c in graph.graph.initializer if c.name == "conv2.0.streams.0.0.pointwise.weight"]
     assert not onnx.numpy_helper.to_array(stored).any()
 
@@ -96,12 +100,12 @@ def test_weights_that_are_not_those_of_the_network() -> None:
     state = state_of(lived_in(config))
     without = {name: tensor for name, tensor in state.items() if name != "conv3.0.gate.reduce.bias"}
     with pytest.raises(CoverageError, match=r"w\.onnx lacks conv3\.0\.gate\.reduce\.bias.*omnireid inspect"):
-        build_graph(config, without, SIZE, where="w.onnx")
+        build_osnet_graph(config, without, SIZE, where="w.onnx")
     with pytest.raises(CoverageError, match=r"conv1\.conv\.weight has shape \(16, 3, 7, 7\), the network's has \(32,"):
-        build_graph(OSNetConfig(width=0.5), state, SIZE)
+        build_osnet_graph(OSNetConfig(width=0.5), state, SIZE)
     with pytest.raises(CoverageError, match="weights that its network has not: conv9.weight"):
-        build_graph(config, {**state, "conv9.weight": np.zeros(1)}, SIZE)
-    build_graph(config, {**state, "classifier.weight": np.zeros((5, 512))}, SIZE)
+        build_osnet_graph(config, {**state, "conv9.weight": np.zeros(1)}, SIZE)
+    build_osnet_graph(config, {**state, "classifier.weight": np.zeros((5, 512))}, SIZE)
 
 
 def test_values_that_no_graph_should_hold() -> None:
@@ -114,4 +118,4 @@ def test_values_that_no_graph_should_hold() -> None:
     ):
         damaged = {**state, name: np.full(state[name].shape, value)}
         with pytest.raises(CheckpointError, match=message):
-            build_graph(config, damaged, SIZE, where="w.onnx")
+            build_osnet_graph(config, damaged, SIZE, where="w.onnx")

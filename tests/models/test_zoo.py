@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 
 from omnireid.errors import ModelError
 from omnireid.models.complexity import count_multiply_adds, count_parameters
-from omnireid.models.zoo import KNOWN_WEIGHTS, VARIANTS, create_model, find_variant
+from omnireid.models.osnet_config import ABLATIONS
+from omnireid.models.zoo import ARCHITECTURES, create_model, find_architecture
 
 # The table of the paper: parameters without the classifier, multiply-adds of a 256×128 image.
 PAPER = {
@@ -20,20 +22,34 @@ PAPER = {
     "osnet_ain_x1_0": (2_169_508, 978.9e6),
 }
 
+# Every design is built once by default; the ablations at the three larger widths only where time is no matter.
+ALL: list[Any] = [
+    pytest.param(name, marks=pytest.mark.slow) if known.ablation_of not in (None, "osnet_x0_25") else name
+    for name, known in ARCHITECTURES.items()
+]
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_the_table_is_the_counted_truth(name: str) -> None:
-    model = create_model(name)
-    assert count_parameters(model) == VARIANTS[name].parameters
-    assert count_multiply_adds(model) == VARIANTS[name].multiply_adds
-    assert model.config == VARIANTS[name].config
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_architecture_says_what_its_network_is(name: str) -> None:
+    known, model = ARCHITECTURES[name], create_model(name)
+    state = model.state_dict()
+    assert list(known.key_layout.shapes.items()) == [(key, tuple(tensor.shape)) for key, tensor in state.items()]
+    assert known.parameters == count_parameters(model)
+    assert known.multiply_adds == count_multiply_adds(model)
+    assert known.embedding_width == model.embedding_width == model.eval()(torch.zeros(1, 3, 64, 32)).shape[1]
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_the_table_is_the_papers(name: str) -> None:
+def test_the_costs_are_the_papers(name: str) -> None:
     parameters, multiply_adds = PAPER[name]
-    assert VARIANTS[name].parameters == parameters
-    assert VARIANTS[name].multiply_adds == pytest.approx(multiply_adds, rel=1e-3)
+    assert ARCHITECTURES[name].parameters == parameters
+    assert ARCHITECTURES[name].multiply_adds == pytest.approx(multiply_adds, rel=1e-3)
+
+
+def test_every_row_of_the_ablation_has_a_name_at_every_width() -> None:
+    for plain in ("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25"):
+        rows = [name for name, known in ARCHITECTURES.items() if plain in (name, known.ablation_of)]
+        assert rows == [plain, *(f"{plain}_{row}" for row in ABLATIONS if row != "primary")]
 
 
 def test_a_classifier_is_there_only_when_asked_for() -> None:
@@ -45,15 +61,21 @@ def test_a_classifier_is_there_only_when_asked_for() -> None:
 
 def test_a_generator_decides_the_first_weights() -> None:
     first, again = (
-        create_model("osnet_x0_25", generator=torch.Generator().manual_seed(9)).conv5.conv.weight for _ in range(2)
+        create_model("osnet_x0_25", generator=torch.Generator().manual_seed(9)).state_dict() for _ in range(2)
     )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, create_model("osnet_x0_25").conv5.conv.weight)
+    key = "conv5.conv.weight"
+    assert torch.equal(first[key], again[key])
+    assert not torch.equal(first[key], create_model("osnet_x0_25").state_dict()[key])
 
 
 @pytest.mark.parametrize(
     ("name", "closest"),
-    [("osnet_x1.0", "osnet_x1_0"), ("OSNet-AIN-x0.5", "osnet_ain_x0_5"), ("osnet_x025", "osnet_x0_25")],
+    [
+        ("osnet_x1.0", "osnet_x1_0"),
+        ("OSNet-AIN-x0.5", "osnet_ain_x0_5"),
+        ("osnet_x025", "osnet_x0_25"),
+        ("osnet_x0_5-one-stream", "osnet_x0_5_one_stream"),
+    ],
 )
 def test_an_unknown_name_brings_the_closest(name: str, closest: str) -> None:
     with pytest.raises(ModelError) as caught:
@@ -62,25 +84,17 @@ def test_an_unknown_name_brings_the_closest(name: str, closest: str) -> None:
 
 
 def test_a_strange_name_brings_all_that_are_known() -> None:
-    with pytest.raises(ModelError, match=r"No model 'yolo'\. Known: osnet_x1_0.*osnet_ain_x0_25\.$"):
-        find_variant("yolo")
+    message = r"No model 'yolo'\. Known: osnet_x1_0, .*, osnet_ain_x0_25; and ablations such as osnet_x0_25_two_streams"
+    with pytest.raises(ModelError, match=message):
+        find_architecture("yolo")
 
 
-@pytest.mark.parametrize("name", KNOWN_WEIGHTS)
-def test_known_weights_are_whole_records(name: str) -> None:
-    weights = KNOWN_WEIGHTS[name]
-    assert weights.name == name
-    assert weights.architecture in VARIANTS
-    assert 0 < weights.published_mean_average_precision < weights.published_rank1 < 1
-    assert weights.sha256 is None or len(weights.sha256) == 64
-    assert weights.licence
-
-
-def test_names_need_no_torch() -> None:
+def test_names_and_costs_need_no_torch() -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from omnireid.models.zoo import find_variant\n"
-        "print(find_variant('osnet_x0_5').parameters)"
+        "from omnireid.models.zoo import find_architecture\n"
+        "known = find_architecture('osnet_x0_5')\n"
+        "print(known.parameters, known.multiply_adds, len(known.key_layout.own_names))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "630034"
+    assert done.stdout.split() == ["630034", "272899328", "565"]

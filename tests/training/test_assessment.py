@@ -19,7 +19,7 @@ from omnireid.errors import DataError, DataNotFoundError, NoTrueMatchError, Reci
 from omnireid.evaluation.embedder_scores import evaluate_embedder
 from omnireid.evaluation.scores import RankingScores
 from omnireid.images.preprocess import Preprocessing
-from omnireid.models.osnet import OSNet
+from omnireid.models.backbone import Backbone
 from omnireid.synthetic.dataset import synthesize
 from omnireid.training import assessment
 from omnireid.training.assessment import Validation, assess, hold_out, load_validation
@@ -37,7 +37,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def network() -> OSNet:
+def network() -> Backbone:
     """Untrained, but for the running statistics of one batch, so that its embeddings tell crops apart."""
     network = create_model("osnet_x0_25")
     with torch.no_grad():
@@ -205,7 +205,7 @@ def values(scores: RankingScores) -> dict[str, object]:
 
 @pytest.mark.parametrize("batch", [128, 7])
 def test_scores_are_those_of_omnireid_evaluate(
-    people: Path, network: OSNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+    people: Path, network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr(assessment, "BATCH", batch)
     weights = network.state_dict()
@@ -225,7 +225,7 @@ def test_scores_are_those_of_omnireid_evaluate(
         assert torch.equal(value, weights[name])  # evaluating moved no running statistic
 
 
-def test_scores_follow_the_protocol_and_the_weights(people: Path, network: OSNet) -> None:
+def test_scores_follow_the_protocol_and_the_weights(people: Path, network: Backbone) -> None:
     validation = load_validation(people, layout="auto", seed=0)
     assert validation is not None
     pixels = pixels_of(validation)
@@ -244,7 +244,7 @@ def test_scores_follow_the_protocol_and_the_weights(people: Path, network: OSNet
     assert values(score(network.state_dict(), validation)) == values(strict)
 
 
-def test_weights_of_another_network_are_refused(people: Path, network: OSNet) -> None:
+def test_weights_of_another_network_are_refused(people: Path, network: Backbone) -> None:
     validation = load_validation(people, layout="auto", seed=0)
     assert validation is not None
     weights = dict(list(network.state_dict().items())[1:])

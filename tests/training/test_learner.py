@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from omnireid import create_model
 from omnireid.images.preprocess import Preprocessing
-from omnireid.models.osnet import OSNet
+from omnireid.models.backbone import Backbone
 from omnireid.training.augmentation import Augmentation, apply_plan, plan_augmentation
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Batch
@@ -30,7 +30,7 @@ PLAIN = Recipe(
 
 
 @cache
-def first_network() -> OSNet:
+def first_network() -> Backbone:
     return create_model("osnet_x0_25")
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnireid.errors import RecipeError
-from omnireid.models.zoo import find_variant
+from omnireid.models.zoo import find_architecture
 from omnireid.training.loop import augmentation_of
 from omnireid.training.recipes import FINETUNE, RECIPES, SCRATCH, NamedRecipe, Recipe, Resolution
 from omnireid.training.schedules import Schedule
@@ -67,7 +67,7 @@ PAPER_FINETUNE = PAPER | {
 def test_every_named_recipe_can_be_run(named: NamedRecipe) -> None:
     recipe = named.recipe
     assert replace(recipe) == recipe  # its values are checked once more
-    assert find_variant(recipe.model).name == recipe.model
+    assert find_architecture(recipe.model).name == recipe.model
     schedule = Schedule(recipe.schedule, recipe.epochs, recipe.warmup_epochs, recipe.milestones, recipe.decay)
     rates = [schedule.factor_at(epoch) for epoch in range(recipe.epochs)]
     assert max(rates) == pytest.approx(1)

@@ -21,6 +21,7 @@ from omnireid.errors import DiskFullError, DownloadError, OutputError, WeightsNo
 from omnireid.files import cache_folder, output_errors
 from omnireid.weights import fetch
 from omnireid.weights.fetch import resolve_weights
+from omnireid.weights.published import PublishedFile, PublishedWeights
 
 CONTENT = bytes(range(256)) * 5000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -96,6 +97,36 @@ def server() -> Iterator[Server]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OMNIREID_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def test_published_weights_without_an_address_say_where_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "torchreid/osnet_x0_25.market1501"
+    message = (
+        rf"^{name} does not ship with omnireid.*Get osnet_x0_25_market1501\.pth from https://.*prints c0ff09177a21"
+    )
+    with pytest.raises(WeightsNotFoundError, match=message):
+        resolve_weights(name)
+    with pytest.raises(WeightsNotFoundError, match=r"Did you mean torchreid/osnet_x1_0\.market1501\?"):
+        resolve_weights("osnet_x1_0.market1501")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torchreid").mkdir()
+    (tmp_path / name).write_bytes(b"mine")
+    assert resolve_weights(name) == Path(name)
+
+
+def test_published_weights_with_addresses_are_downloaded_into_one_folder(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tuple(PublishedFile(f"w{end}", DIGEST, url=f"{server.address}/w{end}") for end in (".xml", ".bin"))
+    two = PublishedWeights("shop/w", "osnet_x0_25", "nothing", "MIT", "https://shop.example", files)
+    monkeypatch.setattr(fetch, "PUBLISHED_WEIGHTS", {"shop/w": two})
+    first = resolve_weights("shop/w")
+    assert first == cache / "downloads" / DIGEST / "w.xml"
+    assert first.read_bytes() == first.with_suffix(".bin").read_bytes() == CONTENT
+    assert resolve_weights("shop/w") == first
+    assert len(server.requests) == 2
 
 
 def test_a_path_is_itself(tmp_path: Path) -> None:

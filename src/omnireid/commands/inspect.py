@@ -135,14 +135,13 @@ def _coverage_of_artefact(
         return None, "coverage      not checked: that needs torch (pip install 'omnireid[torch]')", None
     except OmnireidError as error:
         refusal = str(error)
-    from omnireid.models.checkpoint_keys import layout_of
     from omnireid.models.coverage import compare
-    from omnireid.models.zoo import VARIANTS
+    from omnireid.models.zoo import ARCHITECTURES
 
-    if architecture not in VARIANTS:
+    if architecture not in ARCHITECTURES:
         return None, f"coverage      not checked: no network {architecture!r} is known here", refusal
     found = {name: tensor.shape for name, tensor in tensors.items()}
-    report, _ = compare(architecture, found, layout_of(architecture).shapes)
+    report, _ = compare(architecture, found, ARCHITECTURES[architecture].key_layout.shapes)
     return report.json(), report.table(), refusal
 
 
@@ -155,9 +154,10 @@ def _of_checkpoint(path: Path, architecture: str | None) -> _Findings:
 
     require_torch()
     from omnireid.models.checkpoint import inspect_checkpoint
+    from omnireid.weights.published import find_published_file
 
     found = inspect_checkpoint(path, architecture)
-    known = found.known
+    known = find_published_file(found.sha256)
     wrapping = [f"under {found.wrapper!r}" if found.wrapper else "", f"prefix {found.prefix!r}" if found.prefix else ""]
     wrapping.append(f"beside {', '.join(found.beside)}" if found.beside else "")
     lines = {

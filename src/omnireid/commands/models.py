@@ -1,9 +1,9 @@
-"""``omnireid models``: the variants, what each costs, and the weights that ship here or are known."""
+"""``omnireid models``: the networks by name, and every weights file that has a name here."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from collections.abc import Iterable
 from json import dumps
 from pathlib import Path
 from typing import Any
@@ -12,112 +12,136 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from omnireid.models.zoo import KNOWN_WEIGHTS, VARIANTS
+from omnireid.models.zoo import ARCHITECTURES, Architecture
 from omnireid.weights.artefact import WeightsMetadata, read_metadata
-from omnireid.weights.shipped import DEFAULT_WEIGHTS, shipped_weights
+from omnireid.weights.published import PUBLISHED_WEIGHTS, PublishedWeights, WeightsScores
+from omnireid.weights.shipped import DEFAULT_WEIGHTS, shipped_scores, shipped_weights
 
 
 def models(*, json: bool = False) -> None:
-    """List the networks by name, what each costs, and the weights that ship with omnireid or are known.
+    """List the networks by name, what each costs, and the weights that have a name.
 
-    Parameters are counted without a classifier, multiply-adds for one 256×128 image. Scores are on the test split of
-    the training data: of shipped weights as measured here, of others as their authors published them; `omnireid
-    evaluate` measures them on yours.
+    Parameters are counted without a classifier, multiply-adds for one 256×128 image. Scores are those of the
+    training data's test split, as we measured them where we could, else as published; `omnireid evaluate` measures
+    them on your data.
 
     Example: omnireid models --json
 
     Args:
-        json: print JSON instead of tables.
+        json: Print JSON instead of tables.
     """
     if json:
-        variants = [
-            {"name": variant.name, "parameters": variant.parameters, "multiply_adds": variant.multiply_adds}
-            for variant in VARIANTS.values()
-        ]
         content = {
-            "variants": variants,
+            "architectures": [_architecture_json(architecture) for architecture in ARCHITECTURES.values()],
             "shipped": [_shipped_json(name, path) for name, path in shipped_weights().items()],
-            "weights": [asdict(weights) for weights in KNOWN_WEIGHTS.values()],
+            "published": [weights.json() for weights in PUBLISHED_WEIGHTS.values()],
         }
         sys.stdout.write(dumps(content, indent=2) + "\n")
         return
     terminal = sys.stdout.isatty()
     # A pipe gets bare columns, wide enough that nothing wraps.
-    console = Console(width=None if terminal else 160, highlight=False)
+    console = Console(width=None if terminal else 240, highlight=False)
     style = box.SIMPLE_HEAD if terminal else None
-    console.print(_variant_table(style))
+    console.print(_network_table(style))
     console.print()
-    console.print(_shipped_table(style) if shipped_weights() else "No weights ship with this build of omnireid.")
+    console.print(_ablation_table(style))
     console.print()
     console.print(_weights_table(style))
+    if not shipped_weights():
+        console.print("No weights ship with this build of omnireid.")
 
 
-def _variant_table(style: box.Box | None) -> Table:
-    table = Table(box=style, title="Networks", title_justify="left")
-    table.add_column("name", no_wrap=True)
-    table.add_column("parameters", justify="right")
-    table.add_column("multiply-adds", justify="right")
-    table.add_column("known weights")
-    for variant in VARIANTS.values():
-        known = [weights.name for weights in KNOWN_WEIGHTS.values() if weights.architecture == variant.name]
-        table.add_row(
-            variant.name, f"{variant.parameters:,}", f"{variant.multiply_adds / 1e6:.1f} M", ", ".join(known) or "–"
-        )
-    return table
+def _architecture_json(architecture: Architecture) -> dict[str, Any]:
+    return {
+        "name": architecture.name,
+        "embedding_width": architecture.embedding_width,
+        "parameters": architecture.parameters,
+        "multiply_adds": architecture.multiply_adds,
+        "source": architecture.source,
+        "ablation_of": architecture.ablation_of,
+    }
 
 
 def _shipped_json(name: str, path: Path) -> dict[str, Any]:
     return {
         "name": name,
+        "publisher": "omnireid",
         "is_default": name == DEFAULT_WEIGHTS,
-        "bytes": path.stat().st_size,
+        "size": path.stat().st_size,
         **read_metadata(path).json(),
     }
 
 
-def _shipped_table(style: box.Box | None) -> Table:
-    table = Table(box=style, title="Weights that ship with omnireid", title_justify="left")
-    table.add_column("name", no_wrap=True)
-    for heading in ("size", "rank-1", "mAP"):
-        table.add_column(heading, justify="right")
-    for heading in ("distance", "licence", "default"):
-        table.add_column(heading)
-    for name, path in shipped_weights().items():
-        metadata = read_metadata(path)
-        table.add_row(
-            name,
-            f"{path.stat().st_size / 1e6:.2f} MB",
-            _score(name, metadata, "rank1"),
-            _score(name, metadata, "mean_average_precision"),
-            metadata.distance,
-            metadata.licence,
-            "yes" if name == DEFAULT_WEIGHTS else "no",
-        )
+def _network_table(style: box.Box | None) -> Table:
+    table = _new_table("Networks", style, "name")
+    _add_costs(table, (known for known in ARCHITECTURES.values() if known.ablation_of is None))
     return table
 
 
-def _score(name: str, metadata: WeightsMetadata, score: str) -> str:
-    """The score on the data set that the name ends in, which the artefact calls ``market1501.rank1`` for example."""
-    value = metadata.metrics.get(f"{name.rpartition('.')[2]}.{score}")
-    return "–" if value is None else f"{value:.1%}"
+def _ablation_table(style: box.Box | None) -> Table:
+    """The ablations at the smallest width; the others have the same names with another width in them."""
+    table = _new_table("Ablations of the OSNet paper (also at x0_5, x0_75 and x1_0: osnet_x1_0_…)", style, "name")
+    _add_costs(table, (known for known in ARCHITECTURES.values() if known.ablation_of == "osnet_x0_25"))
+    return table
+
+
+def _add_costs(table: Table, architectures: Iterable[Architecture]) -> None:
+    for heading in ("parameters", "multiply-adds"):
+        table.add_column(heading, justify="right")
+    for known in architectures:
+        table.add_row(known.name, f"{known.parameters:,}", f"{known.multiply_adds / 1e6:.1f} M")
 
 
 def _weights_table(style: box.Box | None) -> Table:
-    table = Table(
-        box=style, title="Weights that others published (scores as published; not shipped)", title_justify="left"
-    )
-    table.add_column("name", no_wrap=True)
-    for heading in ("rank-1", "mAP"):
+    table = _new_table("Weights", style, "name")
+    table.add_column("publisher")
+    for heading in ("size", "rank-1", "mAP"):
         table.add_column(heading, justify="right")
-    for heading in ("distance", "licence", "SHA-256"):
+    for heading in ("scored on", "licence", "where to get it"):
         table.add_column(heading)
-    for weights in KNOWN_WEIGHTS.values():
-        table.add_row(
-            weights.name,
-            f"{weights.published_rank1:.1%}",
-            f"{weights.published_mean_average_precision:.1%}",
-            weights.published_distance,
-            weights.licence,
-            "unknown" if weights.sha256 is None else f"{weights.sha256[:12]}…",
-        )
+    for name, path in shipped_weights().items():
+        table.add_row(*_shipped_row(name, path, read_metadata(path)))
+    for weights in PUBLISHED_WEIGHTS.values():
+        table.add_row(*_published_row(weights))
+    return table
+
+
+def _shipped_row(name: str, path: Path, metadata: WeightsMetadata) -> tuple[str, ...]:
+    where = "in the package; the default" if name == DEFAULT_WEIGHTS else "in the package"
+    scores = shipped_scores(name, metadata)
+    cells = _score_cells(scores, "measured")
+    return (name, "omnireid", _size(path.stat().st_size), *cells, metadata.licence, where)
+
+
+def _published_row(weights: PublishedWeights) -> tuple[str, ...]:
+    measured = bool(weights.measured_scores)
+    scores = weights.measured_scores if measured else weights.published_scores
+    cells = _score_cells(scores[0] if scores else None, "measured" if measured else "published")
+    checked = weights.files[0].sha256
+    where = weights.page if checked is None else f"{weights.page} (SHA-256 {checked[:12]}…)"
+    return (weights.name, weights.publisher, _size(weights.size), *cells, weights.licence, where)
+
+
+def _score_cells(scores: WeightsScores | None, origin: str) -> tuple[str, str, str]:
+    """Rank-1, mAP, and what they stand for."""
+    if scores is None:
+        return "–", "–", "–"
+    return (
+        _percent(scores.rank1),
+        _percent(scores.mean_average_precision),
+        (f"{scores.dataset}, {scores.distance}, {origin}"),
+    )
+
+
+def _percent(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{fraction:.1%}"
+
+
+def _size(count: int | None) -> str:
+    return "–" if count is None else f"{count / 1e6:.2f} MB"
+
+
+def _new_table(title: str, style: box.Box | None, first: str) -> Table:
+    table = Table(box=style, title=title, title_justify="left")
+    table.add_column(first, no_wrap=True)
     return table

@@ -18,11 +18,12 @@ from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
 from omnireid.weights.artefact import WeightsMetadata, check_architecture, read_artefact
 from omnireid.weights.graph_file import GRAPH_SUFFIXES
+from omnireid.weights.published import find_published_file
 
 if TYPE_CHECKING:
     import torch
 
-    from omnireid.models.osnet import OSNet
+    from omnireid.models.backbone import Backbone
 
 _PRECISION = Lock()  # torch keeps it in globals: two threads would restore each other's
 
@@ -117,7 +118,7 @@ def require_torch() -> None:
         ) from error
 
 
-def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet, WeightsMetadata]:
+def load_weights(path: Path, *, architecture: str | None = None) -> tuple[Backbone, WeightsMetadata]:
     """The model (evaluation mode, float32, CPU, no classifier) and metadata of an artefact or a foreign checkpoint.
 
     Raises:
@@ -126,8 +127,7 @@ def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet,
     """
     require_torch()
     from omnireid.models.checkpoint import load_checkpoint, load_state
-    from omnireid.models.osnet_config import EMBEDDING_WIDTH
-    from omnireid.models.zoo import create_model
+    from omnireid.models.zoo import find_architecture
 
     if path.suffix in GRAPH_SUFFIXES:
         raise ModelError(
@@ -137,20 +137,22 @@ def load_weights(path: Path, *, architecture: str | None = None) -> tuple[OSNet,
     if path.suffix == ".safetensors":
         tensors, metadata = read_artefact(path)
         check_architecture(path, metadata, architecture)
-        if metadata.embedding_dimension != EMBEDDING_WIDTH:
+        known = find_architecture(metadata.architecture)
+        if metadata.embedding_dimension != known.embedding_width:
             raise CheckpointError(
                 f"{path} says that its embeddings have {metadata.embedding_dimension} values; those of "
-                f"{metadata.architecture} have {EMBEDDING_WIDTH}. Write the artefact again from the original weights "
-                "with: omnireid convert"
+                f"{metadata.architecture} have {known.embedding_width}. Write the artefact again from the original "
+                "weights with: omnireid convert"
             )
-        model = create_model(metadata.architecture)
+        model = known.build(None, None)
         load_state(model, tensors, where=str(path))
         return model.eval(), metadata
     checkpoint = load_checkpoint(path, architecture)
-    metadata = WeightsMetadata(checkpoint.architecture, origin=path.name)
-    if checkpoint.known is not None:
-        known = checkpoint.known
-        metadata = replace(metadata, training_data=known.training_data, licence=known.licence)
+    width = checkpoint.model.embedding_width
+    metadata = WeightsMetadata(checkpoint.architecture, embedding_dimension=width, origin=path.name)
+    published = find_published_file(checkpoint.sha256)
+    if published is not None:
+        metadata = replace(metadata, training_data=published.training_data, licence=published.licence)
     return checkpoint.model, metadata
 
 

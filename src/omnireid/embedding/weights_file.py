@@ -153,12 +153,10 @@ def make_graph(tensors: Tensors, metadata: GraphMetadata, *, where: str) -> Grap
         ModelError: no such architecture.
         MissingDependencyError: the library onnx is not installed.
     """
-    from omnireid.models.osnet_graph import build_graph
-    from omnireid.models.zoo import find_variant
+    from omnireid.models.zoo import find_architecture
 
     weights = metadata.weights
-    model = build_graph(
-        find_variant(weights.architecture).config,
+    model = find_architecture(weights.architecture).build_graph(
         tensors,
         weights.preprocessing,
         half=metadata.precision == "fp16",

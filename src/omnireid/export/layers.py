@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from omnireid.images.decode import RgbArray
-from omnireid.models.osnet import OSNet
+from omnireid.models.backbone import Backbone
 from omnireid.models.osnet_graph import INPUT
 from omnireid.types import FloatArray
 
@@ -32,7 +32,12 @@ class LayerDifference:
 
 
 def compare_layers(
-    model: OSNet, content: bytes, pixels: RgbArray, normalise: Callable[[RgbArray], FloatArray], *, takes_pixels: bool
+    model: Backbone,
+    content: bytes,
+    pixels: RgbArray,
+    normalise: Callable[[RgbArray], FloatArray],
+    *,
+    takes_pixels: bool,
 ) -> tuple[LayerDifference, ...]:
     """Hold every layer of an ONNX graph against the module of its name, in the order of the graph.
 
@@ -59,7 +64,7 @@ def _relative_error(expected: FloatArray, found: FloatArray) -> float:
     return float(np.linalg.norm(found - expected)) / norm if norm else float(np.abs(found).max())
 
 
-def _maps_of_network(model: OSNet, images: FloatArray) -> dict[str, FloatArray]:
+def _maps_of_network(model: Backbone, images: FloatArray) -> dict[str, FloatArray]:
     maps: dict[str, FloatArray] = {}
     hooks = []
 

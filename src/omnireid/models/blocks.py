@@ -2,8 +2,7 @@
 
 Shapes: B images, T streams, C channels, H rows, W columns.
 
-Nothing here draws random numbers: the memory of new weights is left as it is
-and `omnireid.models.osnet.initialise` fills all of it, from a generator.
+Nothing here draws random numbers; see `omnireid.models.layers`.
 """
 
 from __future__ import annotations
@@ -14,26 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omnireid.models.layers import Conv2d, instance_norm
 from omnireid.models.osnet_config import GATE_REDUCTION, Convolution, Fusion, Gate, InstanceNorm
-
-
-class Conv2d(nn.Conv2d):
-    """torch's convolution, born without values: torch would fill it from the global generator."""
-
-    def reset_parameters(self) -> None:
-        """Leave the memory as it is; see `omnireid.models.osnet.initialise`."""
-
-
-class Linear(nn.Linear):
-    """torch's linear layer, born without values: torch would fill it from the global generator."""
-
-    def reset_parameters(self) -> None:
-        """Leave the memory as it is; see `omnireid.models.osnet.initialise`."""
-
-
-def instance_norm(channels: int) -> nn.InstanceNorm2d:
-    """An instance norm with learned scale and shift and no running statistics."""
-    return nn.InstanceNorm2d(channels, affine=True)
 
 
 class ConvNorm(nn.Module):
@@ -101,7 +82,7 @@ class FixedGates(nn.Module):
 
     def __init__(self, streams: int, channels: int) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.empty(streams, channels))
+        self.logits = nn.Parameter(torch.zeros(streams, channels))
 
     def forward(self, stream: int) -> Tensor:
         """(1, C, 1, 1) weights of one stream."""

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from omnireid.errors import CheckpointError, CoverageError, WeightsError
 from omnireid.files import sha256_of
+from omnireid.models.backbone import Backbone
 from omnireid.models.checkpoint_file import CheckpointFile, SourceFormat, read_checkpoint
-from omnireid.models.checkpoint_keys import COUNTER, Shape, layout_of
 from omnireid.models.coverage import CoverageReport, compare, likely_cause, refusal
-from omnireid.models.osnet import OSNet
-from omnireid.models.osnet_config import EMBEDDING_WIDTH
-from omnireid.models.zoo import KNOWN_WEIGHTS, VARIANTS, KnownWeights, create_model, find_variant
+from omnireid.models.layer_plan import COUNTER, Shape
+from omnireid.models.zoo import ARCHITECTURES, create_model, find_architecture
 
 _CLASSIFIER_WEIGHT = "classifier.weight"
 
@@ -35,16 +34,14 @@ class Checkpoint:
         num_classes: identities of the file's classifier, whether kept or not; None where it has none.
         source_format: how torch wrote the file.
         sha256: of the file's bytes.
-        known: the zoo's record, where the file is one of the known public ones by its SHA-256.
     """
 
-    model: OSNet
+    model: Backbone
     architecture: str
     report: CoverageReport
     num_classes: int | None
     source_format: SourceFormat
     sha256: str
-    known: KnownWeights | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +60,6 @@ class Inspection:
         beside: the other entries, such as ``epoch``.
         data_types: of its tensors, such as ``float32``; sorted.
         sha256: of its bytes.
-        known: the zoo's record, where it is one of the known public ones by its SHA-256.
     """
 
     path: Path
@@ -77,7 +73,6 @@ class Inspection:
     beside: tuple[str, ...]
     data_types: tuple[str, ...]
     sha256: str
-    known: KnownWeights | None
 
 
 def load_checkpoint(path: Path | str, architecture: str | None = None, *, keep_classifier: bool = False) -> Checkpoint:
@@ -112,7 +107,6 @@ def load_checkpoint(path: Path | str, architecture: str | None = None, *, keep_c
         inspection.num_classes,
         inspection.source_format,
         inspection.sha256,
-        inspection.known,
     )
 
 
@@ -134,7 +128,7 @@ def inspect_checkpoint(path: Path | str, architecture: str | None = None) -> Ins
 
 
 def load_state(
-    model: OSNet, tensors: Mapping[str, Tensor | npt.NDArray[np.generic]], *, where: str = "This state"
+    model: Backbone, tensors: Mapping[str, Tensor | npt.NDArray[np.generic]], *, where: str = "This state"
 ) -> CoverageReport:
     """Fill `model`, in place, with tensors in our own key names, whole or not at all.
 
@@ -154,8 +148,7 @@ def load_state(
     }
     expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     found = {key: tuple(tensor.shape) for key, tensor in converted.items()}
-    name = next((name for name, variant in VARIANTS.items() if variant.config == model.config), "this network")
-    report, targets = compare(name, found, expected)
+    report, targets = compare(_name_of(expected), found, expected)
     if not report.is_complete:
         raise CoverageError(refusal(where, report, likely_cause(found, report, _best_fit(found))))
     _fill(model, {own: _checked(key, converted[key], where) for key, own in targets.items()})
@@ -167,13 +160,14 @@ def _examine(
 ) -> tuple[Inspection, dict[str, Tensor], WeightsError | None]:
     """What the file is, its tensors under our own keys, and the error that forbids loading it."""
     if architecture is not None:
-        find_variant(architecture)
+        find_architecture(architecture)
     file = read_checkpoint(path)
     found = {key: tuple(tensor.shape) for key, tensor in file.tensors.items()}
-    num_classes = _count_classes(found)
     named = _named_in(path)
     best = _best_fit(found, first=named)
     chosen = architecture or best.architecture
+    width = find_architecture(chosen).embedding_width
+    num_classes = _count_classes(found, width)
     report, targets = _hold_against(chosen, found, num_classes if keep_classifier else None)
     report = replace(report, notes=_notes(file, best, named))
     tensors: dict[str, Tensor] = {}
@@ -181,15 +175,12 @@ def _examine(
     if not report.is_complete:
         error = CoverageError(refusal(str(path), report, likely_cause(found, report, best)))
     elif keep_classifier and num_classes is None:
-        error = CoverageError(
-            f"{path} has no classifier of {EMBEDDING_WIDTH} inputs to keep. Load it without keep_classifier."
-        )
+        error = CoverageError(f"{path} has no classifier of {width} inputs to keep. Load it without keep_classifier.")
     else:
         try:
             tensors = {own: _checked(key, file.tensors[key], str(path)) for key, own in targets.items()}
         except CheckpointError as unusable:
             error = unusable
-    digest = sha256_of(path)
     inspection = Inspection(
         path=path,
         architecture=architecture or (best.architecture if best.loaded else None),
@@ -201,8 +192,7 @@ def _examine(
         prefix=file.prefix,
         beside=file.beside,
         data_types=tuple(sorted({_type_name(tensor) for tensor in file.tensors.values()})),
-        sha256=digest,
-        known=next((weights for weights in KNOWN_WEIGHTS.values() if weights.sha256 == digest), None),
+        sha256=sha256_of(path),
     )
     return inspection, tensors, error
 
@@ -211,21 +201,27 @@ def _hold_against(
     architecture: str, found: Mapping[str, Shape], num_classes: int | None
 ) -> tuple[CoverageReport, dict[str, str]]:
     """The file against one variant, with a classifier of `num_classes` unless that is None."""
-    layout = layout_of(architecture)
+    known = find_architecture(architecture)
+    layout, width = known.key_layout, known.embedding_width
     expected = dict(layout.shapes)
     if num_classes is not None:
-        expected |= {_CLASSIFIER_WEIGHT: (num_classes, EMBEDDING_WIDTH), "classifier.bias": (num_classes,)}
+        expected |= {_CLASSIFIER_WEIGHT: (num_classes, width), "classifier.bias": (num_classes,)}
     return compare(architecture, found, expected, layout.own_names)
 
 
 def _best_fit(found: Mapping[str, Shape], first: str | None = None) -> CoverageReport:
-    """The file against the variant it covers most of; `first` is tried first and wins a tie."""
+    """Hold the file against every network, and return the report of the one it covers best.
+
+    A complete one wins, `first` before the others. A partial file is held to be a part of a network in its own right,
+    not of an ablation.
+    """
     reports = []
-    for name in sorted(VARIANTS, key=lambda name: name != first):
+    for name in sorted(ARCHITECTURES, key=lambda name: name != first):
         report, _ = _hold_against(name, found, None)
         if report.is_complete:
             return report
-        reports.append(report)
+        if ARCHITECTURES[name].ablation_of is None:
+            reports.append(report)
     return max(reports, key=lambda report: report.backbone_coverage)
 
 
@@ -244,14 +240,21 @@ def _notes(file: CheckpointFile, best: CoverageReport, named: str | None) -> tup
 
 
 def _named_in(path: Path) -> str | None:
-    """The variant that the file name mentions, as in ``osnet_x0_25_msmt17.pt``."""
-    found = re.search(r"osnet_(?:(?:ibn|ain)_)?x\d_\d+", path.name.lower())
-    return found[0] if found and found[0] in VARIANTS else None
+    """The network that the file name mentions, as in ``osnet_x0_25_msmt17.pt``; the longest name that fits."""
+    name = path.name.lower()
+    mentioned = [known for known in ARCHITECTURES if re.search(rf"{known}(?!\d)", name)]
+    return max(mentioned, key=len, default=None)
 
 
-def _count_classes(found: Mapping[str, Shape]) -> int | None:
+def _name_of(shapes: Mapping[str, Shape]) -> str:
+    """Which network has a state of these shapes, for a message."""
+    own = {key: shape for key, shape in shapes.items() if not key.startswith("classifier.")}
+    return next((name for name, known in ARCHITECTURES.items() if known.key_layout.shapes == own), "this network")
+
+
+def _count_classes(found: Mapping[str, Shape], embedding_width: int) -> int | None:
     shape = found.get(_CLASSIFIER_WEIGHT, ())
-    return shape[0] if len(shape) == 2 and shape[1] == EMBEDDING_WIDTH else None
+    return shape[0] if len(shape) == 2 and shape[1] == embedding_width else None
 
 
 def _type_name(tensor: Tensor) -> str:
@@ -278,7 +281,7 @@ def _checked(key: str, tensor: Tensor, where: str) -> Tensor:
 
 
 @torch.no_grad()
-def _fill(model: OSNet, tensors: Mapping[str, Tensor]) -> None:
+def _fill(model: Backbone, tensors: Mapping[str, Tensor]) -> None:
     """Copy tensors of the right keys and shapes into the model, denormal values as 0.
 
     Weight decay leaves dead channels with denormal weights (639 of them in the public osnet_x0_25), and a processor

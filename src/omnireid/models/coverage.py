@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from omnireid.models.checkpoint_keys import COUNTER, Shape
+from omnireid.models.layer_plan import COUNTER, Shape
 
 _BACKBONE = re.compile(r"(conv[1-5]|transition[23]|pool[23]|fc)\.")
 _CLASSIFIER = "classifier."

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnireid.errors import ModelError, ShapeError
-from omnireid.models.blocks import ConvNorm, FixedGates, Linear, OmniScaleBlock
+from omnireid.models.backbone import Backbone
+from omnireid.models.blocks import ConvNorm, OmniScaleBlock
+from omnireid.models.layers import Linear, initialise
 from omnireid.models.osnet_config import EMBEDDING_WIDTH, STRIDE, OSNetConfig
 
 
@@ -29,7 +31,7 @@ class Projection(nn.Module):
         return functional.relu(self.norm(self.linear(features)))
 
 
-class OSNet(nn.Module):
+class OSNet(Backbone):
     """OSNet: (B, 3, H, W) → (B, 512), the embedding, in training and evaluation alike.
 
     ::
@@ -64,13 +66,8 @@ class OSNet(nn.Module):
     def __init__(
         self, config: OSNetConfig, *, num_classes: int | None = None, generator: torch.Generator | None = None
     ) -> None:
-        super().__init__()
-        if num_classes is not None and num_classes < 1:
-            raise ModelError(
-                f"A classifier needs at least one identity; got num_classes={num_classes}. None has no classifier."
-            )
+        super().__init__(EMBEDDING_WIDTH, num_classes)
         self.config = config
-        self.num_classes = num_classes
         stem, *stages = config.channels
         self.conv1 = ConvNorm(3, stem, 7, stride=2, instance=config.normalisation != "batch")
         self.conv2 = _stage(config, "conv2", stem, stages[0])
@@ -95,10 +92,10 @@ class OSNet(nn.Module):
         Raises:
             ShapeError: another number of axes or channels, or smaller than the network's stride.
         """
-        embedding: Tensor = self.fc(self.forward_maps(images).mean(dim=(2, 3)))
+        embedding: Tensor = self.fc(self.forward_features(images).mean(dim=(2, 3)))
         return embedding
 
-    def forward_maps(self, images: Tensor) -> Tensor:
+    def forward_features(self, images: Tensor) -> Tensor:
         """(B, C, h, w) feature maps of conv5, ≥ 0; 16×8 for images of 256×128. See `forward` for the rest."""
         maps = functional.avg_pool2d(self.transition2(self.conv2(self._stem(images))), 2)
         maps = functional.avg_pool2d(self.transition3(self.conv3(maps)), 2)
@@ -166,31 +163,3 @@ def _stage(config: OSNetConfig, name: str, in_channels: int, out_channels: int) 
         for channels, instance in zip((in_channels, out_channels), config.block_norms[name], strict=True)
     )
     return nn.Sequential(first, second)
-
-
-@torch.no_grad()
-def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Give every weight its first value, in place.
-
-    Convolutions are Kaiming-normal (fan-out, ReLU), linear layers N(0, 0.01), biases 0, norms 1 and 0, and fixed
-    gates 0.5, the value a computed gate starts near.
-
-    Args:
-        model: a network, or a part such as a new classifier.
-        generator: a CPU generator; None is a fresh one with seed 0.
-    """
-    if generator is None:
-        generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0.0, 0.01, generator=generator)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d):
-            module.reset_running_stats()
-            nn.init.ones_(module.weight)
-        elif isinstance(module, FixedGates):
-            nn.init.zeros_(module.logits)
-        bias = getattr(module, "bias", None)
-        if isinstance(bias, Tensor):
-            nn.init.zeros_(bias)

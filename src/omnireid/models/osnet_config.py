@@ -150,16 +150,16 @@ ABLATIONS: Mapping[str, OSNetConfig] = MappingProxyType(
     {
         # Published rank-1 / mAP (%) on Market-1501, trained from scratch; ICCV 2019.
         "primary": OSNetConfig(),  # 93.6 / 81.0
-        "full-convolutions": OSNetConfig(convolution="full"),  # 94.0 / 82.7
-        "same-depth": OSNetConfig(depth_rule="equal"),  # 91.7 / 77.9
+        "full_convolutions": OSNetConfig(convolution="full"),  # 94.0 / 82.7
+        "same_depth": OSNetConfig(depth_rule="equal"),  # 91.7 / 77.9
         "concatenation": OSNetConfig(fusion="concatenation", gate="none"),  # 91.4 / 77.4
         "addition": OSNetConfig(fusion="sum", gate="none"),  # 92.0 / 78.2
-        "separate-gates": OSNetConfig(gate="separate"),  # 92.9 / 80.2
-        "stream-weights": OSNetConfig(gate="stream-weight"),  # 92.6 / 80.0
-        "fixed-gates": OSNetConfig(gate="fixed"),  # 91.6 / 77.5
-        "one-stream": OSNetConfig(streams=1, fusion="sum", gate="none"),  # 86.5 / 67.7
-        "two-streams": OSNetConfig(streams=2),  # 91.7 / 77.0
-        "three-streams": OSNetConfig(streams=3),  # 92.8 / 79.9
+        "separate_gates": OSNetConfig(gate="separate"),  # 92.9 / 80.2
+        "stream_weights": OSNetConfig(gate="stream-weight"),  # 92.6 / 80.0
+        "fixed_gates": OSNetConfig(gate="fixed"),  # 91.6 / 77.5
+        "one_stream": OSNetConfig(streams=1, fusion="sum", gate="none"),  # 86.5 / 67.7
+        "two_streams": OSNetConfig(streams=2),  # 91.7 / 77.0
+        "three_streams": OSNetConfig(streams=3),  # 92.8 / 79.9
     }
 )
-"""Every row of the paper's ablation table, as a value."""
+"""Every row of the paper's ablation table, at width 1.0; `omnireid.models.zoo` appends its name to the network's."""

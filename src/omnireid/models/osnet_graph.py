@@ -32,7 +32,7 @@ _COUNTER = "num_batches_tracked"
 Array = npt.NDArray[Any]
 
 
-def build_graph(
+def build_osnet_graph(
     config: OSNetConfig,
     tensors: Mapping[str, npt.NDArray[np.generic]],
     preprocessing: Preprocessing,

@@ -1,137 +1,173 @@
-"""The variants by name, what each costs, and the weights that are known. No torch before a model is made."""
+"""The networks by name. Nothing here needs torch before a network is built."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property, partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from omnireid.errors import ModelError
-from omnireid.models.osnet_config import OSNetConfig
+from omnireid.images.preprocess import Preprocessing
+from omnireid.models.checkpoint_keys import KeyLayout, make_key_layout
+from omnireid.models.layer_plan import PlannedLayer, count_planned_parameters
+from omnireid.models.osnet_config import ABLATIONS, EMBEDDING_WIDTH, OSNetConfig
+from omnireid.models.osnet_graph import build_osnet_graph
+from omnireid.models.osnet_keys import published_name
+from omnireid.models.osnet_plan import plan_osnet
 
 if TYPE_CHECKING:
+    import onnx
     import torch
 
+    from omnireid.models.backbone import Backbone
+
+
+class BuildGraph(Protocol):
+    """Writes a network as an ONNX graph from its tensors alone; see `omnireid.models.osnet_graph.build_osnet_graph`."""
+
+    def __call__(
+        self,
+        tensors: Mapping[str, npt.NDArray[np.generic]],
+        preprocessing: Preprocessing,
+        *,
+        half: bool = False,
+        takes_pixels: bool = True,
+        where: str = "the weights",
+    ) -> onnx.ModelProto:
+        """Write the graph."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """A network by name: how to build it, what its checkpoints hold and what it costs.
+
+    Attributes:
+        name: What users, artefacts and recipes call it, such as ``osnet_x0_25``.
+        build: Builds it untrained in torch, from the number of classes (or None) and a CPU generator (or None).
+        embedding_width: Values in an embedding.
+        build_graph: Writes it as an ONNX graph, without torch.
+        plan: Lists its layers with their shapes and costs, without torch.
+        published_name: Translates a key of its state into the name that published checkpoints use; None where nobody
+            has published one.
+        source: The paper it comes from.
+        ablation_of: Name of the network it varies for an ablation study; None for a network in its own right.
+    """
+
+    name: str
+    build: Callable[[int | None, torch.Generator | None], Backbone] = field(repr=False)
+    embedding_width: int
+    build_graph: BuildGraph = field(repr=False)
+    plan: Callable[[], Iterable[PlannedLayer]] = field(repr=False)
+    published_name: Callable[[str], str] | None = field(repr=False)
+    source: str
+    ablation_of: str | None = None
+
+    @cached_property
+    def parameters(self) -> int:
+        """Learned values, without a classifier."""
+        return count_planned_parameters(self.plan())
+
+    @cached_property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one image of 256×128, counted as `omnireid.models.complexity` does."""
+        return sum(layer.multiply_adds for layer in self.plan())
+
+    @cached_property
+    def key_layout(self) -> KeyLayout:
+        """Keys and shapes of its state, and their published names."""
+        return make_key_layout(self.plan(), self.published_name)
+
+
+_WIDTHS = {"x1_0": 1.0, "x0_75": 0.75, "x0_5": 0.5, "x0_25": 0.25}
+_OSNET = 'Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019'
+_OSNET_AIN = 'Zhou et al., "Learning Generalisable Omni-Scale Representations for Person Re-Identification", TPAMI 2021'
+
+
+def _build_osnet(config: OSNetConfig, num_classes: int | None, generator: torch.Generator | None) -> Backbone:
     from omnireid.models.osnet import OSNet
 
-
-@dataclass(frozen=True)
-class Variant:
-    """A named network.
-
-    Attributes:
-        name: as the papers and the public checkpoints call it.
-        config: its design.
-        parameters: learned values, without a classifier.
-        multiply_adds: of one 256×128 image.
-    """
-
-    name: str
-    config: OSNetConfig
-    parameters: int
-    multiply_adds: int
+    return OSNet(config, num_classes=num_classes, generator=generator)
 
 
-@dataclass(frozen=True)
-class KnownWeights:
-    """Weights that others have trained and published. None of them ships with this package.
-
-    Attributes:
-        name: the variant, a dot, the training data.
-        architecture: the variant.
-        training_data: what the identities were learned from.
-        published_rank1: rank-1 on that data set's test split, a fraction; quoted from its authors, not measured here.
-        published_mean_average_precision: mAP there, a fraction; quoted likewise.
-        published_distance: the distance those two were published with.
-        sha256: of the public file, 64 hexadecimal digits; None where no copy was at hand to compute it.
-        licence: terms in one line.
-    """
-
-    name: str
-    architecture: str
-    training_data: str
-    published_rank1: float
-    published_mean_average_precision: float
-    published_distance: str
-    sha256: str | None
-    licence: str
-
-
-def _by_name(*variants: Variant) -> Mapping[str, Variant]:
-    return MappingProxyType({variant.name: variant for variant in variants})
-
-
-VARIANTS: Mapping[str, Variant] = _by_name(
-    Variant("osnet_x1_0", OSNetConfig(width=1.0), 2_169_508, 978_875_392),
-    Variant("osnet_x0_75", OSNetConfig(width=0.75), 1_285_754, 571_752_192),
-    Variant("osnet_x0_5", OSNetConfig(width=0.5), 630_034, 272_899_328),
-    Variant("osnet_x0_25", OSNetConfig(width=0.25), 201_864, 82_314_880),
-    Variant("osnet_ibn_x1_0", OSNetConfig(width=1.0, normalisation="ibn"), 2_170_532, 978_875_392),
-    Variant("osnet_ain_x1_0", OSNetConfig(width=1.0, normalisation="ain"), 2_169_508, 978_875_392),
-    Variant("osnet_ain_x0_75", OSNetConfig(width=0.75, normalisation="ain"), 1_285_754, 571_752_192),
-    Variant("osnet_ain_x0_5", OSNetConfig(width=0.5, normalisation="ain"), 630_034, 272_899_328),
-    Variant("osnet_ain_x0_25", OSNetConfig(width=0.25, normalisation="ain"), 201_864, 82_314_880),
-)
-
-_MARKET_LICENCE = "research-only training data (code MIT)"
-
-
-def _market(architecture: str, rank1: float, mean_average_precision: float, sha256: str | None = None) -> KnownWeights:
-    """Weights of the public zoo trained on Market-1501, scored with the Euclidean distance."""
-    name = f"{architecture}.market1501"
-    return KnownWeights(
-        name, architecture, "Market-1501", rank1, mean_average_precision, "euclidean", sha256, _MARKET_LICENCE
+def _osnet(name: str, config: OSNetConfig, source: str, *, ablation_of: str | None = None) -> Architecture:
+    return Architecture(
+        name=name,
+        build=partial(_build_osnet, config),
+        embedding_width=EMBEDDING_WIDTH,
+        build_graph=partial(build_osnet_graph, config),
+        plan=partial(plan_osnet, config),
+        published_name=None if ablation_of else partial(published_name, config=config),
+        source=source,
+        ablation_of=ablation_of,
     )
 
 
-KNOWN_WEIGHTS: Mapping[str, KnownWeights] = MappingProxyType(
-    {
-        weights.name: weights
-        for weights in (
-            _market("osnet_x1_0", 0.942, 0.826),
-            _market("osnet_x0_75", 0.937, 0.812),
-            _market("osnet_x0_5", 0.925, 0.798),
-            _market("osnet_x0_25", 0.912, 0.750, "c0ff09177a21417a19bc73bbf5af4eb5d2b097c2074ed35e67819ee6cd93612c"),
-        )
-    }
+def _list_osnets() -> Iterator[Architecture]:
+    """The published OSNets, then every row of the paper's ablation table at every width.
+
+    The table's first row, "primary", is the plain OSNet.
+    """
+    for width, value in _WIDTHS.items():
+        yield _osnet(f"osnet_{width}", OSNetConfig(width=value), _OSNET)
+    yield _osnet("osnet_ibn_x1_0", OSNetConfig(normalisation="ibn"), _OSNET)
+    for width, value in _WIDTHS.items():
+        yield _osnet(f"osnet_ain_{width}", OSNetConfig(width=value, normalisation="ain"), _OSNET_AIN)
+    for width, value in _WIDTHS.items():
+        for row, design in ABLATIONS.items():
+            if row != "primary":
+                plain = f"osnet_{width}"
+                yield _osnet(f"{plain}_{row}", replace(design, width=value), _OSNET, ablation_of=plain)
+
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {architecture.name: architecture for architecture in _list_osnets()}
 )
+"""Every network that can be named."""
 
 
-def find_variant(name: str) -> Variant:
-    """The variant of that name.
+def find_architecture(name: str) -> Architecture:
+    """Look up a network by name.
 
     Raises:
-        ModelError: there is none; the message names the closest and all that are known.
+        ModelError: There is none. The message names the closest one and all that are known.
     """
-    if name in VARIANTS:
-        return VARIANTS[name]
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
     normal = name.strip().lower().replace("-", "_").replace(".", "_")
-    closest = get_close_matches(normal, VARIANTS, n=1)
+    closest = get_close_matches(normal, ARCHITECTURES, n=1)
     hint = f" Did you mean {closest[0]}?" if closest else ""
-    raise ModelError(f"No model {name!r}.{hint} Known: {', '.join(VARIANTS)}.")
+    known = [architecture.name for architecture in ARCHITECTURES.values() if architecture.ablation_of is None]
+    raise ModelError(
+        f"No model {name!r}.{hint} Known: {', '.join(known)}; and ablations such as osnet_x0_25_two_streams, which "
+        "'omnireid models' lists."
+    )
 
 
-def create_model(name: str, num_classes: int | None = None, *, generator: torch.Generator | None = None) -> OSNet:
-    """Build an untrained OSNet by name, in training mode, float32, on the CPU.
+def create_model(name: str, num_classes: int | None = None, *, generator: torch.Generator | None = None) -> Backbone:
+    """Build an untrained network by name, in training mode, float32, on the CPU.
 
     Args:
-        name: a key of `VARIANTS`, such as ``osnet_x1_0``.
-        num_classes: identities for the ``classifier`` layer, which the forward pass never calls; None for none.
-        generator: where the first weights come from; None is a fresh one with seed 0. The global generator is
-            never touched.
+        name: A key of `ARCHITECTURES`, such as ``osnet_x1_0``.
+        num_classes: Number of identities for the ``classifier`` layer, which the forward pass never calls; None for
+            no classifier.
+        generator: Source of the first weights, a CPU generator. None is a fresh one with seed 0. The global
+            generator is never touched.
 
     Returns:
-        A module from (B, 3, H, W) images to (B, 512) embeddings, in training and evaluation alike.
+        A module from (B, 3, H, W) images to (B, D) embeddings, in training and evaluation alike; D is its
+        ``embedding_width``, 512 for every OSNet.
 
     Raises:
-        ModelError: no such name, or `num_classes` below 1.
+        ModelError: No such name, or `num_classes` is below 1.
 
-    >>> create_model("osnet_x0_25").config.width
-    0.25
+    >>> create_model("osnet_x0_25").embedding_width
+    512
     """
-    variant = find_variant(name)
-    from omnireid.models.osnet import OSNet
-
-    return OSNet(variant.config, num_classes=num_classes, generator=generator)
+    return find_architecture(name).build(num_classes, generator)

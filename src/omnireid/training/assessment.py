@@ -21,7 +21,7 @@ from omnireid.evaluation.protocols import check_labels
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores
 from omnireid.images.preprocess import Preprocessing
-from omnireid.models.osnet import OSNet
+from omnireid.models.backbone import Backbone
 from omnireid.training.distributed import Ranks, gather
 from omnireid.types import FloatArray, Protocol, Split
 
@@ -100,7 +100,7 @@ def hold_out(data: TrainingData, fraction: float, *, seed: int) -> tuple[Trainin
 
 
 def assess(
-    network: OSNet,
+    network: Backbone,
     weights: Mapping[str, Tensor],
     validation: Validation,
     pixels: npt.NDArray[np.uint8],
@@ -132,7 +132,7 @@ def assess(
 
 
 @torch.inference_mode()
-def _embed(network: OSNet, pixels: npt.NDArray[np.uint8], device: torch.device, ranks: Ranks) -> FloatArray:
+def _embed(network: Backbone, pixels: npt.NDArray[np.uint8], device: torch.device, ranks: Ranks) -> FloatArray:
     preprocessing = Preprocessing(height=pixels.shape[1], width=pixels.shape[2])
     share = -(-len(pixels) // ranks.world_size)  # equal shares: the last one is filled up with the last crop
     rows = np.minimum(np.arange(ranks.rank * share, (ranks.rank + 1) * share), len(pixels) - 1)

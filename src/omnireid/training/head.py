@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnireid.errors import RecipeError
-from omnireid.models.blocks import Linear
-from omnireid.models.osnet import initialise
+from omnireid.models.layers import Linear, initialise
 from omnireid.training.precision import full
 from omnireid.training.recipes import HeadName
 

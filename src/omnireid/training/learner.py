@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from omnireid.models.osnet import OSNet
-from omnireid.models.osnet_config import EMBEDDING_WIDTH
+from omnireid.models.backbone import Backbone
 from omnireid.training.augmentation import apply_plan
 from omnireid.training.averaging import MovingAverage
 from omnireid.training.distributed import Ranks
@@ -54,7 +53,7 @@ class Learner:
     def __init__(
         self,
         recipe: Recipe,
-        network: OSNet,
+        network: Backbone,
         num_classes: int,
         *,
         steps_an_epoch: int,
@@ -68,7 +67,7 @@ class Learner:
         self.steps_an_epoch = steps_an_epoch
         head = create_head(
             recipe.head,
-            EMBEDDING_WIDTH,
+            network.embedding_width,
             num_classes,
             generator=torch.Generator().manual_seed(recipe.seed + 1),
             scale=recipe.cosine_scale,

@@ -26,7 +26,7 @@ from omnireid.evaluation.scores import RankingScores
 from omnireid.files import atomic_output
 from omnireid.images.pixel_cache import open_pixel_cache
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from omnireid.models.osnet import OSNet
+from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model
 from omnireid.progress import Advance, progress_bar
 from omnireid.training.assessment import Validation, assess
@@ -72,7 +72,7 @@ class Loop:
         self._saved_at = self.progress.step
         self._scores: RankingScores | None = None
         self._scored_at = -1
-        self._judge: OSNet | None = None
+        self._judge: Backbone | None = None
 
     @property
     def seconds(self) -> float:
@@ -241,6 +241,7 @@ class Loop:
         where = "" if self.validation is None else self.validation.name
         metadata = WeightsMetadata(
             self.recipe.model,
+            embedding_dimension=self.learner.network.embedding_width,
             preprocessing=Preprocessing(height=resolution.height, width=resolution.width),
             training_data=" + ".join(self.data.names),
             licence=self.data.licence,

@@ -18,7 +18,7 @@ from omnireid.data.training_data import TrainingData, load_training_data
 from omnireid.embedding.torch_runtime import load_weights
 from omnireid.errors import MissingDependencyError, ModelError, OutputError, RecipeError
 from omnireid.files import atomic_output, sha256_of, sole_writer
-from omnireid.models.osnet import OSNet
+from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model
 from omnireid.training.assessment import hold_out, load_validation
 from omnireid.training.curves import draw_curves
@@ -135,7 +135,7 @@ def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | Ident
     )
 
 
-def _start_from(network: OSNet, name: str, weights: str) -> str:
+def _start_from(network: Backbone, name: str, weights: str) -> str:
     """Fill `network` with the weights a run starts from: their file's SHA-256."""
     path = resolve_weights(weights)
     found, metadata = load_weights(path)

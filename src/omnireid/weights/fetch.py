@@ -18,6 +18,7 @@ from filelock import FileLock
 from omnireid.errors import DownloadError, MissingDependencyError, WeightsNotFoundError
 from omnireid.files import atomic_output, cache_folder, make_folder, output_error, output_errors, sha256_of
 from omnireid.progress import progress_bar
+from omnireid.weights.published import PUBLISHED_WEIGHTS, PublishedWeights, suggest_published
 from omnireid.weights.shipped import find_shipped, shipped_weights
 
 TIMEOUT_S = 30.0
@@ -30,13 +31,15 @@ def resolve_weights(weights: str | os.PathLike[str]) -> Path:
 
     Args:
         weights: a path; a name of weights that ship with omnireid, such as
-            ``osnet_x0_25.market1501``, unless a file has that name;
+            ``osnet_x0_25.market1501``, or of published ones, such as
+            ``torchreid/osnet_x0_25.market1501``, unless a file has that name;
             ``hf://owner/repository/file[@revision]``; or ``https://…#sha256=…``,
             whose checksum is not optional. What was downloaded once is taken
             from the cache, without a network.
 
     Raises:
-        WeightsNotFoundError: no such file or name, or a build without the default weights.
+        WeightsNotFoundError: no such file or name; a build without the default weights; or published weights that
+            must be downloaded by hand, where the message says from where and how to check them.
         DownloadError: the download failed, or came with another SHA-256.
         MissingDependencyError: ``hf://`` without huggingface_hub.
     """
@@ -61,16 +64,38 @@ def _from_disk(name: str) -> Path:
         return path
     if (shipped := find_shipped(name)) is not None:
         return shipped
+    if (published := PUBLISHED_WEIGHTS.get(name)) is not None:
+        return _from_publisher(published)
     if stat.S_ISDIR(mode):
         raise WeightsNotFoundError(f"{path} is a folder, not a file of weights. Name a file in it.")
     raise WeightsNotFoundError(
         f"No such file of weights: {path}. Give a path, hf://owner/repository/file or https://…#sha256=…, or a name "
         f"that ships with omnireid ({', '.join(shipped_weights()) or 'this build has none'}); 'omnireid models' lists "
-        "the published weights this version knows by their SHA-256."
+        f"these and the weights of other publishers.{_suggestion(name)}"
     )
 
 
-def _from_url(url: str) -> Path:
+def _suggestion(name: str) -> str:
+    """The full name of published weights that `name` may mean."""
+    meant = suggest_published(name)
+    return "" if meant is None else f" Did you mean {meant.name}?"
+
+
+def _from_publisher(published: PublishedWeights) -> Path:
+    """Download the files of published weights, the first one to be named; they lie in one folder."""
+    urls = [f"{file.url}#sha256={file.sha256}" for file in published.files if file.url and file.sha256]
+    if len(urls) < len(published.files):
+        raise WeightsNotFoundError(
+            f"{published.name} does not ship with omnireid, and no address of it can be relied on. "
+            f"{published.how_to_get()}"
+        )
+    folder = cache_folder() / "downloads" / str(published.files[0].sha256)
+    first, *_ = [_from_url(url, folder) for url in urls]
+    return first
+
+
+def _from_url(url: str, folder: Path | None = None) -> Path:
+    """Download a file into `folder`, by default one of its own."""
     try:
         parts = urlsplit(url)
         is_open = parts.scheme == "http" and not _is_this_machine(parts)
@@ -86,7 +111,7 @@ def _from_url(url: str) -> Path:
         )
     expected = match[1].lower()
     file_name = Path(unquote(parts.path).replace("\0", "_")).name or "weights"
-    target = cache_folder() / "downloads" / expected / file_name
+    target = (folder or cache_folder() / "downloads" / expected) / file_name
     make_folder(target.parent)
     # Two processes that want the same file: the second waits and finds it there.
     with output_errors(target), FileLock(target.parent / ".lock"):

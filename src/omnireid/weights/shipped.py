@@ -6,6 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from omnireid.errors import WeightsNotFoundError
+from omnireid.weights.artefact import WeightsMetadata
+from omnireid.weights.published import WeightsScores
 
 DEFAULT_WEIGHTS = "osnet_x0_25.market1501"
 """The shipped weights that are used where none are named: the variant, a dot, the training data."""
@@ -36,3 +38,16 @@ def find_shipped(name: str) -> Path | None:
             "weights of your own (--weights, or load_embedder(weights)), or reinstall omnireid."
         )
     return shipped.get(name)
+
+
+def shipped_scores(name: str, metadata: WeightsMetadata) -> WeightsScores | None:
+    """The scores on the data set that shipped weights are named after; None where their artefact has none.
+
+    The artefact calls them ``market1501.rank1`` and ``market1501.mean_average_precision``, for example.
+    """
+    dataset = name.rpartition(".")[2]
+    rank1 = metadata.metrics.get(f"{dataset}.rank1")
+    if rank1 is None:
+        return None
+    mean_average_precision = metadata.metrics.get(f"{dataset}.mean_average_precision")
+    return WeightsScores(dataset, metadata.distance, rank1, mean_average_precision)

@@ -1,0 +1,85 @@
+"""The layers of an OSNet, from its design alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from omnireid.models.layer_plan import (
+    PlannedLayer,
+    plan_batch_norm,
+    plan_convolution,
+    plan_instance_norm,
+    plan_linear,
+)
+from omnireid.models.osnet_config import EMBEDDING_WIDTH, GATE_REDUCTION, InstanceNorm, OSNetConfig
+
+_STEM_PIXELS = 128 * 64
+_STAGE_PIXELS = (64 * 32, 32 * 16, 16 * 8)
+"""Rows times columns of the maps in conv2, conv3 and conv4, for an image of 256×128."""
+
+
+def plan_osnet(config: OSNetConfig) -> Iterator[PlannedLayer]:
+    """List the layers of an OSNet in the order of its state, with their cost for an image of 256×128."""
+    stem, *stages = config.channels
+    yield from _conv_norm("conv1", 3, stem, _STEM_PIXELS, kernel=7, instance=config.normalisation != "batch")
+    before = stem
+    for number, after, pixels in zip((2, 3, 4), stages, _STAGE_PIXELS, strict=True):
+        for index, instance in enumerate(config.block_norms[f"conv{number}"]):
+            yield from _block(config, f"conv{number}.{index}", before, after, pixels, instance)
+            before = after
+        if number < 4:
+            yield from _conv_norm(f"transition{number}", after, after, pixels)
+    yield from _conv_norm("conv5", before, before, _STAGE_PIXELS[-1])
+    yield plan_linear("fc.linear", before, EMBEDDING_WIDTH)
+    yield plan_batch_norm("fc.norm", EMBEDDING_WIDTH)
+
+
+def _conv_norm(
+    name: str, before: int, after: int, pixels: int, *, kernel: int = 1, instance: bool = False
+) -> Iterator[PlannedLayer]:
+    """The layers of a `ConvNorm`."""
+    yield plan_convolution(f"{name}.conv", before, after, kernel, pixels)
+    yield plan_instance_norm(f"{name}.norm", after) if instance else plan_batch_norm(f"{name}.norm", after)
+
+
+def _block(
+    config: OSNetConfig, name: str, before: int, after: int, pixels: int, instance: InstanceNorm
+) -> Iterator[PlannedLayer]:
+    """The layers of an `OmniScaleBlock`."""
+    middle = after // 4
+    yield from _conv_norm(f"{name}.reduce", before, middle, pixels)
+    for stream, depth in enumerate(config.depths):
+        for index in range(depth):
+            path = f"{name}.streams.{stream}.{index}"
+            if config.convolution == "lite":
+                yield plan_convolution(f"{path}.pointwise", middle, middle, 1, pixels)
+                yield plan_convolution(f"{path}.depthwise", middle, middle, 3, pixels, groups=middle)
+                yield plan_batch_norm(f"{path}.norm", middle)
+            else:
+                yield from _conv_norm(path, middle, middle, pixels, kernel=3)
+    yield from _gates(config, f"{name}.gate", middle)
+    fused = middle * config.streams if config.fusion == "concatenation" else middle
+    yield from _conv_norm(f"{name}.restore", fused, after, pixels, instance=instance == "branch")
+    if before != after:
+        yield from _conv_norm(f"{name}.shortcut", before, after, pixels)
+    if instance == "sum":
+        yield plan_instance_norm(f"{name}.sum_norm", after)
+
+
+def _gates(config: OSNetConfig, name: str, channels: int) -> Iterator[PlannedLayer]:
+    """The layers that weigh the streams of a block."""
+    if config.gate == "fixed":
+        yield PlannedLayer(name, {"logits": (config.streams, channels)})
+    elif config.gate == "separate":
+        for stream in range(config.streams):
+            yield from _channel_gate(f"{name}.{stream}", channels, channels, runs=1)
+    elif config.gate != "none":
+        outputs = 1 if config.gate == "stream-weight" else channels
+        yield from _channel_gate(name, channels, outputs, runs=config.streams)
+
+
+def _channel_gate(name: str, channels: int, outputs: int, *, runs: int) -> Iterator[PlannedLayer]:
+    """The layers of a `ChannelGate`, which works on one pixel a stream."""
+    hidden = channels // GATE_REDUCTION
+    yield plan_convolution(f"{name}.reduce", channels, hidden, 1, 1, bias=True, runs=runs)
+    yield plan_convolution(f"{name}.expand", hidden, outputs, 1, 1, bias=True, runs=runs)
