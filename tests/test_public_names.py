@@ -4,8 +4,10 @@ import omnireid
 from omnireid import errors
 
 PUBLIC = {
+    "Crops",
     "Dataset",
     "Embedder",
+    "EmbeddingTable",
     "Labels",
     "QueryExpansion",
     "RankedMatches",
@@ -15,10 +17,13 @@ PUBLIC = {
     "Split",
     "__version__",
     "create_model",
+    "embed_to_parquet",
     "evaluate_ranking",
     "expand_queries",
     "load_dataset",
     "load_embedder",
+    "load_splits",
+    "read_embeddings",
     "rerank",
     "search",
     "synthesize",

@@ -15,8 +15,12 @@ __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
     from omnireid.data.datasets import load_dataset as load_dataset
+    from omnireid.data.datasets import load_splits as load_splits
     from omnireid.embedding.embedder import Embedder as Embedder
     from omnireid.embedding.embedder import load_embedder as load_embedder
+    from omnireid.embedding.jobs import embed_to_parquet as embed_to_parquet
+    from omnireid.embedding.tables import EmbeddingTable as EmbeddingTable
+    from omnireid.embedding.tables import read_embeddings as read_embeddings
     from omnireid.errors import *  # noqa: F403
     from omnireid.evaluation.ranking import evaluate_ranking as evaluate_ranking
     from omnireid.evaluation.scores import RankingScores as RankingScores
@@ -29,13 +33,16 @@ if TYPE_CHECKING:
     from omnireid.retrieval.search import RankedMatches as RankedMatches
     from omnireid.retrieval.search import search as search
     from omnireid.synthetic.dataset import synthesize as synthesize
+    from omnireid.types import Crops as Crops
     from omnireid.types import Dataset as Dataset
     from omnireid.types import Labels as Labels
     from omnireid.types import Split as Split
 
 _HOME_OF = {
+    "Crops": "omnireid.types",
     "Dataset": "omnireid.types",
     "Embedder": "omnireid.embedding.embedder",
+    "EmbeddingTable": "omnireid.embedding.tables",
     "Labels": "omnireid.types",
     "QueryExpansion": "omnireid.retrieval.expansion",
     "RankedMatches": "omnireid.retrieval.search",
@@ -44,10 +51,13 @@ _HOME_OF = {
     "Reranking": "omnireid.retrieval.reranking",
     "Split": "omnireid.types",
     "create_model": "omnireid.models.zoo",
+    "embed_to_parquet": "omnireid.embedding.jobs",
     "evaluate_ranking": "omnireid.evaluation.ranking",
     "expand_queries": "omnireid.retrieval.expansion",
     "load_dataset": "omnireid.data.datasets",
     "load_embedder": "omnireid.embedding.embedder",
+    "load_splits": "omnireid.data.datasets",
+    "read_embeddings": "omnireid.embedding.tables",
     "rerank": "omnireid.retrieval.reranking",
     "search": "omnireid.retrieval.search",
     "synthesize": "omnireid.synthetic.dataset",
