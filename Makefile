@@ -28,7 +28,7 @@ quickstart: $(INSTALLED)
 	$(BIN)/python examples/quickstart.py quickstart
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet -n auto --dist worksteal
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
