@@ -140,6 +140,34 @@ def test_several_data_sets_in_one_folder(tmp_path: Path) -> None:
         load_dataset(tmp_path)
 
 
+def test_what_macos_adds_to_a_zip_file_is_no_second_data_set(tmp_path: Path) -> None:
+    root = fabrication.market(tmp_path / "Market")
+    touch(tmp_path / "__MACOSX" / "Market", ["bounding_box_train/._0001_c1s1_000001_01.jpg", "query/._a.jpg"])
+    assert load_dataset(tmp_path).root == root
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_to_a_data_set_is_no_second_data_set(tmp_path: Path) -> None:
+    fabrication.market(tmp_path / "v1")
+    (tmp_path / "current").symlink_to(tmp_path / "v1", target_is_directory=True)
+    assert load_dataset(tmp_path).root == tmp_path / "current"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders there")
+def test_what_is_passed_over_in_a_known_layout_is_in_its_notes(tmp_path: Path) -> None:
+    root = fabrication.market(tmp_path)
+    os.mkfifo(root / "query" / "0003_c1s1_000002_00.jpg")
+    touch(root, ["bounding_box_test/0003_c1s1_000003_00.heic"])
+    notes = load_dataset(root).notes
+    assert any(note.startswith("query: 1 pipe(s), socket(s) or device(s)") for note in notes)
+    assert any(note.startswith("bounding_box_test: 1 picture(s) in formats that are not read") for note in notes)
+
+
+def test_a_manifest_under_another_name_is_pointed_out(tmp_path: Path) -> None:
+    with pytest.raises(UnknownLayoutError, match=r"If list.csv is a manifest, give its own path"):
+        load_dataset(touch(tmp_path, ["one.jpg", "list.csv"]))
+
+
 def test_a_layout_that_does_not_fit_says_what_it_expects(tmp_path: Path) -> None:
     fabrication.market(tmp_path)
     with pytest.raises(

@@ -156,11 +156,31 @@ def test_published_counts_and_notes_are_findings(tmp_path: Path) -> None:
 def test_data_without_cameras_says_so(tmp_path: Path) -> None:
     draw(tmp_path / "query/1/1.png", 1)
     draw(tmp_path / "gallery/1/1.png", 2)
+    draw(tmp_path / "gallery/2/1.png", 3)
     dataset = load_dataset(tmp_path)
     examination = examine(dataset)
     assert [finding.check for finding in examination.findings] == ["no-cameras"]
-    assert "gallery              1           1        –" in examination.table()
+    assert "gallery              2           2        –" in examination.table()
     assert "images by camera" not in examination.table()
+
+
+def test_a_gallery_of_one_identity_is_a_warning(tmp_path: Path) -> None:
+    draw(tmp_path / "query/1/1.png", 1)
+    draw(tmp_path / "gallery/1/1.png", 2)
+    found = findings(tmp_path)
+    assert (found["few-identities"].severity, "note" in found) == ("warning", False)
+    assert found["few-identities"].summary.startswith("The gallery holds one identity only")
+
+
+def test_files_that_were_passed_over_are_told(clean: Path) -> None:
+    (clean / "gallery/3/a/2.heic").write_bytes(b"")
+    (clean / "gallery/3/@eaDir/1.png").mkdir(parents=True)
+    summaries = [finding.summary for finding in examine(load_dataset(clean), decode=False).findings]
+    assert summaries == [
+        "gallery: 1 picture(s) in formats that are not read were passed over (.heic: 1): 3/a/2.heic. "
+        "Convert them to JPEG or PNG.",
+        "gallery: 1 folder(s) of thumbnails or system files were passed over: 3/@eaDir.",
+    ]
 
 
 def test_findings_are_sorted_by_severity_and_json_holds_all(clean: Path) -> None:

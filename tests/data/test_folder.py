@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,14 +80,16 @@ def test_subfolders_that_are_the_split(tmp_path: Path) -> None:
 
 
 def test_query_and_gallery_need_no_train(tmp_path: Path) -> None:
-    dataset = load_dataset(touch(tmp_path, ["query/b/1.jpg", "gallery/b/2.jpg"]))
+    dataset = load_dataset(touch(tmp_path, ["query/b/1.jpg", "gallery/b/2.jpg", "gallery/c/3.jpg"]))
     assert (len(dataset.train), dataset.protocol, dataset.notes) == (0, "no-cameras", ())
 
 
 def test_queries_are_drawn_from_a_test_folder(tmp_path: Path) -> None:
-    dataset = load_dataset(touch(tmp_path, ["train/a/1.jpg", "test/b/1.jpg", "test/b/2.jpg", "test/b/3.jpg"]), seed=4)
-    assert [len(split) for split in dataset.splits.values()] == [1, 1, 2]
-    assert dataset.notes == ("Queries were drawn from the test crops with seed 4.",)
+    dataset = load_dataset(
+        touch(tmp_path, ["train/a/1.jpg", *(f"test/b/{n}.jpg" for n in (1, 2, 3)), "test/c/1.jpg"]), seed=4
+    )
+    assert [len(split) for split in dataset.splits.values()] == [1, 1, 3]
+    assert dataset.notes[0] == "Queries were drawn from the test crops with seed 4."
 
 
 def test_market_names_in_query_and_gallery_keep_their_meaning(tmp_path: Path) -> None:
@@ -129,8 +133,102 @@ def test_crops_that_cannot_be_told_apart_are_named(tmp_path: Path, names: list[s
     touch(tmp_path, names)
     with pytest.raises(DataError, match=problem):
         load_dataset(tmp_path, "folder")
-    with pytest.raises(UnknownLayoutError, match="looks like no data set known here"):
+    with pytest.raises(UnknownLayoutError, match=rf"looks like no data set known here.*cannot be read: {problem}"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("names", [["train", "val"], ["train"], ["test_set", "anna"], ["bbox_test"], ["train", "eval"]])
+def test_parts_of_a_split_are_not_taken_for_people(tmp_path: Path, names: list[str]) -> None:
+    """As of a classification set, ``train/cat/1.jpg`` beside ``val/cat/1.jpg``."""
+    touch(tmp_path, [f"{name}/{kind}/{n}.jpg" for name in names for kind in ("cat", "dog") for n in (1, 2)])
+    with pytest.raises(IncompleteDatasetError, match=rf"split into .*{names[0]}/.*never as people.*manifest"):
+        load_dataset(tmp_path)
+
+
+def test_a_test_folder_alone_is_searched(tmp_path: Path) -> None:
+    dataset = load_dataset(touch(tmp_path, [f"test/{who}/{n}.jpg" for who in "ab" for n in (1, 2)]))
+    assert [len(split) for split in dataset.splits.values()] == [0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "names", [("image_train", "image_query", "image_test"), ("train_images", "query_images", "gallery_images")]
+)
+def test_parts_are_known_under_their_usual_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+    people = {names[0]: (1, 2), names[1]: (3, 4), names[2]: (3, 4, 5)}
+    root = tmp_path / "VeRi"
+    touch(root, [f"{part}/{who:04d}_c00{c}_0003_0.jpg" for part in names for who in people[part] for c in (1, 2)])
+    dataset = load_dataset(root)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 4, "query": 4, "gallery": 6}
+    with pytest.raises(DataError, match=rf"named like a part of a split.*Give {root} itself"):
+        load_dataset(tmp_path)
+
+
+def test_a_persons_name_that_is_also_a_part_is_a_person_among_people(tmp_path: Path) -> None:
+    dataset = load_dataset(touch(tmp_path, [f"{who}/{n}.jpg" for who in ("Ann", "Val", "Zoe", "Eve") for n in (1, 2)]))
+    assert "Val" in {name for split in dataset.splits.values() for name in split.columns["person_name"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["cam_a/person_1", "cam_b/person_1"], "cam_a/ looks like a camera, not a person"),
+        (["c1/7", "c2/7"], "c1/ looks like a camera, not a person"),
+        (["hall/pid_0", "door/pid_1"], "door/ looks like a camera, not a person"),
+        (["cam_a", "cam_b"], "cam_a/ looks like a camera, not a person"),
+        (["images/anna", "images/bob"], "images/ looks like a folder around the people's folders"),
+        (["anna/1", "unknown/1"], "the folder unknown/ names no person.*rename it to -1"),
+        (["anna/?", "bob/1"], r"the folder \?/ names no camera"),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="names with a question mark")
+def test_folders_that_are_no_people_by_their_names_are_refused(tmp_path: Path, names: list[str], problem: str) -> None:
+    touch(tmp_path, [f"{name}/{n}.jpg" for name in names for n in (1, 2)])
+    with pytest.raises(DataError, match=problem):
+        load_dataset(tmp_path)
+
+
+def test_cameras_inside_a_persons_folder_are_cameras(tmp_path: Path) -> None:
+    names = [f"{who}/cam_{c}/1.jpg" for who in ("c1", "c2", "c3", "cam_a") for c in "ab"]
+    assert load_dataset(touch(tmp_path, names)).protocol == "single-query"
+
+
+@pytest.mark.parametrize("more", [[], ["0001/0001_c1s1_000009_00.jpg"], ["0001/other.jpg"]])
+def test_a_folder_and_a_file_name_that_disagree_about_the_person_are_refused(tmp_path: Path, more: list[str]) -> None:
+    touch(tmp_path, ["0001/0002_c1s1_000001_00.jpg", "0002/0001_c2s1_000001_00.jpg", *more])
+    with pytest.raises(
+        DataError,
+        match=r"2 crop\(s\) .*: 0001/0002_c1s1_000001_00.jpg lies in the folder of person 1 and is named for person 2 "
+        r"\(more: 0002/0001_c2s1_000001_00.jpg\). Move",
+    ):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["{camera}", "20240{camera}01", "day{camera}", "{person:04d}/{camera}"])
+def test_folders_of_cameras_days_and_people_agree_with_market_names(tmp_path: Path, folder: str) -> None:
+    touch(
+        tmp_path,
+        [
+            f"{folder.format(person=person, camera=camera)}/{person:04d}_c{camera}s1_000001_00.jpg"
+            for person in (1, 2, 3, 4)
+            for camera in (1, 2)
+        ],
+    )
+    dataset = load_dataset(tmp_path)
+    assert {person for person, _ in every(dataset).values()} == {1, 2, 3, 4}
+    said = [note for note in dataset.notes if note.startswith("People and cameras were read from the file names")]
+    assert bool(said) == ("person" not in folder)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="the file system does not tell the two forms apart there")
+def test_one_name_in_two_normal_forms_is_one_person(tmp_path: Path) -> None:
+    touch(tmp_path, ["Zo\u00eb/1.jpg", "Zoe\u0308/2.jpg", "Ann/1.jpg", "Ann/2.jpg"])
+    dataset = load_dataset(tmp_path)
+    assert {name for split in dataset.splits.values() for name in split.columns["person_name"]} == {"Ann", "Zo\u00eb"}
+
+
+def test_a_folder_of_unread_formats_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match=r"There is no image in .*3 picture.*\(.heic: 3\).*Convert"):
+        load_dataset(touch(tmp_path, ["a/1.heic", "a/2.heic", "b/1.HEIC"]))
 
 
 def test_the_split_does_not_depend_on_the_machine(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``omnireid doctor``: look a data set over before trusting numbers on it."""
+"""``omnireid doctor``: examine a data set before you trust numbers on it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def doctor(
 ) -> None:
     """Say what a data set is, what is wrong with it, and what to do about it.
 
-    Counts per split and camera, unreadable files, identities seen by one camera
-    only, queries without a true match, duplicates between train and test, odd
-    sizes, and differences from the published counts. Leaves with exit code 2
-    where the data set cannot be evaluated.
+    The report has the counts for each split and camera, unreadable files, files
+    that were passed over, identities seen by one camera only, queries without a
+    true match, duplicates between train and test, odd sizes, and differences from
+    the published counts. The exit code is 2 if the data set cannot be evaluated.
 
     Example: omnireid doctor data/Market-1501-v15.09.15
 
@@ -45,8 +45,6 @@ def doctor(
     if json is not None:
         with atomic_output(json) as temporary:
             temporary.write_text(examination.json() + "\n", encoding="utf-8")
-    errors = [finding for finding in examination.findings if finding.severity == "error"]
-    if errors:
-        raise DataError(
-            f"{path} cannot be evaluated as it is: {' '.join(error.summary for error in errors)} {errors[0].advice}"
-        )
+    if not examination.usable:
+        count = sum(finding.severity == "error" for finding in examination.findings)
+        raise DataError(f"{path} cannot be evaluated as it is: see the {count} error(s) in the report above.")

@@ -9,11 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from omnireid.data import cuhk03, dukemtmcreid, folder, grid, manifest, market1501, msmt17, viper
-from omnireid.data.crops import walk_images
+from omnireid.data.crops import find_images, no_image_error
 from omnireid.data.folders import folder_names, given_path, input_errors, is_there, visible_names
-from omnireid.data.layout import Layout, Request, count_differences
+from omnireid.data.layout import Layout, Request, count_differences, few_identities
 from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, UnknownLayoutError, list_briefly
-from omnireid.images.decode import IMAGE_SUFFIXES
 from omnireid.types import Dataset
 
 _LAYOUTS = (
@@ -73,7 +72,8 @@ def load_dataset(
         )
     with input_errors(home):
         dataset = chosen.read(home, Request(split=split, seed=seed, progress=progress))
-    return replace(dataset, notes=count_differences(dataset, chosen) + dataset.notes)
+    warning = few_identities(dataset)
+    return replace(dataset, notes=count_differences(dataset, chosen) + dataset.notes + ((warning,) if warning else ()))
 
 
 def load_splits(root: str | Path, layout: str = "auto", *, seed: int = 0) -> list[Dataset]:
@@ -128,20 +128,22 @@ def _locate(path: Path, name: str) -> tuple[Layout, Path]:
         raise IncompleteDatasetError(
             f"{path} is no {name}, nor is a folder in it. Expected: {LAYOUTS[name].expected}. Found: {_found(path)}."
         )
-    if next(walk_images(path, 4), None) is None:
-        raise DataNotFoundError(
-            f"There is no image in {path} (they end in {', '.join(sorted(IMAGE_SUFFIXES))}). Found: {_found(path)}. "
-            "Unpack the data set, or give another folder."
+    images = find_images(path, 4)
+    if not images.files:
+        raise no_image_error(
+            path, images.passed_over, f"Found: {_found(path)}. Unpack the data set, or give another folder."
         )
-    if not folder.detect(path, frozenset()):
-        raise UnknownLayoutError(_nothing_fits(path))
+    problem = folder.form_problem(path)
+    if problem is not None:
+        raise UnknownLayoutError(_nothing_fits(path, problem))
     return LAYOUTS["folder"], path
 
 
 def _readable(found: list[tuple[Layout, Path]]) -> list[tuple[Layout, Path]]:
-    """`found` without the layouts that lack a part, wherever another layout can read the same folder."""
+    """`found` without layouts that lack a part where another can read the same folder, and each real folder once."""
     homes = {home for layout, home in found if layout.is_readable(home)}
-    return [(layout, home) for layout, home in found if home not in homes or layout.is_readable(home)]
+    kept = [(layout, home) for layout, home in found if home not in homes or layout.is_readable(home)]
+    return list({(layout.name, home.resolve()): (layout, home) for layout, home in reversed(kept)}.values())[::-1]
 
 
 def _levels(root: Path) -> Iterator[list[tuple[Path, frozenset[str]]]]:
@@ -164,10 +166,13 @@ def _several(path: Path, found: list[tuple[Layout, Path]]) -> str:
     return f"Several data sets are in {path}:\n{lines}\nGive the folder of the one you mean."
 
 
-def _nothing_fits(path: Path) -> str:
+def _nothing_fits(path: Path, problem: str) -> str:
     lines = "\n".join(f"  {layout.name}: {layout.expected}" for layout in LAYOUTS.values())
+    lists = [name for name, _ in folder_names(path) if Path(name).suffix.lower() in manifest.MANIFEST_SUFFIXES]
+    hint = f" If {lists[0]} is a manifest, give its own path." if lists else ""
     return (
-        f"{path} looks like no data set known here. Found: {_found(path)}. Expected one of:\n{lines}\n"
+        f"{path} looks like no data set known here. Found: {_found(path)}. As your own crops in folders it cannot be "
+        f"read: {problem}.{hint} Expected one of:\n{lines}\n"
         "Say which one it is with layout (--layout) to see what is missing, or list the crops in a manifest "
         "(docs/datasets.md)."
     )

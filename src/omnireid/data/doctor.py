@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from omnireid.data.crop_files import examine_files
 from omnireid.data.datasets import LAYOUTS
 from omnireid.data.examination import EXAMPLES, Examination, Finding, SplitCounts, shown_path
-from omnireid.data.inspection import examine_files
-from omnireid.data.layout import count_differences
+from omnireid.data.layout import count_differences, few_identities
 from omnireid.errors import list_briefly
 from omnireid.types import Dataset, IntArray, Protocol, Split
 
@@ -26,7 +26,7 @@ def examine(dataset: Dataset, *, decode: bool = True, progress: bool = False) ->
     Returns:
         Counts and findings. Nothing is raised for what is found: see `Examination.usable`.
     """
-    findings = [*_published(dataset), *_identities(dataset), *_queries(dataset), *_notes(dataset)]
+    findings = [*_published(dataset), *_gallery(dataset), *_identities(dataset), *_queries(dataset), *_notes(dataset)]
     if decode:
         findings += examine_files(dataset, progress=progress)
     order = ("error", "warning", "note")
@@ -87,9 +87,17 @@ def _published(dataset: Dataset) -> list[Finding]:
     ]
 
 
+def _gallery(dataset: Dataset) -> list[Finding]:
+    problem = few_identities(dataset)
+    if problem is None:
+        return []
+    summary, _, advice = problem.partition(" Add ")
+    return [Finding("few-identities", "warning", len(dataset.gallery), summary, (), f"Add {advice}")]
+
+
 def _notes(dataset: Dataset) -> list[Finding]:
-    differences = set(count_differences(dataset, LAYOUTS[dataset.layout]))
-    notes = [note for note in dataset.notes if note not in differences]
+    reported = {*count_differences(dataset, LAYOUTS[dataset.layout]), few_identities(dataset)}
+    notes = [note for note in dataset.notes if note not in reported]
     findings = [Finding("note", "note", 0, note, (), "Say so where you report numbers.") for note in notes]
     if dataset.protocol == "no-cameras":
         advice = (

@@ -66,6 +66,17 @@ class Layout:
     people_numbered_apart: bool = False
 
 
+def few_identities(dataset: Dataset) -> str | None:
+    """A sentence where the gallery holds fewer than two identities, so that every answer to a query is right."""
+    identities = len(np.unique(dataset.gallery.person_ids))
+    if not len(dataset.gallery) or identities > 1:
+        return None
+    return (
+        "The gallery holds one identity only: every answer is right whatever the model does, and the scores mean "
+        "nothing. Add crops of other people, or check that folders and ids name people."
+    )
+
+
 def count_differences(dataset: Dataset, layout: Layout) -> tuple[str, ...]:
     """How a data set differs from its published counts, one sentence a split; empty where it does not.
 

@@ -1,22 +1,22 @@
-"""What the files of a data set are, byte by byte: unreadable, duplicate and odd-sized crops."""
+"""The examination of a data set's files: unreadable, duplicate and odd-sized crops."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from omnireid.data.examination import EXAMPLES, Finding, shown_path
+from omnireid.data.identical import group_identical
 from omnireid.errors import ImageError
 from omnireid.images.decode import read_image
+from omnireid.machine import usable_cores
 from omnireid.progress import progress_bar
 from omnireid.types import Dataset
 
 SMALL_HEIGHT, SMALL_WIDTH = 32, 16
-"""Crops with fewer pixels than this are told: a quarter of the usual 128×64 and less carries little identity."""
+"""Smaller crops are reported: a quarter of the usual 128×64 pixels and less carries little identity."""
 
 _TEST_SPLITS = ("query", "gallery", "multi_query")
 _LEARNING_SPLITS = ("train", "validation")
@@ -24,82 +24,85 @@ _AT_ONCE = 512
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one file is.
+class CropFile:
+    """The result of reading one file.
 
     Attributes:
         problem: why it cannot be read, or None.
         size: (height, width) in pixels, or None where it cannot be read.
-        digest: of its bytes; empty where there are none to read.
     """
 
     problem: str | None
     size: tuple[int, int] | None
-    digest: str
 
 
-def look_at(paths: Sequence[Path], *, progress: bool) -> dict[Path, Look]:
+def read_crop_files(paths: Sequence[Path], *, progress: bool) -> dict[Path, CropFile]:
     """Read and decode each file, in threads."""
-    looks: dict[Path, Look] = {}
+    files: dict[Path, CropFile] = {}
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(usable_cores()) as pool,
         progress_bar("examine", len(paths), unit="crops", show=progress) as advance,
     ):
         # In portions, so that Ctrl-C waits for one portion and not for the whole set.
         for start in range(0, len(paths), _AT_ONCE):
             portion = paths[start : start + _AT_ONCE]
-            looks.update(zip(portion, pool.map(_look, portion), strict=True))
+            files.update(zip(portion, pool.map(_read_crop_file, portion), strict=True))
             advance(len(portion))
-    return looks
+    return files
 
 
 def examine_files(dataset: Dataset, *, progress: bool) -> list[Finding]:
-    """Read every file of the data set once and say what is wrong with any."""
+    """Read every file of the data set and report what is wrong with any."""
     paths = list(dict.fromkeys(path for split in dataset.splits.values() for path in split.paths))
-    looks = look_at(paths, progress=progress)
-    return [*_unreadable(looks), *_duplicates(dataset, looks), *_sizes(dataset, looks)]
+    files = read_crop_files(paths, progress=progress)
+    return [*_unreadable(files), *_duplicates(dataset, paths), *_odd_sizes(dataset, files)]
 
 
-def _look(path: Path) -> Look:
+def _read_crop_file(path: Path) -> CropFile:
     try:
-        content = path.read_bytes()
+        height, width = read_image(path.read_bytes(), name=str(path)).shape[:2]
     except OSError as error:
-        return Look(f"{path}: {error.strerror}", None, "")
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest() if content else ""
-    try:
-        height, width = read_image(content, name=str(path)).shape[:2]
+        return CropFile(f"{path}: {error.strerror}", None)
     except ImageError as error:
-        return Look(str(error), None, digest)
-    return Look(None, (height, width), digest)
+        return CropFile(str(error), None)
+    return CropFile(None, (height, width))
 
 
-def _unreadable(looks: dict[Path, Look]) -> list[Finding]:
-    wrong = [path for path, look in looks.items() if look.problem is not None]
-    if not wrong:
+def _unreadable(files: dict[Path, CropFile]) -> list[Finding]:
+    problems = [file.problem for file in files.values() if file.problem is not None]
+    if not problems:
         return []
     return [
         Finding(
             "unreadable",
             "error",
-            len(wrong),
-            f"{len(wrong):,} of {len(looks):,} files cannot be read as images.",
-            tuple(str(looks[path].problem) for path in wrong[:EXAMPLES]),
-            "Copy them again from the source, or take them out (embed goes on with --skip-unreadable and counts them).",
+            len(problems),
+            f"{len(problems):,} of {len(files):,} files cannot be read as images.",
+            tuple(problems[:EXAMPLES]),
+            "Copy them again from the source, or take them out (embed --skip-unreadable leaves them out and counts "
+            "them).",
         )
     ]
 
 
-def _duplicates(dataset: Dataset, looks: dict[Path, Look]) -> list[Finding]:
+def _duplicates(dataset: Dataset, paths: Sequence[Path]) -> list[Finding]:
     """Files with the same bytes: across train and test, and inside query and gallery."""
-    halves = {"train": _LEARNING_SPLITS, "test": _TEST_SPLITS}
-    by_content: dict[str, dict[str, list[Path]]] = {}
-    for half, names in halves.items():
-        paths = dict.fromkeys(path for name, split in dataset.splits.items() if name in names for path in split.paths)
-        for path in paths:
-            if looks[path].digest:
-                by_content.setdefault(looks[path].digest, {}).setdefault(half, []).append(path)
-    leaks = [found for found in by_content.values() if len(found) == 2]
-    doubles = [found["test"] for found in by_content.values() if len(found.get("test", ())) > 1]
+    learned, tested = (
+        {path for name, split in dataset.splits.items() if name in names for path in split.paths}
+        for names in (_LEARNING_SPLITS, _TEST_SPLITS)
+    )
+    leaks, doubles = [], []
+    for group in group_identical(paths):
+        in_train = [paths[index] for index in group if paths[index] in learned]
+        in_test = [paths[index] for index in group if paths[index] in tested]
+        if in_train and in_test:
+            leaks.append((in_train[0], in_test[0]))
+        if len(in_test) > 1:
+            doubles.append((in_test[0], in_test[1]))
+
+    def shown(pairs: list[tuple[Path, Path]]) -> tuple[str, ...]:
+        return tuple(" = ".join(shown_path(path, dataset) for path in pair) for pair in pairs[:EXAMPLES])
+
     findings = []
     if leaks:
         findings.append(
@@ -107,11 +110,8 @@ def _duplicates(dataset: Dataset, looks: dict[Path, Look]) -> list[Finding]:
                 "duplicates-train-test",
                 "warning",
                 len(leaks),
-                f"{len(leaks):,} images are byte for byte both in train and in test: the model has seen the answer.",
-                tuple(
-                    f"{shown_path(found['train'][0], dataset)} = {shown_path(found['test'][0], dataset)}"
-                    for found in leaks[:EXAMPLES]
-                ),
+                f"{len(leaks):,} images are both in train and in test, byte for byte: the model has seen the answer.",
+                shown(leaks),
                 "Take them out of train (or out of test), and check where the copies came from.",
             )
         )
@@ -123,15 +123,15 @@ def _duplicates(dataset: Dataset, looks: dict[Path, Look]) -> list[Finding]:
                 len(doubles),
                 f"{len(doubles):,} images are in query and gallery more than once, byte for byte: an easy match, "
                 "or two names for one person.",
-                tuple(" = ".join(shown_path(path, dataset) for path in paths[:2]) for paths in doubles[:EXAMPLES]),
+                shown(doubles),
                 "Keep one of each, and check that its person and camera id are right.",
             )
         )
     return findings
 
 
-def _sizes(dataset: Dataset, looks: dict[Path, Look]) -> list[Finding]:
-    sizes = {path: look.size for path, look in looks.items() if look.size is not None}
+def _odd_sizes(dataset: Dataset, files: dict[Path, CropFile]) -> list[Finding]:
+    sizes = {path: file.size for path, file in files.items() if file.size is not None}
     small = [path for path, (height, width) in sizes.items() if height < SMALL_HEIGHT or width < SMALL_WIDTH]
     landscape = [path for path, (height, width) in sizes.items() if width > height]
 
@@ -147,7 +147,7 @@ def _sizes(dataset: Dataset, looks: dict[Path, Look]) -> list[Finding]:
                 len(small),
                 f"{len(small):,} crops are smaller than {SMALL_HEIGHT}×{SMALL_WIDTH} pixels (height × width).",
                 shown(small),
-                "Look at some: people this far away are hardly recognisable. Raise the detector's smallest size.",
+                "Look at a few: people this far away are hardly recognisable. Raise the detector's minimum size.",
             )
         )
     if landscape:
@@ -158,7 +158,8 @@ def _sizes(dataset: Dataset, looks: dict[Path, Look]) -> list[Finding]:
                 len(landscape),
                 f"{len(landscape):,} crops are wider than high; a standing person is not.",
                 shown(landscape),
-                "Look at some: whole scenes, cut-off people, several people in a box. Crop again, one person each.",
+                "Look at a few: they may be whole scenes, cut-off people or several people in a box. Crop each person "
+                "alone.",
             )
         )
     return findings
