@@ -43,6 +43,25 @@ def test_files_globs_and_doubles(folder: Path) -> None:
     assert names(listing.paths) == ["b.jpg", "a.PNG", "c.webp"]
 
 
+def test_a_crop_that_is_named_in_two_ways_is_listed_once(folder: Path) -> None:
+    listing = list_crops([str(folder / "b.jpg"), str(folder / "deep" / ".." / "b.jpg"), f"{folder}/deep/.."])
+    assert names(listing.paths) == ["b.jpg", "a.PNG", "c.webp"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders there")
+def test_what_is_passed_over_in_a_folder_is_said(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "deep" / "d.heic").touch()
+    with pytest.warns(UserWarning, match="passed over") as caught:
+        listing = list_crops([str(folder)])
+    assert sorted(names(listing.paths)) == ["a.PNG", "b.jpg", "c.webp"]
+    said = [str(warning.message) for warning in caught]
+    assert said[0].startswith(f"{folder}: 1 picture(s) in formats that are not read were passed over (.heic: 1)")
+    assert said[1].startswith(f"{folder}: 1 pipe(s), socket(s) or device(s) named like images were passed over")
+    with pytest.raises(DataError, match=r"pipe.jpg is no regular file"):
+        list_crops([str(folder / "pipe.jpg")])
+
+
 def test_ids_are_read_from_market_names_if_all_have_them(crop_folder: Path, folder: Path) -> None:
     listing = list_crops([str(crop_folder)])
     assert listing.labels is not None

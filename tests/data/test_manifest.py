@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,7 +107,7 @@ def test_junk_is_dropped_and_person_0_is_a_person(tmp_path: Path) -> None:
     dataset = load_dataset(manifest(tmp_path, rows))
     assert dataset.query.person_ids.tolist() == [0]
     assert dataset.gallery.person_ids.tolist() == [0]
-    assert dataset.notes == ("1 crop(s) of person -1 left out; -1 marks junk, a crop that counts neither way.",)
+    assert dataset.notes[0] == "1 crop(s) of person -1 left out; -1 marks junk, a crop that counts neither way."
 
 
 def test_junk_among_names_is_junk(tmp_path: Path) -> None:
@@ -144,6 +147,114 @@ def test_a_wrong_row_is_named(tmp_path: Path, rows: list[Sequence[object]], prob
     touch(tmp_path, [str(row[0]) for row in rows if row[0]])
     with pytest.raises(ManifestError, match=problem):
         load_dataset(write_csv(tmp_path / "manifest.csv", HEADER, rows))
+
+
+@pytest.mark.parametrize("value", ["N/A", "?"])
+@pytest.mark.parametrize("column", ["person_id", "camera_id"])
+def test_a_missing_id_is_missing_however_it_is_written(tmp_path: Path, column: str, value: str) -> None:
+    with pytest.raises(ManifestError, match=rf"Row 3 of .*, column {column}: there must be .*Fill it in"):
+        load_dataset(manifest(tmp_path, changed(2, column, value)))
+    columns: dict[str, list[object]] = {
+        name: list(values) for name, values in zip(HEADER, zip(*ROWS, strict=True), strict=True)
+    }
+    columns[column][2] = value
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "crops.parquet")
+    with pytest.raises(ManifestError, match=rf"Row 3 of .*, column {column}: there must be .*Fill it in"):
+        load_dataset(tmp_path / "crops.parquet")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("1.2E+05", "a spreadsheet wrote this number with an exponent"),
+        ("1,23457e+11", "a spreadsheet wrote this number with an exponent"),
+        ("18446744073709551615", "this is -1 stored as an unsigned number"),
+        ("4294967295", "this is -1 stored as an unsigned number"),
+    ],
+)
+def test_a_number_that_a_program_spoiled_is_named(tmp_path: Path, value: str, problem: str) -> None:
+    with pytest.raises(ManifestError, match=f"Row 3 of .*, column person_id: {problem}.*, found '{re.escape(value)}'"):
+        load_dataset(manifest(tmp_path, changed(2, "person_id", value)))
+
+
+def test_numbers_in_parquet_that_lost_digits_or_their_sign_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, ["a.jpg", "b.jpg"])
+    file = tmp_path / "crops.parquet"
+    for wrong, problem in (
+        (np.array([1, 2**64 - 1], dtype=np.uint64), "-1 stored as an unsigned"),
+        ([1.0, 2.0**60], "no more than 15 digits"),
+    ):
+        pyarrow.parquet.write_table(pyarrow.table({"path": ["a.jpg", "b.jpg"], "person_id": wrong}), file)
+        with pytest.raises(ManifestError, match=f"Row 2 of .*, column person_id: .*{problem}"):
+            load_dataset(file)
+
+
+def test_names_like_exponents_are_names(tmp_path: Path) -> None:
+    rows = [
+        (path, {"1": "1E5", "2": "2e10", "3": "bob"}[person], camera, split) for path, person, camera, split in ROWS
+    ]
+    assert load_dataset(manifest(tmp_path, rows)).gallery.columns["person_name"] == ("2e10", "bob")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="the file system does not tell the two forms apart there")
+def test_one_name_in_two_normal_forms_is_one_person_and_one_path(tmp_path: Path) -> None:
+    composed, decomposed = "Zo\u00eb", "Zoe\u0308"
+    touch(tmp_path, [f"{decomposed}.jpg", "b.jpg"])
+    rows = [(f"{composed}.jpg", composed), ("b.jpg", decomposed)]
+    crops = list_manifest(write_csv(tmp_path / "manifest.csv", HEADER[:2], rows))
+    assert crops.paths == (tmp_path / f"{decomposed}.jpg", tmp_path / "b.jpg")
+    assert crops.columns["person_name"] == (composed, composed)
+    rows.append((f"{decomposed}.jpg", composed))
+    with pytest.raises(ManifestError, match="Rows 1 and 3 of .* list the same crop"):
+        load_dataset(write_csv(tmp_path / "manifest.csv", HEADER[:2], rows))
+
+
+def test_one_crop_under_two_paths_is_one_crop(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    rows = changed(2, "path", "a/../b.jpg")
+    with pytest.raises(ManifestError, match=r"Rows 2 and 3 of .* list the same crop under two paths, .*b.jpg and .*a/"):
+        load_dataset(manifest(tmp_path, rows))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders there")
+def test_a_listed_pipe_is_not_read(tmp_path: Path) -> None:
+    file = manifest(tmp_path, ROWS)
+    (tmp_path / "c.jpg").unlink()
+    os.mkfifo(tmp_path / "c.jpg")
+    with pytest.raises(ManifestError, match=r"1 of the 4 crops .* not there: .*c.jpg is no regular file"):
+        load_dataset(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=,\npath,person_id,camera_id,split\n{rows}",
+        "\ufeffSEP=;\r\npath;person_id;camera_id;split\r\n{semicolons}",
+        '"sep=,"\npath,person_id,camera_id,split,,\n{commas}',
+        "path,person_id,camera_id,split\n{commas}",
+        "path,person_id,camera_id,split,\n{rows}",
+    ],
+)
+def test_what_spreadsheets_add_to_a_csv_does_no_harm(tmp_path: Path, text: str) -> None:
+    touch(tmp_path, [row[0] for row in ROWS])
+    lines = "".join(",".join(row) + "\n" for row in ROWS)
+    text = text.format(rows=lines, semicolons=lines.replace(",", ";"), commas=lines.replace("\n", ",,\n"))
+    (tmp_path / "crops.csv").write_text(text, encoding="utf-8")
+    dataset = load_dataset(tmp_path / "crops.csv")
+    assert dataset.gallery.person_ids.tolist() == [2, 3]
+    assert dataset.gallery.columns == {}
+
+
+def test_lines_are_counted_from_the_declared_separator(tmp_path: Path) -> None:
+    (tmp_path / "crops.csv").write_text("sep=,\npath,person_id\na.jpg,1\nb.jpg,1,2\n")
+    with pytest.raises(ManifestError, match="Line 4 of .* has 3 values"):
+        load_dataset(tmp_path / "crops.csv")
+
+
+def test_backslashes_of_windows_are_read_everywhere(tmp_path: Path) -> None:
+    touch(tmp_path, ["crops/a.jpg"])
+    file = write_csv(tmp_path / "manifest.csv", HEADER[:2], [("crops\\a.jpg", 1)])
+    assert [path.as_posix() for path in list_manifest(file).paths] == [(tmp_path / "crops" / "a.jpg").as_posix()]
 
 
 def test_a_doubled_crop_without_cameras_is_refused(tmp_path: Path) -> None:

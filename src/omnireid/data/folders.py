@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -162,6 +162,29 @@ def visible_names(folder: Path) -> list[tuple[str, bool]]:
         return folder_names(folder)
     except DataError:
         return []
+
+
+def real_places(paths: Iterable[Path]) -> list[tuple[str, str]]:
+    """Real folder and name of each path, by which ``a/../b.jpg`` and ``b.jpg`` are seen to be one.
+
+    Links to folders are resolved, links to files are not. Each folder is resolved once.
+    """
+    folders: dict[Path, str] = {}
+    places = []
+    for path in paths:
+        parent = path.parent
+        if parent not in folders:
+            folders[parent] = os.path.realpath(parent)
+        places.append((folders[parent], path.name))
+    return places
+
+
+def without_repeats(paths: Sequence[Path]) -> list[Path]:
+    """Each path once, as it is first written; see `real_places`."""
+    first: dict[tuple[str, str], Path] = {}
+    for place, path in zip(real_places(paths), paths, strict=True):
+        first.setdefault(place, path)
+    return list(first.values())
 
 
 def missing_files(paths: Iterable[Path]) -> list[Path]:

@@ -35,12 +35,20 @@ class IdError(ValueError):
     Attributes:
         problem: what is wrong with it, as part of a sentence.
         advice: what to do about it, in sentences.
+        is_missing: whether there is no value at all.
     """
 
-    def __init__(self, problem: str, advice: str) -> None:
+    def __init__(
+        self,
+        problem: str = "there must be a whole number or a name",
+        advice: str = "Fill it in, or delete the row.",
+        *,
+        is_missing: bool = False,
+    ) -> None:
         super().__init__(f"{problem}. {advice}")
         self.problem = problem
         self.advice = advice
+        self.is_missing = is_missing
 
 
 def id_text(value: object) -> str:
@@ -52,12 +60,16 @@ def id_text(value: object) -> str:
     if isinstance(value, float):  # pandas turns a column of whole numbers with gaps into floats
         if math.isfinite(value) and abs(value) > _LARGEST_EXACT_FLOAT:
             raise IdError("a float holds no more than 15 digits of a number", "Store ids as integers or as text.")
-        value = int(value) if math.isfinite(value) and value.is_integer() else None
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise IdError(*_NO_ID)
+        if not math.isfinite(value):
+            raise IdError(is_missing=True)
+        if not value.is_integer():
+            raise IdError
+        value = int(value)
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise IdError(is_missing=value is None)
     text = unicodedata.normalize("NFC", str(value).strip())
     if is_missing(text):
-        raise IdError(*_NO_ID)
+        raise IdError(is_missing=True)
     if text in _UNSIGNED_MINUS_ONE:
         raise IdError(
             "this is -1 stored as an unsigned number", "Store ids as signed integers; person_id -1 marks junk."
@@ -71,8 +83,5 @@ def id_text(value: object) -> str:
     if fraction is None:
         return text
     if fraction.group(2).strip("0"):
-        raise IdError(*_NO_ID)
+        raise IdError
     return fraction.group(1)
-
-
-_NO_ID = ("there must be a whole number or a name", "Fill it in, or delete the row.")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import is_image_name, require_utf8, walk_images
+from omnireid.data.crops import find_images, is_image_name, no_image_error, require_utf8
 from omnireid.data.datasets import load_dataset
-from omnireid.data.folders import given_path, input_errors, is_there
+from omnireid.data.folders import given_path, input_errors, is_there, without_repeats
 from omnireid.data.manifest import MANIFEST_SUFFIXES, list_manifest
 from omnireid.data.market_names import market_ids
 from omnireid.errors import DataError, DataNotFoundError
@@ -37,7 +38,7 @@ def list_crops(names: Sequence[str]) -> Crops:
         if len(names) > 1:
             raise DataError(f"Give the manifest {manifests[0]} alone, or list the other crops in it too.")
         return list_manifest(given_path(manifests[0]))
-    paths = list(dict.fromkeys(path for name in names for path in _paths(name)))
+    paths = without_repeats([path for name in names for path in _paths(name)])
     if not paths:
         raise DataNotFoundError("No crop was named. Give folders, files, globs or a manifest.")
     ids = [market_ids(path.name) for path in paths]
@@ -76,12 +77,16 @@ def _paths(name: str) -> list[Path]:
     path = given_path(name)
     there = is_there(path)
     if there and path.is_dir():
-        found = [path.joinpath(*parts) for parts in walk_images(path, _DEPTH)]
-        if not found:
-            raise DataNotFoundError(f"There is no image in {path}, nor in a folder below it.")
-        return found
+        images = find_images(path, _DEPTH)
+        if not images.files:
+            raise no_image_error(path, images.passed_over, "Check the path.")
+        for note in images.passed_over.notes:
+            warnings.warn(f"{path}: {note}", stacklevel=3)
+        return [path.joinpath(*parts) for parts in images.files]
     if there:
         require_utf8(path.parent, path.name)
+        if not path.is_file():
+            raise DataError(f"{path} is no regular file but a pipe, a socket or a device. Only files are read.")
         return [path]
     if glob.has_magic(name):
         with input_errors(path):

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import re
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from omnireid.data.assembly import ROLES, OwnData, Row, assemble, number_ids, role_problem
-from omnireid.data.folders import input_errors, missing_files
+from omnireid.data.folders import existing_forms, is_visible, missing_files, real_places
+from omnireid.data.identifiers import IdError, id_text
 from omnireid.data.layout import Layout, Request
+from omnireid.data.manifest_file import OWN_COLUMNS, read_columns
 from omnireid.errors import DataNotFoundError, ManifestError, list_briefly
 from omnireid.types import Column, Crops, Dataset, IntArray
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 
 _FILES = ("manifest.csv", "manifest.parquet")
-_OWN_COLUMNS = ("path", "person_id", "camera_id", "split")
-_NOTHING = ("", "nan", "null", "none", "<na>")
-_FRACTION = re.compile(r"(-?[0-9]+)\.([0-9]*)")
 _ROLE_OF_SPLIT = {role: role for role in ROLES} | {"val": "validation", "valid": "validation", "probe": "query"}
 
 
@@ -43,7 +39,7 @@ def read(root: Path, request: Request) -> Dataset:
         DataNotFoundError: no such file, or nothing in it.
     """
     file = root if root.suffix.lower() in MANIFEST_SUFFIXES else _file_in(root)
-    table = _Table(file, _columns_of(file, needed=("path", "person_id")))
+    table = _Table(file, read_columns(file, needed=("path", "person_id")))
     data = OwnData(
         name=file.resolve().parent.name,
         layout=LAYOUT.name,
@@ -65,7 +61,7 @@ def list_manifest(file: Path) -> Crops:
         ManifestError: there is no column ``path``, or a value is wrong.
         DataNotFoundError: no such file, or nothing in it.
     """
-    columns = _columns_of(file, needed=("path",))
+    columns = read_columns(file, needed=("path",))
     table = _Table(file, columns)
     paths = tuple(table.paths())
     further = table.further_columns()
@@ -78,23 +74,6 @@ def list_manifest(file: Path) -> Crops:
     return Crops(paths, person_ids, camera_ids, further)
 
 
-def _columns_of(file: Path, needed: Sequence[str]) -> dict[str, Column]:
-    """The columns of a manifest by name, checked to be there and to have rows."""
-    with input_errors(file):
-        if not file.is_file():
-            raise DataNotFoundError(f"There is no manifest {file}. Check the path.")
-        columns = _read_parquet(file) if file.suffix.lower() == ".parquet" else _read_csv(file)
-    for name in needed:
-        if name not in columns:
-            raise ManifestError(
-                f"{file} has no column {name!r}; its columns are {', '.join(columns)}. A manifest needs path and "
-                "person_id (path alone, to embed), and may have camera_id and split (docs/datasets.md)."
-            )
-    if not len(columns["path"]):
-        raise DataNotFoundError(f"{file} lists no crop: it has a header and no row.")
-    return columns
-
-
 def _file_in(folder: Path) -> Path:
     there = [folder / name for name in _FILES if (folder / name).is_file()]
     if len(there) > 1:
@@ -102,60 +81,6 @@ def _file_in(folder: Path) -> Path:
     if not there:
         raise DataNotFoundError(f"There is no {' or '.join(_FILES)} in {folder}. Give the manifest's own path.")
     return there[0]
-
-
-def _read_csv(file: Path) -> dict[str, Column]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{file} is not UTF-8 text ({error}). Save it as UTF-8.") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise ManifestError(f"Line {reader.line_num} of {file} is not CSV: {error}. Check the quotes.") from None
-    if not lines:
-        raise DataNotFoundError(
-            f"{file} is empty. A manifest begins with a header such as path,person_id,camera_id,split."
-        )
-    header = [cell.strip() for cell in lines[0][1]]
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        found = "semicolons" if ";" in header[0] else "tabs"
-        raise ManifestError(f"{file} is separated by {found}, not by commas. Save it with commas.")
-    if len(set(header)) < len(header):
-        double = sorted({name for name in header if header.count(name) > 1})
-        raise ManifestError(f"{file} has the column {double[0]!r} twice. Rename or drop one.")
-    for line, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise ManifestError(
-                f"Line {line} of {file} has {len(cells)} values, but the header names {len(header)} columns. "
-                "Put values with a comma in double quotes."
-            )
-    return {name: [cells[i].strip() for _, cells in lines[1:]] for i, name in enumerate(header)}
-
-
-def _read_parquet(file: Path) -> dict[str, Column]:
-    """The columns; only those with a meaning here become Python values, as Arrow has types that Python lacks."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(file)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ManifestError(f"{file} is not a readable Parquet file ({error}). Write it again.") from error
-    if len(set(table.column_names)) < len(table.column_names):
-        double = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-        raise ManifestError(f"{file} has the column {double[0]!r} twice. Rename or drop one.")
-    columns: dict[str, Column] = {name: table.column(name) for name in table.column_names}
-    for name in set(_OWN_COLUMNS) & set(columns):
-        try:
-            columns[name] = table.column(name).to_pylist()
-        except (pyarrow.ArrowException, ValueError) as error:
-            raise ManifestError(
-                f"The column {name!r} of {file} is of type {table.schema.field(name).type} ({error}). Write text or "
-                "whole numbers."
-            ) from error
-    return columns
 
 
 class _Table:
@@ -185,7 +110,7 @@ class _Table:
 
     def further_columns(self) -> dict[str, Column]:
         """The columns with no meaning here."""
-        further = {name: values for name, values in self.columns.items() if name not in _OWN_COLUMNS}
+        further = {name: values for name, values in self.columns.items() if name not in OWN_COLUMNS}
         for name in ("person_name", "camera_name"):
             if name in further:
                 raise ManifestError(f"{self.file} has a column {name!r}, kept for ids that are not numbers. Rename it.")
@@ -203,23 +128,40 @@ class _Table:
         paths = [self.file.parent / str(value) for value in self.columns["path"]]
         missing = missing_files(paths)
         if missing:
+            paths = self._written_otherwise(paths, set(missing))
+            missing = missing_files(paths)
+        if missing:
             row = paths.index(missing[0]) + 1
+            other = next((path for path in missing if is_visible(path)), None)
             raise ManifestError(
                 f"{len(missing):,} of the {len(paths):,} crops listed in {self.file} are not there: "
-                f"{list_briefly(missing)} (the first in row {row}). Paths are relative to the manifest's folder."
+                f"{list_briefly(missing)} (the first in row {row})."
+                + (f" {other} is no regular file; it will not be read." if other else "")
+                + " Paths are relative to the manifest's folder."
             )
         return paths
+
+    def _written_otherwise(self, paths: list[Path], missing: set[Path]) -> list[Path]:
+        """The paths; missing ones get ``/`` for Windows' backslashes, and the Unicode normal form found on the disk."""
+        if os.sep != "\\":
+            values = (str(value) for value in self.columns["path"])
+            paths = [
+                self.file.parent / value.replace("\\", "/") if path in missing else path
+                for path, value in zip(paths, values, strict=True)
+            ]
+        return existing_forms(paths)
 
     def ids(self, column: str) -> list[str]:
         """The ids of a column as text, checked."""
         ids = []
         for row, value in enumerate(self.columns[column]):
-            text = _id_text(value)
-            if text is None:
-                advice = "Fill it in, or delete the row."
-                if column == "camera_id":
+            try:
+                text = id_text(value)
+            except IdError as error:
+                advice = error.advice
+                if column == "camera_id" and error.is_missing:
                     advice = "Fill it in; where no camera is known, leave out the whole column (protocol no-cameras)."
-                raise self._error(row, column, "there must be a whole number or a name", advice)
+                raise self._error(row, column, error.problem, advice) from None
             if text.startswith("-") and text[1:].isdigit() and (text != "-1" or column == "camera_id"):
                 raise self._error(row, column, "an id is not negative", "Only person_id may be -1, for junk.")
             ids.append(text)
@@ -246,35 +188,23 @@ class _Table:
         return roles
 
     def _refuse_doubles(self, rows: list[Row]) -> None:
-        """Refuse a crop listed twice, but as query and gallery where its camera is known: its own match is skipped."""
-        first: dict[Path, int] = {}
-        for number, row in enumerate(rows):
-            before = first.setdefault(row.path, number)
+        """Refuse a crop that is listed twice, also under two paths such as ``b.jpg`` and ``a/../b.jpg``.
+
+        It may be query and gallery at once where its camera is known: its own match is then skipped.
+        """
+        first: dict[tuple[str, str], int] = {}
+        for number, (row, place) in enumerate(zip(rows, real_places(row.path for row in rows), strict=True)):
+            before = first.setdefault(place, number)
             if before == number:
                 continue
             other = rows[before]
             same = (row.person, row.camera) == (other.person, other.camera)
             if same and row.camera is not None and {row.role, other.role} == {"query", "gallery"}:
                 continue
+            crop = row.path if row.path == other.path else f"under two paths, {other.path} and {row.path}"
             raise ManifestError(
-                f"Rows {before + 1} and {number + 1} of {self.file} list the same crop {row.path}. Delete one of them."
+                f"Rows {before + 1} and {number + 1} of {self.file} list the same crop {crop}. Delete one of them."
             )
-
-
-def _id_text(value: object) -> str | None:
-    """An id as text, or None where there is none: empty, NaN, a fraction, another type."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):  # pandas turns a column of whole numbers with gaps into floats
-        return str(int(value)) if math.isfinite(value) and value.is_integer() else None
-    if not isinstance(value, str) or value.strip().lower() in _NOTHING:
-        return None
-    fraction = _FRACTION.fullmatch(value.strip())
-    if fraction is None:
-        return value.strip()
-    return fraction.group(1) if not fraction.group(2).strip("0") else None
 
 
 LAYOUT = Layout(
