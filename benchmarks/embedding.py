@@ -33,7 +33,8 @@ import torch
 
 from machine import describe
 from omnireid.embedding.choice import measure_rate
-from omnireid.embedding.network import Network, Precision, RuntimeName
+from omnireid.embedding.network import Network
+from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
 from omnireid.embedding.torch_runtime import load_weights
 from omnireid.embedding.weights_file import WeightsFile

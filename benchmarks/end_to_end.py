@@ -30,6 +30,7 @@ from PIL import Image
 from machine import describe
 from omnireid.embedding.embedder import Embedder, load_embedder
 from omnireid.embedding.jobs import embed_to_parquet
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.parity import compare_embeddings
 from omnireid.embedding.tables import read_embeddings
 from omnireid.embedding.torch_runtime import load_weights
@@ -68,11 +69,11 @@ def customary_loop(weights: Path) -> Callable[[list[Path], Path], FloatArray]:
 
 def open_ours(weights: Path) -> dict[str, Embedder]:
     """The embedder that ``auto`` gives, and the fastest in float32; one where they are the same."""
-    auto = load_embedder(weights, device="cpu")
+    auto = load_embedder(weights, RuntimeOptions(device="cpu"))
     print(auto.choice)
     found = {f"auto ({auto.runtime} {auto.precision})": auto}
     if auto.precision != "fp32":
-        fastest = load_embedder(weights, precision="fp32", device="cpu")
+        fastest = load_embedder(weights, RuntimeOptions(precision="fp32", device="cpu"))
         print(fastest.choice)
         found[f"{fastest.runtime} fp32"] = fastest
     return found

@@ -24,8 +24,8 @@ from machine import describe
 from omnireid import load_dataset, load_embedder
 from omnireid.embedding.choice import measure_rate
 from omnireid.embedding.embedder import Embedder
-from omnireid.embedding.network import Precision, RuntimeName
 from omnireid.embedding.openvino_runtime import shared_core
+from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
 from omnireid.embedding.parity import compare_embeddings
 from omnireid.evaluation.embedder_scores import evaluate_embedder
 from omnireid.export.exporting import export_weights
@@ -72,7 +72,7 @@ def _kind(layer: openvino.ProfilingInfo) -> str:
 def main(weights: Path, data: Path, *, scores: bool) -> None:
     dataset = load_dataset(data)
     paths = dataset.train.paths[:: len(dataset.train) // CALIBRATION][:CALIBRATION]
-    size = load_embedder(weights, runtime="onnxruntime").metadata.preprocessing
+    size = load_embedder(weights, RuntimeOptions(runtime="onnxruntime")).metadata.preprocessing
     (crops,) = (batch.pixels for batch in iterate_batches(paths, size, batch_size=CALIBRATION))
     with tempfile.TemporaryDirectory() as folder:
         files = {}
@@ -83,7 +83,9 @@ def main(weights: Path, data: Path, *, scores: bool) -> None:
         embedders: dict[str, Embedder] = {}
         for runtime, precision in WAYS:
             file = files["int8" if precision == "int8" else "fp32"]
-            embedders[f"{runtime} {precision}"] = load_embedder(file, runtime=runtime, precision=precision)
+            embedders[f"{runtime} {precision}"] = load_embedder(
+                file, RuntimeOptions(runtime=runtime, precision=precision)
+            )
         rates: dict[str, list[float]] = {name: [] for name in embedders}
         for _ in range(ROUNDS):
             for name, embedder in embedders.items():

@@ -7,9 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from omnireid import __version__
 from omnireid.errors import OmnireidError
+
+if TYPE_CHECKING:
+    from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 COMMANDS = {
     "synthesize": "draw a data set of pedestrians, to try everything without any privacy question",
@@ -63,27 +67,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(verb: str, words: Sequence[str]) -> int:
     import warnings
 
-    warnings.showwarning = _show_warning
-    try:
-        import tyro
-
-        function = getattr(import_module(f"omnireid.commands.{verb}"), verb)
-        flags = (tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes)
-        tyro.cli(function, prog=f"omnireid {verb}", args=words, config=flags)
-    except OmnireidError as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C. Nothing was left half-written; run the command again.")
-    except BrokenPipeError:
-        # The reader, such as head, has seen enough. Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    with warnings.catch_warnings():  # what is set here is undone, since main may be called from a program
+        warnings.showwarning = _show_warning
+        try:
+            _call(verb, words)
+        except OmnireidError as error:
+            return _fail(str(error))
+        except KeyboardInterrupt:
+            return _fail("stopped by Ctrl-C. Nothing was left half-written; run the command again.")
+        except BrokenPipeError:
+            # The reader, such as head, has seen enough. Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     return 0
 
 
+def _call(verb: str, words: Sequence[str]) -> None:
+    """Call the function of a command with the values its flags give."""
+    import tyro
+
+    function = getattr(import_module(f"omnireid.commands.{verb}"), verb)
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes)
+    registry = tyro.constructors.ConstructorRegistry()
+    registry.primitive_rule(_read_optional)
+    tyro.cli(function, prog=f"omnireid {verb}", args=words, config=config, registry=registry)
+
+
+def _read_optional(annotation: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Read ``X | None`` like X, and show it so in --help: None is what a flag left out means, not a word to type."""
+    from dataclasses import replace
+    from types import NoneType
+    from typing import get_args
+
+    from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo, UnsupportedTypeAnnotationError
+
+    kinds = get_args(annotation.type)
+    if len(kinds) != 2 or NoneType not in kinds:
+        return None
+    kind = next(kind for kind in kinds if kind is not NoneType)
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kind, annotation.markers))
+    if isinstance(spec, UnsupportedTypeAnnotationError):
+        return None
+    return replace(
+        spec,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda value: ["None"] if value is None else spec.str_from_instance(value),
+    )
+
+
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
-    """What a user wants of a warning is the sentence, not the line of code."""
+    """Print the sentence of a warning without the line of code it comes from."""
     print(f"note: {message}", file=sys.stderr)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from omnireid import create_model, load_embedder
 from omnireid.cli import main
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.files import sha256_of
 from omnireid.images.preprocess import Preprocessing
@@ -32,7 +33,7 @@ def test_an_artefact_embeds_as_its_checkpoint_did(tmp_path: Path, checkpoint: Pa
     assert metadata.distance == "cosine"
     assert metadata.origin.startswith("mine.pth.tar, SHA-256 ")
     crops = sorted(crop_folder.iterdir())
-    ours, theirs = (load_embedder(weights, runtime="onnxruntime") for weights in (output, checkpoint))
+    ours, theirs = (load_embedder(weights, RuntimeOptions(runtime="onnxruntime")) for weights in (output, checkpoint))
     assert ours.metadata.licence == "MIT"
     assert theirs.metadata.licence == "unknown"
     assert np.array_equal(ours.embed(crops), theirs.embed(crops))
@@ -86,7 +87,7 @@ def test_refusals(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixtur
     assert main(["convert", str(checkpoint), "--output", str(output)]) == 0
     assert "Nobody said on what terms" in capsys.readouterr().out
     with pytest.raises(Exception, match="holds osnet_x0_25, not osnet_x1_0"):
-        load_embedder(output, architecture="osnet_x1_0")
+        load_embedder(output, RuntimeOptions(architecture="osnet_x1_0"))
 
 
 def test_half_precision_takes_half_the_room_and_embeds_nearly_the_same(
@@ -97,7 +98,7 @@ def test_half_precision_takes_half_the_room_and_embeds_nearly_the_same(
     assert main(["convert", str(checkpoint), "--output", str(half), "--half"]) == 0
     assert half.stat().st_size < 0.65 * whole.stat().st_size
     crops = sorted(crop_folder.iterdir())
-    mine, theirs = (load_embedder(file, runtime="onnxruntime").embed(crops) for file in (whole, half))
+    mine, theirs = (load_embedder(file, RuntimeOptions(runtime="onnxruntime")).embed(crops) for file in (whole, half))
     cosines = (mine * theirs).sum(axis=1) / np.linalg.norm(mine, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosines.min() > 0.999
     assert not np.array_equal(mine, theirs)
@@ -128,13 +129,13 @@ def test_a_graph_that_others_made_embeds(
     assert not ours.exists()
     words += ["--architecture", "osnet_x0_25", "--licence", "MIT", "--distance", "cosine"]
     assert main(words + ([] if takes_pixels else COLOURS)) == 0
-    embedder = load_embedder(ours, runtime="onnxruntime", device="cpu")
+    embedder = load_embedder(ours, RuntimeOptions(runtime="onnxruntime", device="cpu"))
     metadata = embedder.metadata
     assert (metadata.architecture, metadata.licence, metadata.distance) == ("osnet_x0_25", "MIT", "cosine")
     assert (metadata.preprocessing.height, metadata.preprocessing.width) == (64, 32)
     assert embedder.weights_sha256 == sha256_of(theirs)
     crops = sorted(crop_folder.iterdir())
-    expected = load_embedder(untrained, runtime="onnxruntime", device="cpu").embed(crops)
+    expected = load_embedder(untrained, RuntimeOptions(runtime="onnxruntime", device="cpu")).embed(crops)
     assert np.allclose(embedder.embed(crops), expected, rtol=1e-4, atol=1e-5)
     capsys.readouterr()
     assert main(["convert", str(ours), "--output", str(tmp_path / "again.onnx")]) == 2

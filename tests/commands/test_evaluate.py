@@ -175,9 +175,9 @@ def test_reranked_and_expanded_scores(
     [
         (
             ["--k1", "5", "--lambda-value", "0.1"],
-            "--k1, --lambda-value: only of use with re-ranking, which was not asked for",
+            "k1 (--k1), lambda_value (--lambda-value): used only by re-ranking, which is off",
         ),
-        (["--alpha", "3"], "Add --expand N"),
+        (["--alpha", "3"], "Turn it on with expand (--expand N)"),
         (["--rerank", "--k1", "0"], "k1 of re-ranking must be a whole number, at least 1; got 0"),
         (["--rerank", "--lambda-value", "2"], "lambda_value of re-ranking must be from 0"),
         (["--expand", "0"], "count of query expansion must be a whole number, at least 1; got 0"),
@@ -214,7 +214,7 @@ def test_a_request_that_mixes_tables_and_data(tmp_path: Path, capsys: pytest.Cap
     assert main(["evaluate", *tables, "--picture", str(tmp_path / "p.png")]) == 2
     assert "A picture needs the crops" in capsys.readouterr().err
     assert main(["evaluate", *tables, "--skip-unreadable"]) == 2
-    assert "go with --data" in capsys.readouterr().err
+    assert "belong to --data" in capsys.readouterr().err
 
 
 def test_half_a_request(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import torch
 from omnireid import create_model, load_embedder, synthesize
 from omnireid.cli import main
 from omnireid.embedding import parity
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.parity import Gate, probe_crops
 from omnireid.evaluation import embedder_scores
 from omnireid.export import exporting
@@ -89,9 +90,9 @@ def test_scores_on_a_data_set(
     words = ["export", str(path), "--architecture", "osnet_x0_25", "--data", str(people)]
     asked: list[str | None] = []
 
-    def load(*arguments: Any, **options: Any) -> Any:
-        asked.append(options["architecture"])
-        return load_embedder(*arguments, **options)
+    def load(weights: Path, options: RuntimeOptions) -> Any:
+        asked.append(options.architecture)
+        return load_embedder(weights, options)
 
     monkeypatch.setattr("omnireid.embedding.embedder.load_embedder", load)
     assert main(words) == 0

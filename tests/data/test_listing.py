@@ -12,6 +12,7 @@ from tests.data.fabrication import draw
 
 from omnireid.data.datasets import load_dataset
 from omnireid.data.listing import list_crops, list_split
+from omnireid.data.options import DataOptions
 from omnireid.errors import DataError, DataNotFoundError, ManifestError
 
 
@@ -128,12 +129,12 @@ def test_numbers_too_long_for_ids_are_none(folder: Path) -> None:
 def test_the_published_split_and_the_seed_are_chosen(tmp_path: Path) -> None:
     people = [((1, 2), (3, 4)), ((3, 4), (1, 2))]
     root = fabrication.viper(tmp_path / "VIPeR", (1, 2, 3, 4), people)
-    assert names(list_split([str(root)], "query", split_index=2).paths) == names(
+    assert names(list_split([str(root)], "query", DataOptions(split_index=2)).paths) == names(
         load_dataset(root, split=2).query.paths
     )
     assert names(list_split([str(root)], "query").paths) != names(load_dataset(root, split=2).query.paths)
     own = fabrication.touch(tmp_path / "own", [f"{who}/{n}.jpg" for who in "abcdefgh" for n in (1, 2)])
-    drawn = {list_split([str(own)], "query", "folder", seed=seed).paths for seed in range(5)}
+    drawn = {list_split([str(own)], "query", DataOptions("folder", seed=seed)).paths for seed in range(5)}
     assert len(drawn) > 1
 
 

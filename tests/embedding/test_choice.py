@@ -10,7 +10,8 @@ import pytest
 
 from omnireid.embedding import choice as module
 from omnireid.embedding.choice import Candidate, choose
-from omnireid.embedding.network import Network, Precision, RuntimeName
+from omnireid.embedding.network import Network
+from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependencyError, ModelError
 
 NO_RATE = '{"name": "openvino fp32", "rates": {}, "refused": {}}'

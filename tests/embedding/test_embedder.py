@@ -10,6 +10,7 @@ from PIL import Image
 from tests.embedding.colours import colour_embedder
 
 from omnireid.embedding.embedder import load_embedder
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.errors import EmbeddingError, ImageError, ModelError, ShapeError
 
 
@@ -60,4 +61,4 @@ def test_values_that_are_not_finite_stop_it() -> None:
 
 def test_unknown_runtime() -> None:
     with pytest.raises(ModelError, match="No runtime 'tensorflow'. Known: auto, onnxruntime, openvino, torch"):
-        load_embedder("w.pth", runtime="tensorflow")  # type: ignore[arg-type]
+        load_embedder("w.pth", RuntimeOptions(runtime="tensorflow"))  # type: ignore[arg-type]

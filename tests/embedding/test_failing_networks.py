@@ -12,7 +12,8 @@ from tests.embedding.colours import colour_embedder, mean_colour
 
 from omnireid import load_embedder
 from omnireid.embedding import network as network_module
-from omnireid.embedding.network import RuntimeName, check_threads
+from omnireid.embedding.network import check_threads
+from omnireid.embedding.options import RuntimeName, RuntimeOptions
 from omnireid.embedding.parity import probe_crops
 from omnireid.errors import (
     CheckpointError,
@@ -35,13 +36,13 @@ def damaged(untrained: Path, path: Path, name: str, value: float) -> Path:
 def test_weights_that_are_not_finite_are_refused_alike(tmp_path: Path, untrained: Path, runtime: RuntimeName) -> None:
     path = damaged(untrained, tmp_path / "w.safetensors", "fc.linear.bias", np.nan)
     with pytest.raises(CheckpointError, match=r"fc\.linear\.bias has 512 values that are not finite"):
-        load_embedder(path, runtime=runtime, precision="fp32")
+        load_embedder(path, RuntimeOptions(runtime=runtime, precision="fp32"))
 
 
 @pytest.mark.parametrize("runtime", ["auto", "onnxruntime", "torch"])
 def test_activations_that_overflow(tmp_path: Path, untrained: Path, runtime: RuntimeName) -> None:
     path = damaged(untrained, tmp_path / "w.safetensors", "conv1.conv.weight", 1e38)
-    embedder = load_embedder(path, runtime=runtime, device="cpu")
+    embedder = load_embedder(path, RuntimeOptions(runtime=runtime, device="cpu"))
     with pytest.raises(EmbeddingError, match=r"not finite for image 0.*fp32 cannot carry.*use an earlier checkpoint"):
         embedder.embed(PIXELS)
 
@@ -51,7 +52,7 @@ def test_weights_that_halves_cannot_hold(tmp_path: Path, untrained: Path) -> Non
     with pytest.raises(
         CheckpointError, match=r"conv1\.weight, with its norm.*float16 cannot hold\. Use --precision fp32"
     ):
-        load_embedder(path, runtime="onnxruntime", precision="fp16")
+        load_embedder(path, RuntimeOptions(runtime="onnxruntime", precision="fp16"))
 
 
 def limited(most: int) -> Callable[[RgbArray], Any]:

@@ -19,7 +19,7 @@ from omnireid import load_embedder
 from omnireid.embedding import network as network_module
 from omnireid.embedding import openvino_runtime
 from omnireid.embedding.embedder import Embedder
-from omnireid.embedding.network import Precision, RuntimeName
+from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import (
@@ -83,7 +83,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
 @pytest.fixture(scope="module")
 def embedders(files: Path) -> dict[str, Embedder]:
     return {
-        way: load_embedder(files / file, runtime=runtime, precision=precision, device="cpu")
+        way: load_embedder(files / file, RuntimeOptions(runtime=runtime, precision=precision, device="cpu"))
         for way, (runtime, file, precision, _) in WAYS.items()
     }
 
@@ -139,7 +139,9 @@ def test_streams_called_from_several_threads(embedders: dict[str, Embedder], way
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_one_thread_has_no_streams(files: Path, expected: Any, runtime: RuntimeName) -> None:
-    embedder = load_embedder(files / "w.onnx", runtime=runtime, precision="fp32", threads=1, device="cpu")
+    embedder = load_embedder(
+        files / "w.onnx", RuntimeOptions(runtime=runtime, precision="fp32", threads=1, device="cpu")
+    )
     assert (embedder.network.run_stream, embedder.network.device) == (None, "cpu, 1 thread")
     assert error_of(embedder.embed(PIXELS), expected) < 1e-4
 
@@ -150,7 +152,7 @@ def test_embeddings_of_the_same_weights_compare_and_those_of_int8_do_not(
     (weights,) = {embedder.weights_sha256 for embedder in embedders.values()}
     assert weights == sha256_of(files / "w.safetensors")
     for runtime in ("onnxruntime", "openvino"):
-        quantised = load_embedder(files / "int8.onnx", runtime=runtime, device="cpu")
+        quantised = load_embedder(files / "int8.onnx", RuntimeOptions(runtime=runtime, device="cpu"))
         assert quantised.precision == "int8"
         assert quantised.weights_sha256 == sha256_of(files / "int8.onnx") != weights
         parity = compare_embeddings(embedders["torch"].embed(PIXELS), quantised.embed(PIXELS))
@@ -185,14 +187,14 @@ def on(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> Processor:
 def test_bfloat16_passes_its_gate_or_is_refused(files: Path, expected: Any) -> None:
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "BF16" in able:
-        embedder = load_embedder(files / "w.onnx", runtime="openvino", precision="bf16")
+        embedder = load_embedder(files / "w.onnx", RuntimeOptions(runtime="openvino", precision="bf16"))
         found = embedder.embed(PIXELS)
         assert embedder.precision == "bf16"
         assert not np.array_equal(found, expected)
         assert GATES["bf16"].passes(compare_embeddings(expected, found))
     else:
         with pytest.raises(ModelError, match="no bf16 in OpenVINO"):
-            load_embedder(files / "w.onnx", runtime="openvino", precision="bf16")
+            load_embedder(files / "w.onnx", RuntimeOptions(runtime="openvino", precision="bf16"))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -200,7 +202,7 @@ def test_a_processor_without_the_precision(files: Path, monkeypatch: pytest.Monk
     on(Processor("FP32", "INT8"), monkeypatch)
     message = rf"no {precision} in OpenVINO \(it has FP32, INT8\)\. Use --precision fp32"
     with pytest.raises(ModelError, match=message):
-        load_embedder(files / "w.onnx", runtime="openvino", precision=precision)
+        load_embedder(files / "w.onnx", RuntimeOptions(runtime="openvino", precision=precision))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_what_openvino_is_asked_for(
     files: Path, monkeypatch: pytest.MonkeyPatch, file: str, able: tuple[str, ...], precision: Precision, hint: str
 ) -> None:
     processor = on(Processor(*able, compiled="compiled"), monkeypatch)
-    load_embedder(files / file, runtime="openvino", precision=precision)
+    load_embedder(files / file, RuntimeOptions(runtime="openvino", precision=precision))
     assert processor.hints == [("CPU", hint)]
 
 
@@ -225,7 +227,7 @@ def test_what_openvino_is_asked_for(
 def test_intels_gpus(files: Path, monkeypatch: pytest.MonkeyPatch, expected: Any, devices: tuple[str, ...]) -> None:
     processor = on(Processor("FP32", devices=devices), monkeypatch)
     for device in ("gpu", devices[-1].lower()):
-        embedder = load_embedder(files / "w.onnx", runtime="openvino", precision="fp32", device=device)
+        embedder = load_embedder(files / "w.onnx", RuntimeOptions(runtime="openvino", precision="fp32", device=device))
         assert processor.hints.pop() == (device.upper(), "f32")
         assert (embedder.network.device, embedder.network.run_stream) == (device, None)
         assert error_of(embedder.embed(PIXELS), expected) < 1e-4
@@ -255,21 +257,21 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("file", "asked", "message"), REFUSED)
 def test_refusals(files: Path, file: str, asked: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        load_embedder(files / file, **asked)
+        load_embedder(files / file, RuntimeOptions(**asked))
 
 
 @pytest.mark.parametrize("device", ["gpu", "gpu.1", "npu", "cuda", "auto:cpu", "cpu.0", ""])
 def test_a_device_that_openvino_lacks(files: Path, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     on(Processor("FP32"), monkeypatch)
     with pytest.raises(ModelError, match=rf"Device {device} is not there: OpenVINO has cpu\. Use --device cpu"):
-        load_embedder(files / "w.onnx", runtime="openvino", precision="fp32", device=device)
+        load_embedder(files / "w.onnx", RuntimeOptions(runtime="openvino", precision="fp32", device=device))
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "coreml", "dml"])
 def test_a_device_that_onnx_runtime_lacks(files: Path, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ModelError, match=f"Device {device} is not there: the installed ONNX Runtime has CPU"):
-        load_embedder(files / "w.onnx", runtime="onnxruntime", device=device)
+        load_embedder(files / "w.onnx", RuntimeOptions(runtime="onnxruntime", device=device))
 
 
 class Session:
@@ -303,7 +305,7 @@ def in_session(
     monkeypatch.setattr(onnxruntime, "InferenceSession", make)
     there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
-    return load_embedder(files / "w.onnx", runtime="onnxruntime", device=device)
+    return load_embedder(files / "w.onnx", RuntimeOptions(runtime="onnxruntime", device=device))
 
 
 def test_a_gpu_that_onnx_runtime_cannot_start_is_not_the_cpu(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +350,7 @@ def test_errors_of_openvino_are_typed(
             raise error
 
     on(Processor("FP32", compiled=Compiled()), monkeypatch)
-    embedder = load_embedder(files / "w.onnx", runtime="openvino", precision="fp32")
+    embedder = load_embedder(files / "w.onnx", RuntimeOptions(runtime="openvino", precision="fp32"))
     with pytest.raises(kind, match=message):
         embedder.network.run(PIXELS)
 
@@ -363,7 +365,7 @@ def test_a_graph_that_a_runtime_cannot_open(tmp_path: Path, untrained: Path, run
     node.op_type = "NoSuchOperation"
     (tmp_path / "w.onnx").write_bytes(seal_onnx(model.SerializeToString(), graph.metadata))
     with pytest.raises(CheckpointError, match=r"cannot (run|be read)"):
-        load_embedder(tmp_path / "w.onnx", runtime=runtime, device="cpu")
+        load_embedder(tmp_path / "w.onnx", RuntimeOptions(runtime=runtime, device="cpu"))
 
 
 MISSING: list[tuple[str, str, dict[str, Any], str]] = [
@@ -383,7 +385,7 @@ def test_a_library_that_is_not_installed(
     for name in libraries.split():
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingDependencyError, match=message):
-        load_embedder(files / file, **asked)
+        load_embedder(files / file, RuntimeOptions(**asked))
 
 
 def test_what_still_runs_without_a_library(
@@ -391,7 +393,7 @@ def test_what_still_runs_without_a_library(
 ) -> None:
     monkeypatch.setenv("OMNIREID_CACHE", str(tmp_path))  # nothing is remembered of the time when it was there
     monkeypatch.setitem(sys.modules, "onnx", None)
-    assert load_embedder(files / "w.safetensors", device="cpu").runtime == "torch"
+    assert load_embedder(files / "w.safetensors", RuntimeOptions(device="cpu")).runtime == "torch"
     for name in ("torch", "openvino"):
         monkeypatch.setitem(sys.modules, name, None)
     embedder = load_embedder(files / "w.onnx")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from omnireid import load_embedder
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.torch_runtime import full_precision, load_network, load_weights
 from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError
 from omnireid.models.osnet import OSNet
@@ -20,18 +21,18 @@ GPU = torch.device("cuda")
 @pytest.mark.parametrize("device", ["mps", "meta", "xpu", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "cuda:01", "CPU", ""])
 def test_devices_that_are_refused(untrained: Path, device: str) -> None:
     with pytest.raises(ModelError, match=f"No device '{device}': use auto, cpu, cuda or cuda:1"):
-        load_embedder(untrained, runtime="torch", device=device)
+        load_embedder(untrained, RuntimeOptions(runtime="torch", device=device))
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "cuda:99999999999999999999"])
 def test_a_device_that_is_not_there(untrained: Path, device: str) -> None:
     with pytest.raises(ModelError, match=f"Device {device} is not there: torch sees .* CUDA devices. Use device='cpu'"):
-        load_embedder(untrained, runtime="torch", device=device)
+        load_embedder(untrained, RuntimeOptions(runtime="torch", device=device))
 
 
 def test_threads_below_one(untrained: Path) -> None:
     with pytest.raises(ModelError, match="at least one thread; got threads=0"):
-        load_embedder(untrained, threads=0)
+        load_embedder(untrained, RuntimeOptions(threads=0))
 
 
 def test_another_embedding_width_than_the_networks(tmp_path: Path, untrained: Path) -> None:
@@ -39,7 +40,7 @@ def test_another_embedding_width_than_the_networks(tmp_path: Path, untrained: Pa
     path = tmp_path / "w.safetensors"
     write_artefact(path, tensors, replace(metadata, embedding_dimension=256))
     with pytest.raises(CheckpointError, match=r"256 values; those of osnet_x0_25 have 512.*omnireid convert"):
-        load_embedder(path, runtime="torch")
+        load_embedder(path, RuntimeOptions(runtime="torch"))
 
 
 def test_halves_become_float32_again(tmp_path: Path, untrained: Path, crop_folder: Path) -> None:
@@ -52,7 +53,7 @@ def test_halves_become_float32_again(tmp_path: Path, untrained: Path, crop_folde
     assert types == {torch.float32}
     assert model.state_dict()["conv1.norm.num_batches_tracked"].dtype == torch.int64
     crops = sorted(crop_folder.iterdir())
-    whole, half = (load_embedder(file, runtime="torch").embed(crops) for file in (untrained, path))
+    whole, half = (load_embedder(file, RuntimeOptions(runtime="torch")).embed(crops) for file in (untrained, path))
     cosine = (whole * half).sum(axis=1) / np.linalg.norm(whole, axis=1) / np.linalg.norm(half, axis=1)
     assert cosine.min() > 0.9999
 
@@ -129,8 +130,8 @@ def test_tf32_that_was_set_the_newer_way() -> None:
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same_embeddings(untrained: Path, crop_folder: Path) -> None:
     crops = sorted(crop_folder.iterdir())
-    expected = load_embedder(untrained, runtime="torch", device="cpu").embed(crops)
-    found = load_embedder(untrained, runtime="torch", device="cuda").embed(crops)
+    expected = load_embedder(untrained, RuntimeOptions(runtime="torch", device="cpu")).embed(crops)
+    found = load_embedder(untrained, RuntimeOptions(runtime="torch", device="cuda")).embed(crops)
     assert np.linalg.norm(found - expected) <= 1e-3 * np.linalg.norm(expected)
 
 
@@ -138,7 +139,9 @@ def test_a_gpu_gives_the_same_embeddings(untrained: Path, crop_folder: Path) -> 
 def test_golden_features(shared: Path) -> None:
     golden = np.load(shared / "golden" / "market_query_features.npz")
     queries = shared / "data" / "Market-1501-v15.09.15" / "query"
-    embedder = load_embedder(shared / "weights" / "osnet_x0_25_market1501.pth", runtime="torch", device="cpu")
+    embedder = load_embedder(
+        shared / "weights" / "osnet_x0_25_market1501.pth", RuntimeOptions(runtime="torch", device="cpu")
+    )
     found = embedder.embed([queries / str(name) for name in golden["names"]])
     expected = golden["features"]
     assert found.shape == expected.shape == (8, 512)

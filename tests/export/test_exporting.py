@@ -14,7 +14,7 @@ import pytest
 from tests.embedding.colours import colour_network
 
 from omnireid import load_embedder
-from omnireid.embedding.network import Precision
+from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import ExportError, MissingDependencyError, OutputError, ParityError
@@ -74,8 +74,9 @@ def test_it_loads_again_and_gives_torchs_embeddings(
     metadata = exported.graph.metadata
     assert (metadata.precision, metadata.takes_pixels, metadata.kept_in_float) == (precision, takes_pixels, ())
     asked: Precision = "fp32" if to == "openvino" and precision != "int8" else "auto"  # auto might take bfloat16
-    embedder = load_embedder(path, runtime="onnxruntime" if to == "onnx" else "openvino", precision=asked, device="cpu")
-    expected = load_embedder(untrained, runtime="torch", device="cpu").embed(CROPS)
+    runtime: RuntimeName = "onnxruntime" if to == "onnx" else "openvino"
+    embedder = load_embedder(path, RuntimeOptions(runtime=runtime, precision=asked, device="cpu"))
+    expected = load_embedder(untrained, RuntimeOptions(runtime="torch", device="cpu")).embed(CROPS)
     assert GATES[precision].passes(compare_embeddings(expected, embedder.embed(CROPS)))
 
 

@@ -15,6 +15,7 @@ from tests.data import fabrication
 from omnireid import create_model, load_embedder
 from omnireid.data.datasets import load_dataset
 from omnireid.data.training_data import TrainingData
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.errors import DataError, DataNotFoundError, NoTrueMatchError, RecipeError
 from omnireid.evaluation.embedder_scores import evaluate_embedder
 from omnireid.evaluation.scores import RankingScores
@@ -212,7 +213,7 @@ def test_scores_are_those_of_omnireid_evaluate(
     path = tmp_path / "weights.safetensors"
     metadata = WeightsMetadata("osnet_x0_25", preprocessing=SIZE, distance="cosine")
     write_artefact(path, {name: value.numpy() for name, value in weights.items()}, metadata)
-    embedder = load_embedder(path, runtime="torch", device="cpu")
+    embedder = load_embedder(path, RuntimeOptions(runtime="torch", device="cpu"))
     expected = evaluate_embedder(embedder, [load_dataset(people)], distance="euclidean").scores
 
     validation = load_validation(people, layout="auto", seed=0)

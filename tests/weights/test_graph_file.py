@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from omnireid import load_embedder
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import CheckpointError, ModelError, WeightsNotFoundError
 from omnireid.export.exporting import export_weights
@@ -39,7 +40,7 @@ def test_a_graph_says_what_its_weights_say(exported: Path, untrained: Path, name
     assert embedder.weights_sha256 == load_embedder(untrained).weights_sha256
     assert embedder.metadata == read_metadata(untrained)
     with pytest.raises(ModelError, match="holds osnet_x0_25, not osnet_x1_0"):
-        load_embedder(exported / name, architecture="osnet_x1_0")
+        load_embedder(exported / name, RuntimeOptions(architecture="osnet_x1_0"))
 
 
 @pytest.mark.parametrize("name", ["w.onnx", "w.xml", "w.bin"])

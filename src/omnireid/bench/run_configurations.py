@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from omnireid.embedding.network import Precision, RuntimeName
+from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.files import sha256_of
 from omnireid.weights.graph_file import GRAPH_SUFFIXES, GraphMetadata, read_graph
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import numpy as np
 from omnireid.bench.measurement import CROP, Speed
 from omnireid.bench.run_configurations import Way, find_references
 from omnireid.bench.worker import ANSWER, EMBEDDINGS, REQUEST
+from omnireid.data.options import DataOptions
+from omnireid.embedding.options import NetworkOptions
 from omnireid.embedding.parity import Parity, compare_embeddings
 from omnireid.progress import progress_bar
 from omnireid.types import FloatArray
@@ -31,19 +33,15 @@ class Settings:
 
     Attributes:
         seconds: how long each figure of speed is measured.
-        architecture: of checkpoints whose keys do not tell.
-        device: where the networks run.
-        threads: of a CPU; one a core by default.
+        network: which network it is, and where it runs.
         data: a data set to score on, or None.
-        layout: of that data set.
+        data_options: how that data set is read.
     """
 
     seconds: float = 1.0
-    architecture: str | None = None
-    device: str = "cpu"
-    threads: int | None = None
+    network: NetworkOptions = NetworkOptions(device="cpu")
     data: Path | None = None
-    layout: str = "auto"
+    data_options: DataOptions = DataOptions()
 
 
 @dataclass(frozen=True)
@@ -160,13 +158,9 @@ class _Session:
         request = {
             "what": what,
             "weights": str(way.weights),
-            "runtime": way.runtime,
-            "precision": way.precision,
-            "architecture": settings.architecture,
-            "device": settings.device,
-            "threads": settings.threads,
+            "options": {"runtime": way.runtime, "precision": way.precision, **asdict(settings.network)},
             "data": None if settings.data is None else str(settings.data),
-            "layout": settings.layout,
+            "data_options": asdict(settings.data_options),
             "seconds": settings.seconds,
             "crop": CROP,
         }

@@ -37,9 +37,9 @@ def main(folder: Path) -> None:
 
 def _open(request: dict[str, Any]) -> Embedder:
     from omnireid.embedding.embedder import load_embedder
+    from omnireid.embedding.options import RuntimeOptions
 
-    names = ("weights", "runtime", "precision", "architecture", "device", "threads")
-    return load_embedder(**{name: request[name] for name in names})
+    return load_embedder(request["weights"], RuntimeOptions(**request["options"]))
 
 
 def _start(request: dict[str, Any], _folder: Path) -> dict[str, Any]:
@@ -56,8 +56,9 @@ def _datasets(request: dict[str, Any]) -> list[Dataset]:
     if request["data"] is None:
         return []
     from omnireid.data.datasets import load_splits
+    from omnireid.data.options import DataOptions
 
-    return load_splits(request["data"], request["layout"])
+    return load_splits(request["data"], DataOptions(**request["data_options"]))
 
 
 def _embed(request: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from omnireid.commands.options import OptionalNumber, OptionalPath, OptionalText
+from omnireid.commands.options import JsonOption
+from omnireid.data.options import DataOptions
+from omnireid.embedding.options import NetworkOptions
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -24,51 +26,45 @@ if TYPE_CHECKING:
     from omnireid.types import Dataset
 
 WeightsPositionals = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
-RuntimesOption = Annotated[
-    tuple[Literal["onnxruntime", "openvino", "torch"], ...], tyro.conf.arg(metavar="{onnxruntime,openvino,torch}")
-]
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "torch", "pillow", "simplejpeg")
 
 
 def bench(
     weights: WeightsPositionals = (DEFAULT_WEIGHTS,),
     *,
-    data: OptionalPath = None,
-    layout: str = "auto",
-    runtimes: RuntimesOption = ("onnxruntime", "openvino", "torch"),
-    threads: OptionalNumber = None,
-    device: str = "cpu",
-    architecture: OptionalText = None,
+    data: Path | None = None,
+    reading: DataOptions = DataOptions(),
+    runtimes: tuple[Literal["onnxruntime", "openvino", "torch"], ...] = ("onnxruntime", "openvino", "torch"),
+    network: NetworkOptions = NetworkOptions(device="cpu"),
     seconds: float = 1.0,
-    json: OptionalPath = None,
-    picture: OptionalPath = None,
+    json: JsonOption = None,
+    picture: Path | None = None,
 ) -> None:
     """Measure weights in every runtime and precision: speed, latency, memory, start-up, error, and scores with --data.
 
-    Each way runs in processes of its own; what cannot run here is listed with the reason. Speed is that of the
-    network alone, one batch at a time with all threads and with a batch a core; latency is that of crops of
-    301 × 117 in memory, resizing included. The error is that of the embeddings against float32 in torch, or in
-    ONNX Runtime where torch is not installed. Nothing else should run meanwhile.
+    Each configuration runs in processes of its own; those that cannot run here are
+    listed with the reason. Speed is that of the network alone, one batch at a time
+    on all threads, and one batch per core. Latency is measured with crops of
+    301 × 117 in memory and includes resizing. The error compares the embeddings
+    with float32 in torch, or in ONNX Runtime where torch is not installed. Nothing
+    else should run meanwhile.
 
     Example: omnireid bench osnet_x0_25_market1501.pth osnet_x0_25_market1501.int8.onnx --data Market-1501-v15.09.15
 
     Args:
-        weights: one or several: artefacts, checkpoints, graphs (such as one in int8), hf://owner/repository/file,
-            https://…#sha256=…, or names that ship with omnireid.
-        data: a data set to score every way on, which takes as long as evaluating it as many times.
-        layout: of that data set; auto looks which one fits.
-        runtimes: measure only these.
-        threads: for the network on a CPU; the number of cores by default.
-        device: cpu, cuda or cuda:1; in onnxruntime also coreml and dml.
-        architecture: of a checkpoint whose keys do not tell.
-        seconds: how long each figure of speed is measured; longer is steadier.
-        json: write all numbers here as JSON.
-        picture: draw speed against mAP, or without --data against the error, as PNG; needs omnireid[train].
+        weights: One or several files, addresses or names of weights: artefacts, checkpoints or graphs, such as one in
+            int8.
+        data: Data set to score every configuration on, which takes as long as that many evaluations.
+        reading: How that data set is read.
+        runtimes: Measure only these.
+        network: Which network it is, and where it runs.
+        seconds: Time each figure of speed is measured for. Longer is steadier.
+        picture: Draw speed against mAP, or without --data against the error, in this PNG file. Needs omnireid[train].
     """
     from omnireid.bench.picture import draw_benchmark, require_matplotlib
     from omnireid.bench.run_configurations import list_ways
     from omnireid.bench.session import Measured, Refused, Settings, measure_ways
-    from omnireid.data.datasets import load_dataset
+    from omnireid.data.datasets import load_splits
     from omnireid.embedding.network import check_threads
     from omnireid.errors import ModelError
     from omnireid.files import check_output
@@ -79,13 +75,13 @@ def bench(
             check_output(output)  # before minutes of work, not after
     if picture is not None:
         require_matplotlib()
-    check_threads(threads)
+    check_threads(network.threads)
     if not seconds > 0:
         raise ModelError(f"A figure is measured for more than 0 seconds; got --seconds {seconds:g}.")
-    dataset = None if data is None else load_dataset(data, layout)
+    dataset = None if data is None else load_splits(data, reading)[0]
     paths = list(dict.fromkeys(resolve_weights(name) for name in weights))
     ways = list_ways(paths, list(dict.fromkeys(runtimes)))
-    settings = Settings(seconds, architecture, device, threads, data, layout)
+    settings = Settings(seconds, network, data, reading)
     _say(f"bench: {len(ways)} ways, each in processes of its own: {', '.join(way.name for way in ways)}")
     results = measure_ways(ways, settings, progress=True)
     measured = [result for result in results if isinstance(result, Measured)]
@@ -207,8 +203,8 @@ def _write_json(
         "versions": _versions(),
         "dataset": None if dataset is None else dataset.name,
         "seconds": settings.seconds,
-        "device": settings.device,
-        "threads": settings.threads,
+        "device": settings.network.device,
+        "threads": settings.network.threads,
         "ways": [_record(result) for result in measured],
         "refused": [
             {

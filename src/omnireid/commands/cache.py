@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from omnireid.commands.options import OptionalText
+from omnireid.commands.options import LayoutOption, SeedOption, field_text
+from omnireid.training.options import RunOptions
 
 if TYPE_CHECKING:
     from omnireid.images.pixel_cache import PixelCacheEntry
 
 BuildOption = Annotated[tuple[Path, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="DATA")]
 # --store-folder belongs to the deprecated verb `store`, and goes when it goes.
-FolderOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH", aliases=["--store-folder"])]
+FolderOption = Annotated[
+    Path | None, tyro.conf.arg(aliases=["--store-folder"], help=field_text(RunOptions, "pixel_cache_folder"))
+]
+TestIdentitiesOption = Annotated[bool, tyro.conf.arg(help=field_text(RunOptions, "use_test_identities"))]
 
 
 def cache(
@@ -22,10 +26,10 @@ def cache(
     build: BuildOption = (),
     height: int = 256,
     width: int = 128,
-    layout: str = "auto",
-    use_test_identities: bool = False,
-    seed: int = 0,
-    remove: OptionalText = None,
+    layout: LayoutOption = "auto",
+    use_test_identities: TestIdentitiesOption = False,
+    seed: SeedOption = 0,
+    remove: str | None = None,
     pixel_cache_folder: FolderOption = None,
 ) -> None:
     """List the decoded crops that training keeps, decode some ahead of time, or remove them.
@@ -39,11 +43,7 @@ def cache(
         build: Data set whose training crops to decode. Repeat the flag for several, as with omnireid train --data.
         height: Height of the decoded crops in pixels.
         width: Width of the decoded crops in pixels.
-        layout: Layout of the data sets; auto recognises it.
-        use_test_identities: Also decode the test identities, as omnireid train does with this flag.
-        seed: Seed for the automatic split, used only when the data set defines none. Take the recipe's.
         remove: Remove every pixel cache (all), or the one whose key begins with these digits.
-        pixel_cache_folder: Folder for decoded crops, by default in the user's cache.
     """
     from omnireid.errors import DataError
     from omnireid.images.pixel_cache import list_pixel_caches, open_pixel_cache, remove_pixel_caches

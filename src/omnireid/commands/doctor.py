@@ -6,16 +6,15 @@ from pathlib import Path
 
 import tyro
 
-from omnireid.commands.options import OptionalPath
+from omnireid.commands.options import JsonOption
+from omnireid.data.options import DataOptions
 
 
 def doctor(
     path: tyro.conf.Positional[Path],
     *,
-    layout: str = "auto",
-    split_index: int = 0,
-    seed: int = 0,
-    json: OptionalPath = None,
+    reading: DataOptions = DataOptions(),
+    json: JsonOption = None,
     fast: bool = False,
 ) -> None:
     """Say what a data set is, what is wrong with it, and what to do about it.
@@ -28,19 +27,17 @@ def doctor(
     Example: omnireid doctor data/Market-1501-v15.09.15
 
     Args:
-        path: The data set's folder, the folder above it, or a manifest (.csv, .parquet).
-        layout: What it is; see docs/datasets.md. "auto" looks which layout fits.
-        split_index: Which published split to look at, from 0, where there are several (CUHK03 classic, VIPeR, GRID).
-        seed: Of the automatic split of data that has none.
-        json: Also write the examination to this file.
-        fast: Look at names and counts only; do not read the images.
+        path: Folder of the data set, the folder above it, or a manifest (.csv, .parquet).
+        reading: How the data set is read.
+        fast: Check names and counts only, without reading the images.
     """
     from omnireid.data.datasets import load_dataset
     from omnireid.data.doctor import examine
     from omnireid.errors import DataError
     from omnireid.files import atomic_output
 
-    examination = examine(load_dataset(path, layout, split=split_index, seed=seed), decode=not fast, progress=True)
+    dataset = load_dataset(path, reading.layout, split=reading.split_index or 0, seed=reading.seed)
+    examination = examine(dataset, decode=not fast, progress=True)
     print(examination.table())
     if json is not None:
         with atomic_output(json) as temporary:

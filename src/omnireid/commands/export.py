@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from omnireid.commands.options import OptionalPath, OptionalText, WeightsPositional
+from omnireid.commands.options import ArchitectureOption, WeightsPositional
+from omnireid.data.options import DataOptions
+from omnireid.export.options import ExportOptions
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -25,36 +27,30 @@ _CALIBRATION_CROPS = 512
 def export(
     weights: WeightsPositional = DEFAULT_WEIGHTS,
     *,
-    to: Literal["onnx", "openvino"] = "onnx",
-    precision: Literal["fp32", "fp16", "int8"] = "fp32",
-    output: OptionalPath = None,
+    output: Path | None = None,
+    graph: ExportOptions = ExportOptions(),
     calibration: CropsOption = (),
-    data: OptionalPath = None,
-    layout: str = "auto",
-    architecture: OptionalText = None,
-    float_input: bool = False,
+    data: Path | None = None,
+    reading: DataOptions = DataOptions(),
+    architecture: ArchitectureOption = None,
 ) -> None:
     """Turn weights into a graph for ONNX Runtime or OpenVINO, and refuse it unless it gives torch's embeddings.
 
-    The graph takes (N, H, W, 3) uint8 RGB pixels, any N; normalisation is inside. It carries
-    what the weights carry (licence, training data, input size), and runs without torch. The
-    gate: cosines with torch's float32 embeddings at batch 1, 7 and 32, and with --data the
-    scores. A graph that fails it is not written, and the first layer that differs is named.
+    The graph takes (N, H, W, 3) uint8 RGB pixels for any N; normalisation is inside.
+    It carries what the weights carry (licence, training data, input size) and runs
+    without torch. The gate compares its embeddings with torch's float32 embeddings
+    at batch sizes 1, 7 and 32, and with --data the scores too. A graph that fails is
+    not written, and the message names the first layer that differs.
 
     Example: omnireid export run/last.safetensors --precision int8 --calibration crops/ --data Market-1501-v15.09.15
 
     Args:
-        weights: an artefact (.safetensors), a checkpoint, hf://owner/repository/file, https://…#sha256=…, or a name
-            that ships with omnireid.
-        to: onnx, for ONNX Runtime and everything that reads ONNX; or openvino (an .xml and a .bin).
-        precision: of the graph. int8 needs --calibration; what hurts most stays in float32.
-        output: the file to write; by default named after the weights, in this folder.
-        calibration: folders, image files, quoted globs or manifests of crops like those it will see; several with a
-            flag each. Up to 512 are used. The gate is held on them too.
-        data: a data set to score both on: within 0.1 points of rank-1 and mAP, in int8 0.5.
-        layout: of that data set; auto looks which one fits.
-        architecture: of a checkpoint whose keys do not tell.
-        float_input: leave the normalisation out of the graph, which then takes (N, 3, H, W) float32.
+        output: File to write. By default it is named after the weights and lies in this folder.
+        graph: Which graph is made.
+        calibration: Folders, image files, quoted globs or manifests of crops like those the graph will see, each with
+            a flag of its own. Up to 512 crops are used, for the gate too.
+        data: Data set to score weights and graph on. Rank-1 and mAP may move by 0.1 points, in int8 by 0.5.
+        reading: How that data set is read.
     """
     from omnireid.data.datasets import load_splits
     from omnireid.embedding.torch_runtime import require_torch
@@ -65,6 +61,7 @@ def export(
     from omnireid.weights.fetch import resolve_weights
     from omnireid.weights.graph_file import write_graph
 
+    to, precision = graph.to, graph.precision
     path = resolve_weights(weights)
     suffix = ".onnx" if to == "onnx" else ".xml"
     named = "" if precision == "fp32" else f".{precision}"
@@ -79,14 +76,14 @@ def export(
 
     source = WeightsFile(path, architecture)
     crops = _calibration_crops(calibration, source.weights[1].preprocessing) if calibration else None
-    datasets = [] if data is None else load_splits(data, layout)
+    datasets = [] if data is None else load_splits(data, reading)
     with progress_bar("try int8", None, unit="parts", show=precision == "int8") as advance:
         exported = export_weights(
             path,
             to=to,
             precision=precision,
             architecture=architecture,
-            takes_pixels=not float_input,
+            takes_pixels=not graph.float_input,
             calibration=crops,
             progress=advance,
         )
@@ -118,11 +115,13 @@ def _calibration_crops(names: tuple[str, ...], preprocessing: Preprocessing) -> 
 def _score(path: Path, architecture: str | None, exported: Exported, datasets: list[Dataset]) -> None:
     """Score the weights in float32 and the exported graph, and refuse it where it loses too much."""
     from omnireid.embedding.embedder import Embedder, load_embedder
+    from omnireid.embedding.options import RuntimeOptions
     from omnireid.errors import ParityError
     from omnireid.evaluation.embedder_scores import evaluate_embedder
     from omnireid.export.exporting import open_exported
 
-    before = load_embedder(path, runtime="onnxruntime", precision="fp32", architecture=architecture, device="cpu")
+    options = RuntimeOptions(runtime="onnxruntime", precision="fp32", architecture=architecture, device="cpu")
+    before = load_embedder(path, options)
     after = Embedder(before.metadata, path, before.weights_sha256, open_exported(exported.graph))
     precision = exported.graph.metadata.precision
     one = evaluate_embedder(before, datasets, progress=True).scores

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnireid.commands.options import OptionalText, WeightsPositional
+from omnireid.commands.options import ArchitectureOption, WeightsPositional
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class _Findings:
 
 
 def inspect(
-    weights: WeightsPositional = DEFAULT_WEIGHTS, *, architecture: OptionalText = None, json: bool = False
+    weights: WeightsPositional = DEFAULT_WEIGHTS, *, architecture: ArchitectureOption = None, json: bool = False
 ) -> None:
     """Say what a file of weights is, its licence, and how it covers its network.
 
@@ -36,10 +36,7 @@ def inspect(
     Example: omnireid inspect osnet_x0_25_market1501.pth
 
     Args:
-        weights: a file, hf://owner/repository/file, https://…#sha256=…, or a name that ships with omnireid.
-        architecture: hold the file against this network; by default the one an artefact names, or a checkpoint
-            fits best.
-        json: print JSON instead of text.
+        json: Print JSON instead of text.
     """
     from omnireid.errors import WeightsError
     from omnireid.weights.fetch import resolve_weights

@@ -1,28 +1,53 @@
-"""What several commands share: flags with the names that ``--help`` shows, and the notice of what is used."""
+"""What several commands share: flags that stand alone, and the notice of what runs the weights.
+
+Groups of flags are the option values of the library (`RuntimeOptions`, `DataOptions`, `RankingOptions` and others),
+which the command line flattens. A command that takes one field of such a value as a flag of its own gets the text of
+the flag from there, so that no text is written twice.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
+import docstring_parser
 import tyro
+
+from omnireid.data.options import DataOptions
+from omnireid.embedding.options import NetworkOptions
 
 if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
 
-WeightsPositional = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
-OptionalText = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
-OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="N")]
-OptionalReal = Annotated[float | None, tyro.conf.arg(metavar="X")]
-OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
-WeightsOption = Annotated[str, tyro.conf.arg(metavar="WEIGHTS")]
-RuntimeOption = Literal["auto", "onnxruntime", "openvino", "torch"]
-PrecisionOption = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+def field_text(value: type, field: str) -> str:
+    """The text of a field in the docstring of a dataclass."""
+    texts = {entry.arg_name: entry.description for entry in docstring_parser.parse(value.__doc__ or "").params}
+    text = texts[field]
+    assert text is not None
+    return " ".join(text.split())
+
+
+_WEIGHTS = (
+    "A file of weights, hf://owner/repository/file, https://…#sha256=…, or a name that omnireid models lists. By "
+    "default the weights that ship with omnireid."
+)
+WeightsPositional = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS", help=_WEIGHTS)]
+WeightsOption = Annotated[str, tyro.conf.arg(metavar="WEIGHTS", help=_WEIGHTS)]
+OptionalWeights = Annotated[str | None, tyro.conf.arg(metavar="WEIGHTS", help=_WEIGHTS)]
+ArchitectureOption = Annotated[str | None, tyro.conf.arg(help=field_text(NetworkOptions, "architecture"))]
+LayoutOption = Annotated[str, tyro.conf.arg(help=field_text(DataOptions, "layout"))]
+SeedOption = Annotated[int, tyro.conf.arg(help=field_text(DataOptions, "seed"))]
+SkipUnreadableOption = Annotated[
+    bool,
+    tyro.conf.arg(help="Leave out crops that cannot be decoded, and list them, instead of stopping at the first one."),
+]
+JsonOption = Annotated[Path | None, tyro.conf.arg(help="Also write the result to this file, as JSON.")]
 
 
 def announce(embedder: Embedder) -> None:
-    """Say what runs the weights and why, and, of weights that ship with omnireid, their name and terms."""
+    """Say on standard error what runs the weights and why, and the name and terms of weights that ship here."""
     print(embedder.choice, file=sys.stderr)
     from omnireid.weights.shipped import shipped_weights
 

@@ -12,6 +12,7 @@ from omnireid.data import cuhk03, dukemtmcreid, folder, grid, manifest, market15
 from omnireid.data.crops import find_images, no_image_error
 from omnireid.data.folders import folder_names, given_path, input_errors, is_there, visible_names
 from omnireid.data.layout import Layout, Request, count_differences, few_identities
+from omnireid.data.options import DataOptions
 from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, UnknownLayoutError, list_briefly
 from omnireid.types import Dataset
 
@@ -76,14 +77,18 @@ def load_dataset(
     return replace(dataset, notes=count_differences(dataset, chosen) + dataset.notes + ((warning,) if warning else ()))
 
 
-def load_splits(root: str | Path, layout: str = "auto", *, seed: int = 0) -> list[Dataset]:
-    """Every published split of a data set, the first one first: what its scores are averaged over; one for most.
+def load_splits(root: str | Path, options: DataOptions = DataOptions()) -> list[Dataset]:
+    """Load every published split of a data set, the first one first; most data sets have one.
+
+    Scores of a data set with several splits are averaged over them.
 
     Args:
-        root: as for `load_dataset`, whose errors are raised.
-        layout: likewise.
-        seed: likewise.
+        root: The data set's folder or manifest. Raises the errors of `load_dataset`.
+        options: How the data set is read. With a `split_index`, only that split is loaded.
     """
+    layout, seed = options.layout, options.seed
+    if options.split_index is not None:
+        return [load_dataset(root, layout, split=options.split_index, seed=seed)]
     first = load_dataset(root, layout, seed=seed)
     return [first, *(load_dataset(root, layout, split=index, seed=seed) for index in range(1, first.split_count))]
 

@@ -15,6 +15,7 @@ from omnireid.data.datasets import load_dataset
 from omnireid.data.folders import given_path, input_errors, is_there, without_repeats
 from omnireid.data.manifest import MANIFEST_SUFFIXES, list_manifest
 from omnireid.data.market_names import market_ids
+from omnireid.data.options import DataOptions
 from omnireid.errors import DataError, DataNotFoundError
 from omnireid.types import Crops
 
@@ -49,22 +50,20 @@ def list_crops(names: Sequence[str]) -> Crops:
     return Crops(tuple(paths), people, cameras)
 
 
-def list_split(names: Sequence[str], split: str, layout: str = "auto", *, split_index: int = 0, seed: int = 0) -> Crops:
+def list_split(names: Sequence[str], split: str, options: DataOptions = DataOptions()) -> Crops:
     """List one split of the data set at the only entry of `names`.
 
     Args:
-        names: the data set's folder or manifest, alone.
-        split: train, query, gallery or another part that it has.
-        layout: as for `load_dataset`.
-        split_index: which published split, from 0, where there are several.
-        seed: of the automatic split of data that has none.
+        names: The data set's folder or manifest, alone.
+        split: Name of a part the data set has, such as train, query or gallery.
+        options: How the data set is read. Without a `split_index`, the first published split is used.
 
     Raises:
         DataError: several names, or no such split; or as for `load_dataset`.
     """
     if len(names) != 1:
         raise DataError(f"With a split, name one data set; got {len(names)} names.")
-    dataset = load_dataset(names[0], layout, split=split_index, seed=seed)
+    dataset = load_dataset(names[0], options.layout, split=options.split_index or 0, seed=options.seed)
     if split not in dataset.splits:
         raise DataError(f"{dataset.name} has no split {split!r}. It has: {', '.join(dataset.splits)}.")
     chosen = dataset.splits[split]

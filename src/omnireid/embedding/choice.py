@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import omnireid
-from omnireid.embedding.network import Network, Precision, RuntimeName
+from omnireid.embedding.network import Network
+from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
 from omnireid.errors import MissingDependencyError, OmnireidError
 from omnireid.files import atomic_output, cache_folder

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from omnireid.embedding.choice import choose
-from omnireid.embedding.network import PRECISIONS, RUNTIMES, Network, Precision, RunNetwork, RuntimeName, check_threads
+from omnireid.embedding.network import Network, RunNetwork, check_threads
+from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
 from omnireid.embedding.weights_file import WeightsFile
-from omnireid.errors import DeviceMemoryError, EmbeddingError, ImageError, ModelError, ShapeError
+from omnireid.errors import DeviceMemoryError, EmbeddingError, ImageError, ShapeError
 from omnireid.files import sha256_of
 from omnireid.images.batches import Batch, iterate_batches
 from omnireid.images.decode import ImageSource, RgbArray
@@ -42,6 +43,7 @@ class Embedder:
             of the file it was exported from, so that their embeddings may be compared.
         network: what runs them.
         choice: which runtime was taken, and why, in one line.
+        batch_size: crops per step of the network, unless a call asks for another size; None leaves it to the network.
     """
 
     metadata: WeightsMetadata
@@ -49,6 +51,7 @@ class Embedder:
     weights_sha256: str
     network: Network
     choice: str = ""
+    batch_size: int | None = None
 
     @property
     def runtime(self) -> RuntimeName:
@@ -116,6 +119,7 @@ class Embedder:
         """
         if batch_size is not None and batch_size < 1:
             raise ShapeError(f"A batch has at least one crop; got batch_size={batch_size}.")
+        batch_size = self.batch_size if batch_size is None else batch_size
         few = batch_size is None and isinstance(images, Sized) and len(images) <= FEW
         size = FEW if few else batch_size or self.network.batch_size
         batches = iterate_batches(images, self.metadata.preprocessing, batch_size=size, on_unreadable=on_unreadable)
@@ -174,45 +178,32 @@ def run_halving(run: RunNetwork, pixels: RgbArray) -> FloatArray:
 
 
 def load_embedder(
-    weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
-    *,
-    runtime: RuntimeName = "auto",
-    precision: Precision = "auto",
-    architecture: str | None = None,
-    device: str = "auto",
-    threads: int | None = None,
+    weights: str | os.PathLike[str] = DEFAULT_WEIGHTS, options: RuntimeOptions = RuntimeOptions()
 ) -> Embedder:
     """Load weights into something that embeds.
 
     Args:
-        weights: a name of weights that ship with omnireid, by default the small
-            network of `DEFAULT_WEIGHTS`, whose training data is for research only;
-            an omnireid artefact (``.safetensors``, or a graph, ``.onnx`` or ``.xml``); a
-            public OSNet checkpoint (``.pth``, ``.pt``, ``.pth.tar``); or where to get one:
+        weights: Name of weights that ship with omnireid (by default the small network
+            `DEFAULT_WEIGHTS`, whose training data is for research only); an omnireid
+            artefact (``.safetensors``, or a graph, ``.onnx`` or ``.xml``); a public OSNet
+            checkpoint (``.pth``, ``.pt``, ``.pth.tar``); or an address,
             ``hf://owner/repository/file[@revision]`` or ``https://…#sha256=…``.
-        runtime: what runs the network; ``auto`` tries what is installed once, takes the fastest
-            that passes the parity gate, and remembers it for these weights and this machine.
-        precision: what it computes in: ``fp32``, ``bf16``, ``fp16`` or ``int8``, where weights, runtime and
-            processor have it; ``auto`` leaves that to the trial too.
-        architecture: of a checkpoint whose keys do not tell; otherwise inferred.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; for onnxruntime also ``coreml`` and ``dml``.
-        threads: for the network on a CPU; the number of cores by default.
+        options: How the model is run. The defaults suit most machines.
 
     Raises:
         WeightsNotFoundError: no such file or name, or a build without the default weights.
         WeightsError: the file cannot be used; see the errors below it.
-        ModelError: no such runtime, precision or device, or more threads than cores.
+        ModelError: no such device, a precision the runtime lacks, or more threads than cores.
         MissingDependencyError: the runtime is not installed.
     """
-    if runtime not in RUNTIMES:
-        raise ModelError(f"No runtime {runtime!r}. Known: {', '.join(RUNTIMES)}.")
-    if precision not in PRECISIONS:
-        raise ModelError(f"No precision {precision!r}. Known: {', '.join(PRECISIONS)}.")
-    check_threads(threads)
+    check_threads(options.threads)
     path = resolve_weights(weights)
-    weights_file = WeightsFile(path, architecture)
-    candidates = weights_file.candidates(runtime, precision, device=device, threads=threads)
+    weights_file = WeightsFile(path, options.architecture)
+    device, threads = options.device, options.threads
+    candidates = weights_file.candidates(options.runtime, options.precision, device=device, threads=threads)
     size = weights_file.metadata.preprocessing
     depends_on = [sha256_of(path), device, str(threads)]
     network, choice = choose(candidates, height=size.height, width=size.width, depends_on=depends_on)
-    return Embedder(weights_file.metadata, path, weights_file.sha256, network, choice.text())
+    return Embedder(
+        weights_file.metadata, path, weights_file.sha256, network, choice.text(), batch_size=options.batch_size
+    )

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Literal, get_args
 
+from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.errors import ModelError
 from omnireid.images.decode import RgbArray
 from omnireid.machine import usable_cores
 from omnireid.types import FloatArray
-
-RuntimeName = Literal["auto", "onnxruntime", "openvino", "torch"]
-RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
-
-Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-"""What a network computes in. ``auto`` is the file's own precision, or a faster one that passes the parity gate."""
-
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 RunNetwork = Callable[[RgbArray], FloatArray]
 """(N, H, W, 3) uint8 RGB at the network's input size to (N, D) float32; several threads may call it at once."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from omnireid.embedding.network import (
     Network,
-    Precision,
     RunNetwork,
     check_threads,
     count_threads,
@@ -18,6 +17,7 @@ from omnireid.embedding.network import (
     no_memory,
     when_needed,
 )
+from omnireid.embedding.options import Precision
 from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependencyError, ModelError
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from omnireid.embedding.network import Precision
+from omnireid.embedding.options import Precision
 from omnireid.errors import ShapeError
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray

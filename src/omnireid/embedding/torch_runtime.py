@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnireid.embedding.network import Network, Precision, check_threads, count_threads, no_memory
+from omnireid.embedding.network import Network, check_threads, count_threads, no_memory
+from omnireid.embedding.options import Precision
 from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependencyError, ModelError
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray

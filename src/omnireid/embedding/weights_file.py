@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from omnireid.embedding.choice import Candidate
-from omnireid.embedding.network import Network, Precision, RuntimeName
+from omnireid.embedding.network import Network
+from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.errors import CheckpointError
 from omnireid.files import sha256_of
 from omnireid.weights.artefact import Tensors, WeightsMetadata, check_architecture, read_artefact

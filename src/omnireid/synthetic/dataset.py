@@ -52,17 +52,14 @@ def synthesize(
 
     Args:
         output: folder to create. One that already holds this very set is left as it is.
-        identities: people, 2 to 9,999, of whom no two look the same.
-        cameras: 1 to 99, each with its own view, colours, sharpness and place.
-        per_camera: crops of each person by each camera, 1 to 99.
-        distractors: further gallery crops by each camera of people cut through and of nobody,
-            with person id 0, as a detector finds them.
-        seed: 0 or above; another seed gives other people, cameras and places.
-        cue: what tells people apart: "fine" details (logo, shoes, trim), "middle" parts (hair, hat, pattern,
-            bag), the "global" whole (body, skin, garments and their colours), or "mixed", all of them.
-            What is outside the cue is the same for everybody.
-        difficulty: 0 to 1; how far cameras differ and how much pose, framing, view and occlusion vary.
-        height: rows of a crop, even; it is half as wide.
+        identities: see `Plan`, which describes this and the following values.
+        cameras: see `Plan`.
+        per_camera: see `Plan`.
+        distractors: see `Plan`.
+        seed: see `Plan`.
+        cue: see `Plan`.
+        difficulty: see `Plan`.
+        height: see `Plan`.
         workers: processes that draw; None takes what pays, at most one a core.
         progress: show a bar on standard error.
 

@@ -34,20 +34,33 @@ _LIMITS: Mapping[str, tuple[int, int, str]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Plan:
-    """The parameters of a synthetic data set; see `omnireid.synthetic.dataset.synthesize`.
+    """What a synthetic data set consists of.
+
+    Attributes:
+        identities: Number of people, 2 to 9,999. No two look the same.
+        cameras: Number of cameras, 1 to 99, each with its own view, colours, sharpness and place.
+        per_camera: Crops of each person by each camera, 1 to 99.
+        distractors: Additional gallery crops by each camera, with person id 0. They show people cut through and
+            empty places, as a detector's mistakes do.
+        seed: Seed of the drawing, 0 or above. Another seed gives other people, cameras and places.
+        cue: What tells people apart: "fine" details (logo, shoes, trim), "middle" parts (hair, hat, pattern, bag),
+            the "global" whole (body, skin, garments and their colours), or "mixed", all of them. Everything outside
+            the cue is the same for everybody.
+        difficulty: How much cameras differ and how much pose, framing, view and occlusion vary, from 0 to 1.
+        height: Height of a crop in pixels, an even number. A crop is half as wide.
 
     Raises:
         DataError: a value out of range.
     """
 
-    identities: int
-    cameras: int
-    per_camera: int
-    distractors: int
-    seed: int
-    cue: Cue
-    difficulty: float
-    height: int
+    identities: int = 100
+    cameras: int = 6
+    per_camera: int = 4
+    distractors: int = 0
+    seed: int = 0
+    cue: Cue = "mixed"
+    difficulty: float = 0.5
+    height: int = 128
 
     def __post_init__(self) -> None:
         for name, (low, high, reason) in _LIMITS.items():

@@ -31,7 +31,7 @@ class RunOptions:
         progress: show bars on standard error.
 
     Raises:
-        RecipeError: threads or a number of steps below 1.
+        RecipeError: no data, or threads or a number of steps below 1.
     """
 
     data: tuple[Path, ...]
@@ -51,6 +51,8 @@ class RunOptions:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        if not self.data:
+            raise RecipeError("Nothing to learn from: give --data FOLDER, several times for several data sets.")
         for name in ("threads", "checkpoint_every", "log_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
