@@ -25,7 +25,7 @@ def test_a_folder_becomes_a_table(
     assert table.provenance.licence == "Apache-2.0"
     assert "12 embeddings of osnet_x0_25" in capsys.readouterr().out
     assert main(words) == 0
-    assert "12 crops were done in an earlier run" in capsys.readouterr().out
+    assert "12 crops were embedded by an earlier run" in capsys.readouterr().out
 
 
 def test_an_unreadable_crop_stops_it_or_is_listed(
