@@ -13,7 +13,7 @@ from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import ExportError
 from omnireid.export import quantisation
 from omnireid.export.quantisation import FEWEST_CROPS, blocks_of, check_calibration, mean_error, quantise, rank_parts
-from omnireid.models.osnet_graph import INPUT
+from omnireid.models.graph_builder import INPUT
 
 CROPS = probe_crops(32, 64, 32, seed=1)
 

@@ -194,7 +194,7 @@ def test_gates_are_those_of_the_forward_pass(name: str) -> None:
 
 def test_a_network_without_gates_says_so() -> None:
     model = OSNet(OSNetConfig(width=0.25, fusion="concatenation", gate="none"))
-    with pytest.raises(ModelError, match="has no gates to look at: its streams meet by concatenation"):
+    with pytest.raises(ModelError, match="has no gates to inspect: its streams are fused by concatenation"):
         model.forward_gates(pictures(2))
 
 

@@ -12,9 +12,10 @@ import torch
 
 from omnireid.errors import CheckpointError, CoverageError
 from omnireid.images.preprocess import Preprocessing
+from omnireid.models.graph_builder import INPUT, OUTPUT
 from omnireid.models.osnet import OSNet
 from omnireid.models.osnet_config import ABLATIONS, OSNetConfig
-from omnireid.models.osnet_graph import INPUT, OUTPUT, build_osnet_graph
+from omnireid.models.osnet_graph import build_osnet_graph
 
 SIZE = Preprocessing(64, 32)
 DESIGNS: list[OSNetConfig] = [

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from omnireid.images.decode import RgbArray
 from omnireid.models.backbone import Backbone
-from omnireid.models.osnet_graph import INPUT
+from omnireid.models.graph_builder import INPUT
 from omnireid.types import FloatArray
 
 _CROPS = 4

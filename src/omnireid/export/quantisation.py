@@ -13,7 +13,7 @@ from typing import Any
 from omnireid.embedding.parity import compare_embeddings
 from omnireid.errors import ExportError, MissingDependencyError
 from omnireid.images.decode import RgbArray
-from omnireid.models.osnet_graph import INPUT
+from omnireid.models.graph_builder import INPUT
 from omnireid.types import FloatArray
 
 FEWEST_CROPS = 32

@@ -1,1 +1,1 @@
-"""The networks, in torch: tensor in, embedding out."""
+"""The networks by name, in torch: images in, embeddings out."""

@@ -1,4 +1,4 @@
-"""The parts OSNet is made of: convolutions with their norm, streams, gates and the omni-scale block.
+"""The parts of OSNet: convolutions with their norm, streams, gates and the omni-scale block.
 
 Shapes: B images, T streams, C channels, H rows, W columns.
 
@@ -18,7 +18,7 @@ from omnireid.models.osnet_config import GATE_REDUCTION, Convolution, Fusion, Ga
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias, a norm, and a ReLU unless told otherwise: (B, C, H, W) → (B, C', H', W')."""
+    """A convolution without bias, a norm, and by default a ReLU: (B, C, H, W) → (B, C', H', W')."""
 
     def __init__(
         self,
@@ -44,7 +44,8 @@ class ConvNorm(nn.Module):
 class LiteConv(nn.Module):
     """Lite 3×3: 1×1 pointwise (linear), 3×3 depthwise, batch norm, ReLU: (B, C, H, W) → (B, C, H, W).
 
-    Pointwise first, unlike MobileNet's separable convolution: the paper found that order better here.
+    The pointwise convolution comes first, unlike in MobileNet's separable convolution; the paper found that order
+    better here.
     """
 
     def __init__(self, channels: int) -> None:
@@ -59,10 +60,10 @@ class LiteConv(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """The aggregation gate G: weights in (0, 1) computed from the maps they will weigh.
+    """The aggregation gate G: weights in (0, 1), computed from the maps they will weigh.
 
-    (B, C, H, W) → (B, C, 1, 1): global average, 1×1 to C/16 with ReLU, 1×1 to C (or to 1, one weight
-    for the whole stream) with sigmoid.
+    (B, C, H, W) → (B, C, 1, 1): global average, 1×1 to C/16 with ReLU, 1×1 to C with sigmoid. With one output
+    instead of C, the whole stream has a single weight.
     """
 
     def __init__(self, channels: int, *, outputs: int) -> None:
@@ -72,20 +73,20 @@ class ChannelGate(nn.Module):
         self.expand = Conv2d(hidden, outputs, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """The gate's weights for these maps."""
+        """Compute the weights for these maps."""
         squeezed = maps.mean(dim=(2, 3), keepdim=True)
         return torch.sigmoid(self.expand(functional.relu(self.reduce(squeezed))))
 
 
 class FixedGates(nn.Module):
-    """Gates learned, then fixed: T weights a channel, the sigmoid of parameters, whatever the input."""
+    """Gates that are learned but do not depend on the input: the sigmoid of one parameter per stream and channel."""
 
     def __init__(self, streams: int, channels: int) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(streams, channels))
 
     def forward(self, stream: int) -> Tensor:
-        """(1, C, 1, 1) weights of one stream."""
+        """Compute the (1, C, 1, 1) weights of one stream."""
         return torch.sigmoid(self.logits[stream]).view(1, -1, 1, 1)
 
 
@@ -98,11 +99,11 @@ class OmniScaleBlock(nn.Module):
     Args:
         in_channels: C.
         out_channels: C'.
-        depths: layers of each stream; its length is T.
-        convolution: the streams' layer.
-        fusion: how the streams become one.
-        gate: what weighs them in a gated sum.
-        instance: where an instance norm stands.
+        depths: Number of layers in each of the T streams.
+        convolution: Kind of layer in the streams.
+        fusion: How the streams become one.
+        gate: What weighs the streams in a gated sum.
+        instance: Place of an instance norm, if any.
     """
 
     def __init__(
@@ -130,12 +131,12 @@ class OmniScaleBlock(nn.Module):
         self.sum_norm = instance_norm(out_channels) if instance == "sum" else nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
-        """The block's output."""
+        """Compute the block's output."""
         streams = self._run_streams(maps)
         return self._finish(maps, streams, self._weigh(streams))
 
     def forward_gates(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """The block's output, and its (B, T, C) gate weights; C is 1 where there is one weight a stream."""
+        """Compute the output and the (B, T, C) gate weights; C is 1 where a stream has a single weight."""
         streams = self._run_streams(maps)
         weights = self._weigh(streams)
         gates = torch.stack([weight.flatten(1).expand(len(maps), -1) for weight in weights], dim=1)
@@ -146,7 +147,7 @@ class OmniScaleBlock(nn.Module):
         return [stream(reduced) for stream in self.streams]
 
     def _weigh(self, streams: list[Tensor]) -> list[Tensor]:
-        """One weight tensor a stream, to broadcast over its maps; none without a gate."""
+        """One weight tensor per stream, which broadcasts over its maps; an empty list without a gate."""
         if isinstance(self.gate, ChannelGate):
             return [self.gate(stream) for stream in streams]
         if isinstance(self.gate, FixedGates):
@@ -167,14 +168,14 @@ class OmniScaleBlock(nn.Module):
 
 
 def _stream(channels: int, depth: int, convolution: Convolution) -> nn.Sequential:
-    """`depth` 3×3 layers in a row."""
+    """A stream: `depth` 3×3 layers in a row."""
     if convolution == "lite":
         return nn.Sequential(*(LiteConv(channels) for _ in range(depth)))
     return nn.Sequential(*(ConvNorm(channels, channels, 3) for _ in range(depth)))
 
 
 def _gate(gate: Gate, channels: int, streams: int) -> nn.Module | None:
-    """The gate of a block: one module for all its streams, save for separate gates."""
+    """The gate of a block: one module for all its streams, except that separate gates are one per stream."""
     if gate == "unified":
         return ChannelGate(channels, outputs=channels)
     if gate == "separate":

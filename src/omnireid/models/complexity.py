@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds."""
+"""What a built network costs: parameters and multiply-adds."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from torch import Tensor, nn
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Learned values of `model`, each counted once however often it is shared; running statistics are not learned."""
+    """Count the learned values of `model`, a shared one once. Running statistics are not learned."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_multiply_adds(model: nn.Module, height: int = 256, width: int = 128) -> int:
-    """Multiply-adds of one forward pass of one image, as the OSNet paper counts them.
+    """Count the multiply-adds of one forward pass of one image, as the OSNet paper does.
 
-    Convolutions and linear layers count, as often as they run; norms, activations, pooling, biases and the
-    products with gate weights do not. A layer that the forward pass does not call, such as a classifier, is
-    not counted. `model` is left as it was: a copy of it embeds one blank image on the CPU.
+    Convolutions and linear layers count as often as they run. Norms, activations, pooling, biases and the products
+    with gate weights do not count, nor does a layer that the forward pass never calls, such as a classifier.
+    `model` is left as it was: a copy of it embeds one blank image on the CPU.
 
     Args:
-        model: maps (1, 3, height, width) to whatever.
-        height: pixels.
-        width: pixels.
+        model: Any module that takes (1, 3, height, width) images.
+        height: Image height in pixels.
+        width: Image width in pixels.
 
     Raises:
-        ShapeError: an image too small for the network.
+        ShapeError: The image is too small for the network.
     """
     shadow = copy.deepcopy(model).cpu().eval()
     counts: list[int] = []

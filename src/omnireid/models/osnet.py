@@ -19,7 +19,7 @@ from omnireid.models.osnet_config import EMBEDDING_WIDTH, STRIDE, OSNetConfig
 
 
 class Projection(nn.Module):
-    """A linear layer, batch norm and ReLU: (B, C) → (B, 512), ≥ 0."""
+    """A linear layer, batch norm and ReLU: (B, C) → (B, D), ≥ 0."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -45,14 +45,11 @@ class OSNet(Backbone):
         conv5        1×1, batch norm, ReLU                             H/16 × W/16
         fc           global average; linear, batch norm, ReLU          512
 
-    The classifier is never called: it is here so that published checkpoints load whole and a training
-    head has its home. Logits are ``model.classifier(model(images))``.
-
     Args:
-        config: the design.
-        num_classes: identities the classifier tells apart; None for a network without one.
-        generator: where the first weights come from, a CPU generator. None is a fresh one with seed 0, so that
-            two networks built alike are equal. The global generator is never touched.
+        config: The design.
+        num_classes: Number of identities the classifier tells apart; None for a network without one.
+        generator: Source of the first weights, a CPU generator. None is a fresh one with seed 0, so that two
+            networks built alike are equal. The global generator is never touched.
 
     Raises:
         ModelError: `num_classes` is below 1.
@@ -84,39 +81,39 @@ class OSNet(Backbone):
         """Embed images.
 
         Args:
-            images: (B, 3, H, W), RGB, normalised as the weights ask; H and W at least 16.
+            images: (B, 3, H, W), RGB, normalised as the weights require; H and W are at least 16.
 
         Returns:
             (B, 512), ≥ 0, not normalised.
 
         Raises:
-            ShapeError: another number of axes or channels, or smaller than the network's stride.
+            ShapeError: The images have another number of axes or channels, or are smaller than the network's stride.
         """
         embedding: Tensor = self.fc(self.forward_features(images).mean(dim=(2, 3)))
         return embedding
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """(B, C, h, w) feature maps of conv5, ≥ 0; 16×8 for images of 256×128. See `forward` for the rest."""
+        """Compute the feature maps of conv5: (B, C, h, w), ≥ 0, 16×8 for images of 256×128. See `forward`."""
         maps = functional.avg_pool2d(self.transition2(self.conv2(self._stem(images))), 2)
         maps = functional.avg_pool2d(self.transition3(self.conv3(maps)), 2)
         last: Tensor = self.conv5(self.conv4(maps))
         return last
 
     def forward_gates(self, images: Tensor) -> dict[str, Tensor]:
-        """What each block lets through of each stream, for inspection.
+        """Compute the gate weights of every block, for inspection.
 
-        In training mode this moves the running statistics as any forward does: inspect in evaluation mode.
+        In training mode this moves the running statistics, as any forward pass does, so use evaluation mode.
 
         Returns:
-            Block name (``conv2.0`` … ``conv4.1``, from input to output) to (B, T, C) weights in (0, 1), the
-            streams in order of growing depth. C is 1 where the design has one weight a stream.
+            Block name (``conv2.0`` … ``conv4.1``, from input to output) to (B, T, C) weights in (0, 1), with the
+            streams in order of growing depth. C is 1 where the design has a single weight per stream.
 
         Raises:
-            ModelError: the design has no gates.
-            ShapeError: as `forward`.
+            ModelError: The design has no gates.
+            ShapeError: As in `forward`.
         """
         if self.config.gate == "none":
-            raise ModelError(f"This network has no gates to look at: its streams meet by {self.config.fusion}.")
+            raise ModelError(f"This network has no gates to inspect: its streams are fused by {self.config.fusion}.")
         gates: dict[str, Tensor] = {}
         maps = self._stem(images)
         for name, stage, transition in (
@@ -131,7 +128,7 @@ class OSNet(Backbone):
         return gates
 
     def _stem(self, images: Tensor) -> Tensor:
-        """conv1 and its pooling, after a look at the shape."""
+        """Check the shape, then run conv1 and its pooling."""
         if images.dim() != 4 or images.shape[1] != 3:
             raise ShapeError(f"OSNet takes images of shape (B, 3, H, W); got {tuple(images.shape)}.")
         if images.shape[2] < STRIDE or images.shape[3] < STRIDE:
@@ -140,7 +137,7 @@ class OSNet(Backbone):
                 f"{images.shape[2]}×{images.shape[3]} (height × width). Enlarge the images; 256×128 is usual."
             )
         if self.config.normalisation == "ain" and max(images.shape[2:]) < 2 * STRIDE:
-            # conv4 would be one pixel, and an instance norm of one value is its shift alone, whatever the image.
+            # conv4 would be a single pixel, and an instance norm over one value returns its shift for every image.
             raise ShapeError(
                 f"OSNet-AIN needs a side of at least {2 * STRIDE} pixels; got {images.shape[2]}×{images.shape[3]} "
                 "(height × width). Enlarge the images; 256×128 is usual."

@@ -1,4 +1,4 @@
-"""OSNet's design as a value, without torch: what can be varied, and the variants the papers name."""
+"""OSNet's design as a value, without torch: what can be varied, and the designs in the papers."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Literal, get_args
 from omnireid.errors import ModelError
 
 Convolution = Literal["lite", "full"]
-"""A stream's layer: ``lite`` is a 1×1 convolution then a depthwise 3×3, ``full`` an ordinary 3×3."""
+"""Layer of a stream: ``lite`` is a 1×1 convolution followed by a depthwise 3×3, ``full`` an ordinary 3×3."""
 
 DepthRule = Literal["growing", "equal"]
-"""How deep stream t of T is: ``growing`` is t layers (receptive field 2t+1), ``equal`` is T layers in every stream."""
+"""Depth of stream t of T: ``growing`` means t layers (receptive field 2t+1), ``equal`` T layers in every stream."""
 
 Fusion = Literal["gated-sum", "sum", "concatenation"]
-"""How T streams become one: Σₜ G(xᵗ) ⊙ xᵗ, Σₜ xᵗ, or side by side (the 1×1 restore then reads T·mid channels)."""
+"""How T streams become one: Σₜ G(xᵗ) ⊙ xᵗ, Σₜ xᵗ, or concatenation (the 1×1 restore then reads T·mid channels)."""
 
 Gate = Literal["unified", "separate", "stream-weight", "fixed", "none"]
 """What weighs the streams in a gated sum:
 
-- ``unified``: one gate a block, shared by its streams; one weight a channel, computed from the input.
-- ``separate``: the same, but every stream has a gate of its own.
-- ``stream-weight``: one gate a block, shared, with a single output: one weight a stream, computed from the input.
-- ``fixed``: learned, then fixed. The weights are parameters, one a channel and stream, not computed from the input.
-- ``none``: nothing, for the fusions without weights.
+- ``unified``: One gate per block, shared by its streams. It computes one weight per channel from the input.
+- ``separate``: As ``unified``, but every stream has a gate of its own.
+- ``stream-weight``: One shared gate per block with a single output: one weight per stream, computed from the input.
+- ``fixed``: Learned, then fixed. The weights are parameters, one per channel and stream, whatever the input.
+- ``none``: No weights, for the other fusions.
 """
 
 Normalisation = Literal["batch", "ibn", "ain"]
-"""Where instance norms stand: nowhere; as in OSNet-IBN (conv1, and after the sum of both conv2 blocks); as in
-OSNet-AIN (conv1, and inside the residual branch of the blocks that its search found)."""
+"""Places of instance norms: ``batch`` has none; ``ibn`` has them in conv1 and after the sum of both conv2 blocks, as
+OSNet-IBN; ``ain`` in conv1 and inside the residual branch of the blocks that its search found, as OSNet-AIN."""
 
 InstanceNorm = Literal["none", "branch", "sum"]
-"""Where a block has its instance norm: nowhere, in the residual branch (replacing the batch norm after the
-restore), or on the sum of branch and shortcut."""
+"""Place of a block's instance norm: none, in the residual branch (in place of the batch norm after the restore), or
+on the sum of branch and shortcut."""
 
 EMBEDDING_WIDTH = 512
-"""Values in an embedding, whatever the width multiplier."""
+"""Number of values in an embedding, at every width multiplier."""
 
 STRIDE = 16
-"""Pixels of the input under one pixel of the last feature map; the smallest input side."""
+"""Input pixels per pixel of the last feature map, and so the smallest input side."""
 
 GATE_REDUCTION = 16
 SMALLEST_WIDTH = 0.25
@@ -61,22 +61,22 @@ class OSNetConfig:
     """Everything that may vary in an OSNet. The defaults are the paper's network, ``osnet_x1_0``.
 
     Attributes:
-        width: multiplier β of all channels but the embedding's; at least 0.25.
-        streams: T, the parallel streams of a block; at least 1.
-        convolution: a stream's layer.
-        depth_rule: how deep each stream is.
-        fusion: how the streams become one.
-        gate: what weighs them; ``none`` exactly where the fusion is not a gated sum.
-        normalisation: where instance norms stand.
+        width: Multiplier β of all channel numbers except the embedding's; at least 0.25.
+        streams: Number T of parallel streams in a block; at least 1.
+        convolution: Kind of layer in a stream.
+        depth_rule: How deep each stream is.
+        fusion: How the streams become one.
+        gate: What weighs the streams; ``none`` if and only if the fusion is not a gated sum.
+        normalisation: Places of instance norms.
 
     Raises:
-        ModelError: a value that does not exist, or values that do not go together.
+        ModelError: A value does not exist, or two values do not go together.
 
     Source: Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019, and
     "Learning Generalisable Omni-Scale Representations", TPAMI 2021. The papers leave two things open,
-    decided here: streams of the same depth are all T layers deep, so that the row loses scales and not
-    capacity; and gates "learned, then fixed" are the sigmoid of one free parameter a channel and stream,
-    for one shared by all streams would vanish into the 1×1 convolution that follows.
+    which are decided here. Streams of the same depth are all T layers deep, so that this row loses scales and not
+    capacity. Gates "learned, then fixed" are the sigmoid of one free parameter per channel and stream, because one
+    shared by all streams would be absorbed by the 1×1 convolution that follows.
 
     >>> OSNetConfig(width=0.5).channels
     (32, 128, 192, 256)
@@ -113,14 +113,14 @@ class OSNetConfig:
 
     @property
     def depths(self) -> tuple[int, ...]:
-        """Layers of each of the T streams."""
+        """Number of layers in each of the T streams."""
         if self.depth_rule == "equal":
             return (self.streams,) * self.streams
         return tuple(range(1, self.streams + 1))
 
     @property
     def block_norms(self) -> Mapping[str, tuple[InstanceNorm, InstanceNorm]]:
-        """Where the two blocks of conv2, conv3 and conv4 have an instance norm."""
+        """Places of the instance norms in the two blocks of conv2, conv3 and conv4."""
         return _BLOCK_NORMS[self.normalisation]
 
 
