@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import DataError, LabelsError, ShapeError
+from omnireid.errors import DataError, LabelsError, SettingError, ShapeError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +72,16 @@ def as_array(values: object, parameter: str) -> AnyArray:
         ) from error
 
 
+def check_whole_number(value: object, parameter: str, *, least: int) -> None:
+    """Check a setting.
+
+    Raises:
+        SettingError: it is no whole number, or below `least`; the message names `parameter`.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise SettingError(f"{parameter} must be a whole number, at least {least}; got {value!r}.")
+
+
 def normalise_name(name: str) -> str:
     """The name in Unicode's composed form (NFC), so that both ways of storing an accented letter are one name."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
@@ -129,6 +139,19 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.person_ids)
+
+
+def as_labels(values: object, parameter: str) -> Labels:
+    """`values` if they are labels; a list of person ids becomes labels without cameras.
+
+    Raises:
+        LabelsError: they are neither; the message names `parameter`.
+    """
+    if isinstance(values, Labels):
+        return values
+    if values is None or isinstance(values, Crops):
+        raise LabelsError(f"{parameter} must be Labels or a list of person ids; got a {type(values).__name__}.")
+    return Labels(_ids(values, parameter))
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,13 @@ import pytest
 from PIL import Image
 from tests.embedding.colours import colour_embedder, mean_colour
 
+from omnireid.data.listing import list_crops
+from omnireid.data.numbering import number_together
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.jobs import embed_to_parquet
 from omnireid.embedding.tables import read_embeddings
 from omnireid.errors import DataError, DataNotFoundError, ImageError, OutputError, OutputInUseError, StoppedError
+from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.files import sole_writer
 from omnireid.images.decode import RgbArray
 from omnireid.types import Crops, FloatArray
@@ -265,3 +268,21 @@ def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path: Path, crops: Crops) 
         read_embeddings(tmp_path / "out.parquet").embeddings, colour_embedder().embed(crops.paths), atol=1e-6
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "out.parquet"]
+
+
+def test_people_of_two_manifests_embedded_one_by_one_are_found_by_name(tmp_path: Path) -> None:
+    colours = {"amy": (250, 0, 0), "bob": (0, 0, 250), "zoe": (0, 250, 0)}
+    tables = []
+    for name, people in (("query", ["zoe", "bob"]), ("gallery", ["amy", "bob", "zoe"])):
+        for person in people:
+            Image.new("RGB", (4, 8), colours[person]).save(tmp_path / f"{name}_{person}.png")
+        rows = [f"{name}_{person}.png,{person}" for person in people]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,person_id", *rows]))
+        crops = list_crops([str(tmp_path / f"{name}.csv")])
+        embed_to_parquet(colour_embedder(), crops, tmp_path / f"{name}.parquet")
+        tables.append(read_embeddings(tmp_path / f"{name}.parquet"))
+    query, gallery = tables
+    assert query.labels is not None
+    assert query.labels.person_ids.tolist() == [1, 0]  # bob is 0 here, and 1 in the gallery
+    labels = number_together(query.crops, gallery.crops)
+    assert evaluate_ranking(query.embeddings, gallery.embeddings, *labels, protocol="no-cameras").rank1 == 1

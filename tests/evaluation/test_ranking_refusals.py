@@ -94,12 +94,38 @@ def test_nothing_to_find_is_explained(query: Labels, gallery: Labels, protocol: 
     [
         ({"distance": "manhattan"}, r"distance: there is no 'manhattan'. Known: euclidean, cosine"),
         ({"protocol": "market"}, r"protocol: there is no 'market'. Known: single-query"),
-        ({"max_rank": 0}, r"max_rank must be at least 1; got 0"),
-        ({"repeats": 0}, r"repeats must be at least 1; got 0"),
-        ({"bootstrap_samples": -1}, r"bootstrap_samples must be at least 0; got -1"),
+        ({"max_rank": 0}, r"max_rank must be a whole number, at least 1; got 0"),
+        ({"max_rank": "4"}, r"max_rank must be a whole number, at least 1; got '4'"),
+        ({"repeats": 0}, r"repeats must be a whole number, at least 1; got 0"),
+        ({"bootstrap_samples": -1}, r"bootstrap_samples must be a whole number, at least 0; got -1"),
+        ({"seed": -1}, r"seed must be a whole number, at least 0; got -1"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     one = np.zeros((1, 1))
     with pytest.raises(SettingError, match=message):
         evaluate_ranking(one, one, ONE, label([1], [2]), **options)
+
+
+def test_arguments_of_another_type_are_taken_where_their_meaning_is_clear() -> None:
+    torch = pytest.importorskip("torch")
+    rows = torch.tensor([[0.0], [1.0], [9.0]], requires_grad=True)
+    for query in (rows, rows.bfloat16(), rows.tolist()):
+        scores = evaluate_ranking(query, rows, [1, 2, 3], [1, 2, 3], protocol="no-cameras")  # type: ignore[arg-type]
+        assert scores.rank1 == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "labels", "error", "message"),
+    [
+        ([[0.0], [1.0, 2.0]], [1, 2], ShapeError, "query must be an array, or lists of one length; got a list"),
+        ([[0.0]], [[1], [2, 3]], LabelsError, "query_labels must be an array, or lists of one length; got a list"),
+        ([[0.0]], ["bob"], LabelsError, "query_labels must be integers"),
+        ([[0.0]], None, LabelsError, "query_labels must be Labels or a list of person ids; got a NoneType"),
+    ],
+)
+def test_arguments_without_a_clear_meaning_are_named(
+    query: Any, labels: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        evaluate_ranking(query, np.zeros((1, 1)), labels, ONE)

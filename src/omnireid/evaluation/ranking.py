@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnireid.data.matches import TrueMatches, find_matches
-from omnireid.errors import SettingError, ShapeError
+from omnireid.errors import ShapeError
 from omnireid.evaluation.intervals import bootstrap_intervals
 from omnireid.evaluation.match_ranks import Positions, find_positions
 from omnireid.evaluation.protocols import average_queries, check_neighbourhood, check_protocol, draw_gallery
@@ -19,7 +19,7 @@ from omnireid.retrieval.comparison import Comparison, compare_embeddings
 from omnireid.retrieval.distance import as_embeddings, check_distance, check_widths, squared_norms
 from omnireid.retrieval.expansion import QueryExpansion, expand_queries
 from omnireid.retrieval.reranking import Reranking, rerank
-from omnireid.types import JUNK_PERSON_ID, Distance, IntArray, Labels, Protocol
+from omnireid.types import JUNK_PERSON_ID, Distance, IntArray, Labels, Protocol, as_labels, check_whole_number
 
 RealArray = npt.NDArray[np.float64]
 
@@ -173,14 +173,6 @@ def _check_lengths(embeddings: npt.NDArray[Any], labels: Labels, what: str) -> N
         )
 
 
-def _check_numbers(**numbers: int) -> None:
-    for name, (number, least) in {
-        name: (number, int(name != "bootstrap_samples")) for name, number in numbers.items()
-    }.items():
-        if number < least:
-            raise SettingError(f"{name} must be at least {least}; got {number}.")
-
-
 def evaluate_ranking(
     query: npt.ArrayLike,
     gallery: npt.ArrayLike,
@@ -211,9 +203,9 @@ def evaluate_ranking(
     Re-ranking adds what `rerank` needs: the embeddings once or twice more, and blocks.
 
     Args:
-        query: (Q, D) embeddings, one a row; float16, 32, 64 or integers. Compared in float32.
+        query: (Q, D) embeddings, one a row; float16, 32, 64 or integers, or a torch tensor. Compared in float32.
         gallery: (G, D) embeddings.
-        query_labels: Q person and camera ids.
+        query_labels: Q person and camera ids; without cameras a list of person ids will do.
         gallery_labels: G person and camera ids.
         distance: ``euclidean`` or ``cosine``; embeddings need not be normalised for either.
         protocol: see `omnireid.types.Protocol`.
@@ -249,10 +241,18 @@ def evaluate_ranking(
     (0.5, 0.75, 2, 4)
     """
     queries, crops = as_embeddings(query, "query"), as_embeddings(gallery, "gallery")
+    query_labels = as_labels(query_labels, "query_labels")
+    gallery_labels = as_labels(gallery_labels, "gallery_labels")
     check_widths(queries, crops)
     _check_lengths(queries, query_labels, "query")
     _check_lengths(crops, gallery_labels, "gallery")
-    _check_numbers(max_rank=max_rank, repeats=repeats, bootstrap_samples=bootstrap_samples)
+    for name, number, least in (
+        ("max_rank", max_rank, 1),
+        ("repeats", repeats, 1),
+        ("bootstrap_samples", bootstrap_samples, 0),
+        ("seed", seed, 0),
+    ):
+        check_whole_number(number, name, least=least)
     distance, protocol = check_distance(distance), check_protocol(protocol, query_labels, gallery_labels)
     check_neighbourhood(protocol, reranking, expansion)
     squared_norms(queries, "query")

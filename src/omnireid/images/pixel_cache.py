@@ -25,7 +25,7 @@ import numpy.typing as npt
 import PIL
 
 from omnireid.errors import DataError, DataNotFoundError, DiskFullError, ImageError
-from omnireid.files import atomic_output, cache_folder, output_errors, sole_writer
+from omnireid.files import atomic_output, cache_folder, output_errors, sole_writer, write_json
 from omnireid.images.batches import iterate_batches
 from omnireid.images.preprocess import Preprocessing
 from omnireid.machine import usable_cores
@@ -276,8 +276,7 @@ def _build(
         if pixel_cache_key(paths, height=shape[1], width=shape[2], workers=workers) != key:
             raise DataError("A crop changed while it was decoded, so nothing was kept. Run the same command again.")
     record = {"omnireid_store": _FORMAT, "key": key, "shape": shape, "bytes": size, "checksums": checksums}
-    with atomic_output(_record_path(path)) as temporary:
-        temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    write_json(_record_path(path), record, indent=None)
 
 
 def _decoded(

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnireid.errors import EmbeddingError, SettingError, ShapeError
-from omnireid.types import DISTANCES, Distance, FloatArray, IntArray
+from omnireid.types import DISTANCES, Distance, FloatArray, IntArray, as_array
 
 LARGEST_SQUARED_NORM = float(np.finfo(np.float32).max) / 8  # above it a distance could overflow float32
 
@@ -35,16 +35,16 @@ def as_embeddings(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
     """Check that `values` is a table of N embeddings of width D, one a row.
 
     Args:
-        values: The embeddings.
+        values: The embeddings; a torch tensor is accepted, with gradients or in bfloat16 too.
         what: Their name for the message, ``query`` or ``gallery``.
 
     Returns:
-        (N, D) in the type it came in. Nothing is copied here.
+        (N, D) in the type it came in, except that bfloat16 becomes float32. Nothing else is copied here.
 
     Raises:
         ShapeError: the table is not two-dimensional, is empty, or does not hold real numbers.
     """
-    array = np.asarray(values)
+    array = as_array(values, what)
     if array.ndim != 2:
         raise ShapeError(
             f"{what} embeddings must be (N, D), one a row; got shape {array.shape}. "

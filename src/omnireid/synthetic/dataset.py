@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omnireid.data.synthetic_marker import MARKER, MARKER_KEY
 from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, OutputError, StoppedError
-from omnireid.files import output_errors, sole_writer
+from omnireid.files import output_errors, sole_writer, write_json
 from omnireid.progress import progress_bar
 from omnireid.synthetic.pedestrian import Cue
 from omnireid.synthetic.plan import FOLDERS, Plan, PlannedCrop, count_splits, draw_planned, planned_crops
@@ -176,7 +176,7 @@ def _draw_into(root: Path, plan: Plan, crops: Sequence[PlannedCrop], workers: in
                 else:
                     draw_in_processes(plan, partial, workers, advance)
             marker = {MARKER_KEY: FORMAT, **plan.parameters, "crops": count_splits(crops)}
-            (partial / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+            write_json(partial / MARKER, marker)
             _move(partial, root)
     except KeyboardInterrupt:
         raise StoppedError(f"Stopped; nothing is left of {root}. Run the same command to draw it again.") from None
