@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -118,6 +119,21 @@ def test_no_root() -> None:
 def test_the_same_root_twice(market: Path) -> None:
     with pytest.raises(DataError, match=r"market was given twice. Give each data set once"):
         load_training_data([market, market.parent / ".." / market.parent.name / "market"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_the_same_data_under_two_paths(market: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(market, target_is_directory=True)
+    with pytest.raises(DataError, match="link was given twice"):
+        load_training_data([market, tmp_path / "link"])
+    (tmp_path / "around").mkdir()
+    for part in market.iterdir():
+        (tmp_path / "around" / part.name).symlink_to(part)
+    with pytest.raises(DataError, match=r"3 crop\(s\) belong to both .*market and .*around"):
+        load_training_data([market, tmp_path / "around"])
+    shutil.copytree(market, tmp_path / "copy")
+    with pytest.raises(DataError, match=r"3 crop\(s\) are byte for byte both in .*market and in .*copy: one is a copy"):
+        load_training_data([market, tmp_path / "copy"])
 
 
 def test_crops_of_two_data_sets(market: Path) -> None:

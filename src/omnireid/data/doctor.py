@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,8 @@ from omnireid.data.crop_files import examine_files
 from omnireid.data.datasets import LAYOUTS
 from omnireid.data.examination import EXAMPLES, Examination, Finding, SplitCounts, shown_path
 from omnireid.data.layout import count_differences, few_identities
-from omnireid.errors import list_briefly
+from omnireid.data.matches import find_matches
+from omnireid.errors import NoTrueMatchError, list_briefly
 from omnireid.types import Dataset, IntArray, Protocol, Split
 
 
@@ -49,18 +51,12 @@ def has_true_match(query: Split, gallery: Split, protocol: Protocol) -> npt.NDAr
 
     Where cameras count, that is a crop of the same person from another camera.
     """
-    if protocol == "no-cameras" or query.camera_ids is None or gallery.camera_ids is None:
-        return np.isin(query.person_ids, gallery.person_ids)
-    cameras: dict[int, set[int]] = {}
-    for person, camera in zip(gallery.person_ids.tolist(), gallery.camera_ids.tolist(), strict=True):
-        cameras.setdefault(person, set()).add(camera)
-    return np.array(
-        [
-            bool(cameras.get(person, set()) - {camera})
-            for person, camera in zip(query.person_ids.tolist(), query.camera_ids.tolist(), strict=True)
-        ],
-        dtype=bool,
-    )
+    found = np.zeros(len(query), dtype=bool)
+    known = query.camera_ids is not None and gallery.camera_ids is not None
+    with suppress(NoTrueMatchError):
+        matches = find_matches(query.labels, gallery.labels, use_cameras=known and protocol != "no-cameras")
+        found[matches.queries] = True
+    return found
 
 
 def _counts(name: str, split: Split) -> SplitCounts:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from omnireid.data.datasets import LAYOUTS, load_dataset
+from omnireid.data.folders import real_places
+from omnireid.data.identical import group_identical
 from omnireid.data.market_names import DISTRACTOR_PERSON_ID, market_ids
 from omnireid.errors import DataError, list_briefly
 from omnireid.types import JUNK_PERSON_ID, Dataset, IntArray
@@ -124,6 +128,7 @@ def load_training_data(
     _refuse_double_roots(datasets)
     sources = [_source(dataset, use_test_identities) for dataset in datasets]
     _refuse_shared_crops(datasets, sources)
+    _refuse_copies(datasets, sources)
     known = [source.cameras for source in sources if source.cameras is not None]
     names = tuple(dataset.name for dataset in datasets)
     data = TrainingData(
@@ -212,7 +217,7 @@ def _refuse_shared_crops(datasets: Sequence[Dataset], sources: Sequence[_Source]
     """Check that no file comes from two data sets: its person would be two identities."""
     first: dict[str, int] = {}
     for index, source in enumerate(sources):
-        names = [os.path.abspath(path) for path in source.paths]  # noqa: PTH100 (Path.absolute keeps ..)
+        names = [os.path.join(*place) for place in real_places(source.paths)]  # noqa: PTH118
         shared = [name for name in names if name in first]
         if shared:
             raise DataError(
@@ -221,6 +226,25 @@ def _refuse_shared_crops(datasets: Sequence[Dataset], sources: Sequence[_Source]
                 "Their people would be learned as two identities each. Leave one of the two out."
             )
         first.update(dict.fromkeys(names, index))
+
+
+def _refuse_copies(datasets: Sequence[Dataset], sources: Sequence[_Source]) -> None:
+    """Check that no data set is a copy of another: most of the smaller one's files have the same bytes in both."""
+    if len(sources) < 2:
+        return
+    owners = [index for index, source in enumerate(sources) for _ in source.paths]
+    copies = Counter(
+        pair
+        for group in group_identical([path for source in sources for path in source.paths])
+        for pair in combinations(sorted({owners[index] for index in group}), 2)
+    )
+    for (first, second), count in copies.items():
+        if 2 * count > min(len(sources[first].paths), len(sources[second].paths)):
+            raise DataError(
+                f"{count:,} crop(s) are byte for byte both in {datasets[first].root} and in {datasets[second].root}: "
+                "one is a copy of the other, and its people would be learned as two identities each. Leave one of "
+                "the two out."
+            )
 
 
 def _relative_names(paths: Sequence[Path], roots: Sequence[Path]) -> list[str]:
