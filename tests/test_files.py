@@ -113,8 +113,8 @@ def test_an_input_is_never_an_output(tmp_path: Path, name: str) -> None:
 
 def test_a_suffix_says_what_is_written() -> None:
     check_output(Path("out.JSON"), suffix=".json")
-    with pytest.raises(OutputError, match=r"out\.csv would hold \.parquet data, so its name has to end in \.parquet"):
-        check_output(Path("out.csv"), suffix=".parquet")
+    with pytest.raises(OutputError, match=r"name ends in \.parquet; got a.out\.csv\. Try a.out\.parquet"):
+        check_output(Path("a/out.csv"), suffix=".parquet")
 
 
 def test_json_is_written_whole(tmp_path: Path) -> None:

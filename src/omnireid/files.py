@@ -80,7 +80,8 @@ def check_output(path: Path, *, suffix: str | None = None, inputs: Iterable[str 
         OutputError: another suffix, one of the inputs, a folder or device, or a place that cannot be written.
     """
     if suffix is not None and path.suffix.lower() != suffix:
-        raise OutputError(f"{path} would hold {suffix} data, so its name has to end in {suffix}. Rename the output.")
+        better = Path(path.stem or "out").with_suffix(suffix)
+        raise OutputError(f"This output's name ends in {suffix}; got {path}. Try {path.parent / better}.")
     with output_errors(path):
         target = _target_of(path)
         if target.exists():

@@ -64,3 +64,12 @@ def test_the_published_split_and_the_seed_may_be_chosen(tmp_path: Path, capsys: 
     own = fabrication.touch(tmp_path / "own", [f"{who}/{n}.jpg" for who in "abcd" for n in (1, 2)])
     assert main(["doctor", str(own), "--fast", "--seed", "7"]) == 0
     assert "Split automatically with seed 7" in capsys.readouterr().out
+
+
+def test_the_report_never_replaces_the_data(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "synthetic.json").write_text("{}")
+    assert main(["doctor", str(root), "--json", str(root / "synthetic.json")]) == 2
+    assert "it is an input of this command" in capsys.readouterr().err
+    assert main(["doctor", str(root), "--json", str(root / "query")]) == 2
+    assert "This output's name ends in .json" in capsys.readouterr().err
+    assert (root / "synthetic.json").read_text() == "{}"

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from omnireid.cli import main
 from omnireid.embedding.tables import read_embeddings
@@ -58,3 +61,22 @@ def test_names_that_mean_nothing(
     monkeypatch.chdir(tmp_path)
     assert main(["embed", images, "--weights", str(untrained), "--output", "out.parquet"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_no_output_replaces_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is loaded first: these weights do not exist."""
+    crop, manifest = tmp_path / "a.jpg", tmp_path / "manifest.parquet"
+    Image.new("RGB", (4, 8)).save(crop)
+    pq.write_table(pa.table({"path": ["a.jpg"], "person_id": [1]}), manifest)
+    written = {path: path.read_bytes() for path in (crop, manifest)}
+    cases: list[tuple[list[object], Path, str]] = [
+        ([crop], crop, "ends in .parquet"),
+        ([crop], tmp_path / "out.csv", "ends in .parquet"),
+        ([manifest], manifest, f"it is an input of this command ({manifest})"),
+        ([tmp_path, "--split", "query"], manifest, f"it is an input of this command ({manifest})"),
+        ([crop], tmp_path, "ends in .parquet"),
+    ]
+    for images, output, message in cases:
+        assert main(["embed", *map(str, images), "--weights", "gone", "--output", str(output)]) == 2
+        assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == written

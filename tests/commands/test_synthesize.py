@@ -31,3 +31,12 @@ def test_a_sheet_that_cannot_be_written_is_refused_before_anything_is_drawn(
     assert main(words) == 2
     assert "A sheet is a" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_sheet_never_replaces_a_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crop = tmp_path / "drawn" / "query" / "0002_c1s1_000000_00.jpg"
+    crop.parent.mkdir(parents=True)
+    crop.write_bytes(b"pixels")
+    assert main(["synthesize", str(tmp_path / "drawn"), *ARGUMENTS, "--sheet", str(crop)]) == 2
+    assert "it is an input of this command" in capsys.readouterr().err
+    assert crop.read_bytes() == b"pixels"

@@ -202,8 +202,8 @@ def test_an_output_that_cannot_be_is_refused_before_the_work_and_leaves_nothing(
     embedder, network = counting()
     for name, message in [
         ("folder.parquet", "is a folder or a device, not a file"),
-        ("out.csv", r"would hold \.parquet data"),
-        ("out.npy", r"would hold \.parquet data"),
+        ("out.csv", r"ends in \.parquet; got"),
+        ("out.npy", r"ends in \.parquet; got"),
         ("crop.parquet", r"is an input of this command .*crop\.parquet"),
     ]:
         with pytest.raises(OutputError, match=message):

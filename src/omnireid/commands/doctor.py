@@ -33,9 +33,12 @@ def doctor(
     """
     from omnireid.data.datasets import load_dataset
     from omnireid.data.doctor import examine
+    from omnireid.data.listing import input_files
     from omnireid.errors import DataError
-    from omnireid.files import atomic_output
+    from omnireid.files import atomic_output, check_output
 
+    if json is not None:
+        check_output(json, suffix=".json", inputs=input_files([path]))
     dataset = load_dataset(path, reading.layout, split=reading.split_index or 0, seed=reading.seed)
     examination = examine(dataset, decode=not fast, progress=True)
     print(examination.table())

@@ -34,15 +34,17 @@ def embed(
 
     Args:
         images: Folders, image files, quoted globs or manifests (.csv, .parquet); with --split, one data set.
-        output: The Parquet file to write.
+        output: The Parquet file to write. Its name ends in .parquet.
         split: Embed this split of a data set: train, validation, query, gallery or multi_query.
         reading: How the data set of --split is read.
         runtime: How the model is run.
     """
-    from omnireid.data.listing import list_crops, list_split
+    from omnireid.data.listing import input_files, list_crops, list_split
     from omnireid.embedding.embedder import load_embedder
     from omnireid.embedding.jobs import embed_to_parquet
+    from omnireid.files import check_output
 
+    check_output(output, suffix=".parquet", inputs=input_files(images))
     crops = list_crops(images) if split is None else list_split(images, split, reading)
     embedder = load_embedder(weights, runtime)
     announce(embedder)

@@ -55,7 +55,6 @@ def export(
     from omnireid.data.datasets import load_splits
     from omnireid.embedding.torch_runtime import require_torch
     from omnireid.embedding.weights_file import WeightsFile
-    from omnireid.errors import OutputError
     from omnireid.files import check_output
     from omnireid.progress import progress_bar
     from omnireid.weights.fetch import resolve_weights
@@ -67,10 +66,9 @@ def export(
     named = "" if precision == "fp32" else f".{precision}"
     stem = path.name.removesuffix(".tar") if path.name.endswith(".pth.tar") else path.name
     target = output or Path(f"{Path(stem).stem}{named}{suffix}")
-    if target.suffix != suffix:
-        raise OutputError(f"An {to} graph's name ends in {suffix}; got {target}. Try {target.with_suffix(suffix)}.")
-    for file in [target] if to == "onnx" else [target, target.with_suffix(".bin")]:
-        check_output(file)
+    check_output(target, suffix=suffix, inputs=[path, *calibration])
+    if to == "openvino":
+        check_output(target.with_suffix(".bin"), inputs=[path.with_suffix(".bin"), *calibration])
     require_torch()
     from omnireid.export.exporting import export_weights
 

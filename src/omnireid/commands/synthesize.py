@@ -32,12 +32,14 @@ def synthesize(
     import json
 
     from omnireid.data.synthetic_marker import MARKER
+    from omnireid.files import check_output
     from omnireid.synthetic.dataset import draw_sheet
     from omnireid.synthetic.dataset import synthesize as draw
     from omnireid.synthetic.sheet import check_sheet_name
 
     if sheet is not None:
         check_sheet_name(sheet)
+        check_output(sheet, inputs=output.rglob("*.jpg"))
     root = draw(
         output,
         identities=plan.identities,

@@ -1,38 +1,41 @@
-"""Crops named in any way a person would name them, listed in a stated order."""
+"""Lists of crops from whatever a user names: folders, files, globs, manifests, or a split of a data set."""
 
 from __future__ import annotations
 
 import glob
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from omnireid.data.crops import find_images, is_image_name, no_image_error, require_utf8
+from omnireid.data.cuhk03_release import TESTSETS_FILE
 from omnireid.data.datasets import load_dataset
 from omnireid.data.folders import given_path, input_errors, is_there, without_repeats
-from omnireid.data.manifest import MANIFEST_SUFFIXES, list_manifest
+from omnireid.data.manifest import MANIFEST_FILES, MANIFEST_SUFFIXES, list_manifest
 from omnireid.data.market_names import market_ids
 from omnireid.data.options import DataOptions
+from omnireid.data.synthetic_marker import MARKER
 from omnireid.errors import DataError, DataNotFoundError
 from omnireid.types import Crops
 
-_DEPTH = 32
+_DEPTH = 32  # levels of folders that are searched for crops
 
 
 def list_crops(names: Sequence[str]) -> Crops:
-    """List the crops that `names` mean: folders (with all below them), files, globs, and manifests.
+    """List the crops that a user names: folders with everything below them, files, globs, or one manifest.
 
-    A manifest's rows come in its own order; what is below a folder, or matches a glob, is sorted; a file
-    named twice is listed once. Ids are read from names like
-    ``0002_c1s1_000451_03.jpg`` if all of them are of that form.
+    The rows of a manifest keep their order. Files below a folder, or matched by a
+    glob, are sorted. A file that is named twice is listed once. Person and camera
+    ids are read from the file names if all of them look like
+    ``0002_c1s1_000451_03.jpg``.
 
     Raises:
-        DataNotFoundError: a name means nothing, or no image at all.
-        DataError: a manifest together with something else; a folder that may not be read, or a name that is no text.
-        ManifestError: a manifest whose columns or values are wrong.
+        DataNotFoundError: there is nothing of that name, or no image in it.
+        DataError: a manifest is named beside something else, a folder cannot be read, or a file name is not text.
+        ManifestError: a column or value of the manifest is wrong.
     """
     manifests = [name for name in names if Path(name).suffix.lower() in MANIFEST_SUFFIXES]
     if manifests:
@@ -51,15 +54,16 @@ def list_crops(names: Sequence[str]) -> Crops:
 
 
 def list_split(names: Sequence[str], split: str, options: DataOptions = DataOptions()) -> Crops:
-    """List one split of the data set at the only entry of `names`.
+    """List one split of a data set.
 
     Args:
-        names: The data set's folder or manifest, alone.
+        names: The data set's folder or manifest, as the only entry.
         split: Name of a part the data set has, such as train, query or gallery.
         options: How the data set is read. Without a `split_index`, the first published split is used.
 
     Raises:
-        DataError: several names, or no such split; or as for `load_dataset`.
+        DataError: several data sets were named, the data set has no such split, or `load_dataset` cannot read it.
+        DataNotFoundError: the split is empty.
     """
     if len(names) != 1:
         raise DataError(f"With a split, name one data set; got {len(names)} names.")
@@ -72,7 +76,23 @@ def list_split(names: Sequence[str], split: str, options: DataOptions = DataOpti
     return chosen
 
 
+def input_files(names: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
+    """The files that are read when data is named, besides its crops. No output may replace them.
+
+    Args:
+        names: Folders, manifests or other files, as a user names them.
+
+    Yields:
+        Each name, and the manifest or list that may describe the crops of a folder. They need not exist.
+    """
+    for name in names:
+        path = given_path(os.fspath(name))
+        yield path
+        yield from (path / file for file in (*MANIFEST_FILES, MARKER, TESTSETS_FILE))
+
+
 def _paths(name: str) -> list[Path]:
+    """The files of one name."""
     path = given_path(name)
     there = is_there(path)
     if there and path.is_dir():
@@ -100,7 +120,7 @@ def _paths(name: str) -> list[Path]:
 
 
 def _seen_once(paths: list[Path]) -> list[Path]:
-    """`paths` without those whose folder has a shorter path: ``**`` follows links, even to a folder above."""
+    """Each file once, under its shortest path: ``**`` follows links, even to a folder above."""
     shortest: dict[tuple[str, str], Path] = {}
     for path in sorted(paths, key=lambda path: len(path.parts)):
         shortest.setdefault((os.path.realpath(path.parent), path.name), path)

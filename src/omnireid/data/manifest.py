@@ -17,13 +17,15 @@ from omnireid.types import Column, Crops, Dataset, IntArray
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 
-_FILES = ("manifest.csv", "manifest.parquet")
+MANIFEST_FILES = ("manifest.csv", "manifest.parquet")
+"""Names under which a manifest is found in a folder."""
+
 _ROLE_OF_SPLIT = {role: role for role in ROLES} | {"val": "validation", "valid": "validation", "probe": "query"}
 
 
 def detect(_folder: Path, names: frozenset[str]) -> bool:
     """A manifest under its usual name."""
-    return bool(names & set(_FILES))
+    return bool(names & set(MANIFEST_FILES))
 
 
 def read(root: Path, request: Request) -> Dataset:
@@ -75,11 +77,11 @@ def list_manifest(file: Path) -> Crops:
 
 
 def _file_in(folder: Path) -> Path:
-    there = [folder / name for name in _FILES if (folder / name).is_file()]
+    there = [folder / name for name in MANIFEST_FILES if (folder / name).is_file()]
     if len(there) > 1:
-        raise ManifestError(f"{folder} holds both {' and '.join(_FILES)}. Give the one you mean.")
+        raise ManifestError(f"{folder} holds both {' and '.join(MANIFEST_FILES)}. Give the one you mean.")
     if not there:
-        raise DataNotFoundError(f"There is no {' or '.join(_FILES)} in {folder}. Give the manifest's own path.")
+        raise DataNotFoundError(f"There is no {' or '.join(MANIFEST_FILES)} in {folder}. Give the manifest's own path.")
     return there[0]
 
 
