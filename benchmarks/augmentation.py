@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from machine import describe
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from omnireid.machine import describe
 from omnireid.training.augmentation import Augmentation, apply_plan, plan_augmentation
 
 PROBABILITY = 0.5
@@ -153,7 +153,7 @@ def main() -> None:
     for size in TINY_SIZES if "--tiny" in sys.argv else SIZES:
         for threads in (1, 2):
             measure(size, threads)
-    print(describe())
+    print(describe().text())
     print(f"kornia {version('kornia')}, kornia_rs {version('kornia_rs')}")
 
 

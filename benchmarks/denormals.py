@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from machine import describe
+from omnireid.machine import describe
 from omnireid.models.backbone import Backbone
 from omnireid.models.checkpoint import load_checkpoint
 from omnireid.models.checkpoint_file import read_checkpoint
@@ -60,7 +60,7 @@ def main(path: Path) -> None:
     print(f"as stored  {as_stored:7.1f} crops/s")
     print(f"as loaded  {as_loaded:7.1f} crops/s   ratio {as_loaded / as_stored:.2f}")
     print(f"largest difference of an embedding value: {(embeddings - others).abs().max().item():g}")
-    print(describe())
+    print(describe().text())
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from machine import describe
 from omnireid.embedding.choice import measure_rate
 from omnireid.embedding.network import Network
 from omnireid.embedding.options import Precision, RuntimeName
@@ -43,7 +42,7 @@ from omnireid.export.exporting import export_weights
 from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import RgbArray
 from omnireid.images.preprocess import Preprocessing
-from omnireid.machine import usable_cores
+from omnireid.machine import describe, usable_cores
 from omnireid.models.zoo import ARCHITECTURES, create_model
 from omnireid.types import FloatArray
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
@@ -259,7 +258,7 @@ def main() -> None:
         if not weights_of(name, folder).is_file():
             raise SystemExit(f"{folder} has no weights of {name}. First run this with --prepare.")
         measure(name, folder, 1 if "--tiny" in sys.argv else ROUNDS)
-    print(describe())
+    print(describe().text())
 
 
 if __name__ == "__main__":

@@ -27,14 +27,13 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from machine import describe
 from omnireid.embedding.embedder import Embedder, load_embedder
 from omnireid.embedding.jobs import embed_to_parquet
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.parity import compare_embeddings
 from omnireid.embedding.tables import read_embeddings
 from omnireid.embedding.torch_runtime import load_weights
-from omnireid.machine import usable_cores
+from omnireid.machine import describe, usable_cores
 from omnireid.types import Crops, FloatArray
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -120,7 +119,7 @@ def main() -> None:
             f"{name:<26}{statistics.median(rates):>8.1f} crops/s  ({len(paths):,} files)  ratio {ratio:.2f} "
             f"({min(ratios):.2f}–{max(ratios):.2f}); target {TARGET:g}: {'met' if ratio >= TARGET else 'MISSED'}"
         )
-    print(describe())
+    print(describe().text())
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from machine import describe
 from omnireid import Labels, evaluate_ranking
+from omnireid.machine import describe
 from omnireid.types import FloatArray
 
 WIDTH = 512
@@ -139,4 +139,4 @@ if __name__ == "__main__":
         else:
             measure(chosen_name)
     if "--memory" not in sys.argv:
-        print(describe())
+        print(describe().text())

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import openvino
 
-from machine import describe
 from omnireid import load_dataset, load_embedder
 from omnireid.embedding.choice import measure_rate
 from omnireid.embedding.embedder import Embedder
@@ -31,6 +30,7 @@ from omnireid.evaluation.embedder_scores import evaluate_embedder
 from omnireid.export.exporting import export_weights
 from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import RgbArray
+from omnireid.machine import describe
 from omnireid.weights.graph_file import Graph, read_graph, write_graph
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -106,7 +106,7 @@ def main(weights: Path, data: Path, *, scores: bool) -> None:
             print(
                 f"{name:<17} rank-1 {100 * found.rank1:.2f}   mAP {100 * found.mean_average_precision:.2f}", flush=True
             )
-    print(describe())
+    print(describe().text())
 
 
 def _print_layers(files: dict[str, Path], crops: RgbArray) -> None:

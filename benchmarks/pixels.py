@@ -32,11 +32,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from machine import describe
 from omnireid import synthesize
 from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import read_image
 from omnireid.images.preprocess import Preprocessing
+from omnireid.machine import describe
 
 MARKET = Path(__file__).resolve().parents[2] / "shared/data/Market-1501-v15.09.15/query"
 BATCH = 32
@@ -180,7 +180,7 @@ def main() -> None:
         check_equal(paths)
         compare_files(paths, 1 if tiny else 5)
     compare_latencies(3 if tiny else 101)
-    print(describe())
+    print(describe().text())
     try:
         print(f"simplejpeg {version('simplejpeg')}")
     except PackageNotFoundError:

@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from machine import describe
 from omnireid import Labels, RerankedDistances, Reranking, evaluate_ranking, rerank
 from omnireid.data.matches import find_matches
 from omnireid.embedding.tables import read_embeddings
+from omnireid.machine import describe
 from omnireid.retrieval.comparison import compare_blocks
 from omnireid.types import FloatArray
 
@@ -214,4 +214,4 @@ if __name__ == "__main__":
     else:
         for chosen_name in arguments or SIZES:
             measure(chosen_name)
-    print(describe())
+    print(describe().text())

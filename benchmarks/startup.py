@@ -1,5 +1,7 @@
 """Claim: ``omnireid --help`` answers in under 0.5 s, ``import omnireid`` takes at most 0.15 s and loads nothing heavy.
 
+from omnireid.machine import describe
+
 Baseline: an empty Python process on the same machine. Where the import goes is
 what it takes beyond that.
 
@@ -20,7 +22,7 @@ import time
 import venv
 from pathlib import Path
 
-from machine import describe
+from omnireid.machine import describe
 
 RUNS = 15
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +89,7 @@ def main() -> None:
     met = "met" if beyond <= IMPORT_TARGET_S else "MISSED"
     print(f"import omnireid: {beyond:.3f} s beyond an empty process; target {IMPORT_TARGET_S} s: {met}")
     print(f"heavy modules it loads: {', '.join(heavy_modules()) or 'none'}")
-    print(describe())
+    print(describe().text())
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@ Run: python benchmarks/synthesis.py
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
 
-from machine import describe
 from omnireid import synthesize
+from omnireid.machine import describe, usable_cores
 
 
 def seconds(folder: Path, workers: int) -> float:
@@ -22,7 +21,7 @@ def seconds(folder: Path, workers: int) -> float:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as place:
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         one, all_of_them = seconds(Path(place) / "one", 1), seconds(Path(place) / "all", cores)
         crops = len(list((Path(place) / "all").rglob("*.jpg")))
         print(f"{crops:,} crops, 1 worker: {one:.1f} s; {cores}: {all_of_them:.1f} s, ratio {one / all_of_them:.2f}")
@@ -31,7 +30,7 @@ def main() -> None:
             for path in (Path(place) / "all").rglob("*.jpg")
         )
         print(f"the same bytes: {same}")
-        print(describe())
+        print(describe().text())
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from machine import describe
 from omnireid import create_model
+from omnireid.machine import describe
 from omnireid.training import feeding
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Pixels, count_repeats, feed
@@ -123,7 +123,7 @@ def main() -> None:
             print(f"  {name}: {rate:.0f} crops/s, {rate / base:.2f} times", flush=True)
     print("(The baseline neither looks up nor augments its crops.)")
     print(torch.cuda.get_device_name() if DEVICE.type == "cuda" else "no GPU: a rehearsal", "torch", torch.__version__)
-    print(describe())
+    print(describe().text())
 
 
 if __name__ == "__main__":

@@ -34,11 +34,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from machine import describe
 from omnireid import create_model
 from omnireid.data.training_data import TrainingData, load_training_data
 from omnireid.images.pixel_cache import open_pixel_cache
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from omnireid.machine import describe, usable_cores
 from omnireid.training.augmentation import apply_plan
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Pixels, count_repeats, feed
@@ -49,7 +49,7 @@ from omnireid.training.samplers import RandomSampler
 
 MARKET = Path(__file__).resolve().parents[2] / "shared/data/Market-1501-v15.09.15"
 BATCH = 64
-CORES = os.cpu_count() or 1
+CORES = usable_cores()
 CPU = torch.device("cpu")
 
 
@@ -199,7 +199,7 @@ def main() -> None:
             f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f} over {rounds} rounds); "
             f"data path alone {path:.0f} crops/s on one thread, {path / step:.1f} times the step it feeds ({step:.0f})"
         )
-    print(describe())
+    print(describe().text())
 
 
 if __name__ == "__main__":

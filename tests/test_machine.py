@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import platform
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from omnireid.machine import processor_name, usable_cores
+from omnireid import __version__
+from omnireid.machine import describe, processor_name, usable_cores
 
 
 def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +31,14 @@ def test_the_processors_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert processor_name(info) == processor_name(tmp_path / "gone") == "arm64"
     monkeypatch.setattr("platform.machine", lambda: "")
     assert processor_name(info) == "unknown"
+
+
+def test_a_machine_is_described_in_plain_values() -> None:
+    machine = describe()
+    assert json.loads(json.dumps(machine.json())) == machine.json()
+    assert machine.cores == usable_cores()
+    assert machine.versions["omnireid"] == __version__
+    assert machine.versions["numpy"] == np.__version__
+    shown = machine.text()
+    assert f"{machine.cores} cores" in shown
+    assert f"python {platform.python_version()}" in shown

@@ -10,8 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from omnireid import errors as _errors
-
-__version__ = "0.1.0.dev0"
+from omnireid.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from omnireid.data.datasets import load_dataset as load_dataset

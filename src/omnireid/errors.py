@@ -43,6 +43,7 @@ command line prints it without a traceback and leaves with exit code 2.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 
 __all__ = [
     "CheckpointError",
@@ -222,3 +223,31 @@ def list_briefly(values: Sequence[object], count: int = 3) -> str:
     """The first few of `values`, and how many more there are, for a message."""
     text = ", ".join(str(value) for value in values[:count])
     return text if len(values) <= count else f"{text} and {len(values) - count:,} more"
+
+
+def require(library: str, extra: str, purpose: str) -> None:
+    """Check that an optional library can be imported.
+
+    Args:
+        library: Name of the module.
+        extra: Extra of omnireid that installs it.
+        purpose: What needs it, as the beginning of a sentence, such as ``Drawing curves``.
+
+    Raises:
+        MissingDependencyError: it is not installed, or its import fails, in whatever way; the message says which.
+    """
+    try:
+        import_module(library)
+    except Exception as error:
+        # A library may fail in its own ways, such as a RuntimeError where there is no home directory.
+        if (
+            isinstance(error, ModuleNotFoundError)
+            and (error.name or library).split(".")[0] == library.split(".", maxsplit=1)[0]
+        ):
+            raise MissingDependencyError(
+                f"{purpose} needs {library}, which is not installed. Install it with: pip install 'omnireid[{extra}]'"
+            ) from error
+        raise MissingDependencyError(
+            f"{purpose} needs {library}, which is installed but cannot be imported: {first_line(error)}. Install it "
+            f"again with: pip install --force-reinstall 'omnireid[{extra}]'"
+        ) from error

@@ -99,7 +99,7 @@ def test_a_truncated_matlab_file_is_refused(root: Path) -> None:
 
 
 def test_without_scipy_the_extra_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(MissingDependencyError, match=r"needs scipy.*pip install 'omnireid\[matlab\]'"):
         load_dataset(root)
 

@@ -1,5 +1,4 @@
 import errno
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +14,9 @@ PLAN = Plan(identities=4, cameras=2, per_camera=2, distractors=0, seed=0, cue="m
 
 
 def test_small_sets_are_not_worth_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(worker, "usable_cores", lambda: 4)
     assert [suggest_workers(crops) for crops in (0, 100, 2400, 10**6)] == [1, 1, 4, 4]
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(worker, "usable_cores", lambda: 64)
     assert suggest_workers(10**6) == 8
 
 

@@ -117,7 +117,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         draw_comparison({"a": []}, tmp_path / "c.png", "step", "t")  # type: ignore[arg-type]
     with pytest.raises(OutputError, match="it is a folder"):
         draw_curves([], tmp_path, "t")
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'omnireid\[train\]'"):
         draw_curves([], tmp_path / "c.png", "t")
     assert list(tmp_path.iterdir()) == []

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnireid.bench.session import Measured
-from omnireid.errors import MissingDependencyError
-from omnireid.files import atomic_output
+from omnireid.plots import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DPI = 120
 _SMALLEST_ERROR = 1e-7
 """A mean error below it is drawn there: float32 tells no less from none, and a logarithm has no place for 0."""
-
-
-def require_matplotlib() -> None:
-    """Check that pictures can be drawn.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "A picture needs matplotlib. Install it with: pip install 'omnireid[train]', or leave --picture out."
-        ) from error
 
 
 def draw_benchmark(measured: Sequence[Measured], path: Path, title: str, *, scored: str | None) -> None:
@@ -48,13 +31,7 @@ def draw_benchmark(measured: Sequence[Measured], path: Path, title: str, *, scor
         MissingDependencyError: matplotlib is not installed.
         OutputError: the picture cannot be written.
     """
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)  # without pyplot, so that it needs no screen and leaves no global state
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(title, 9, 5.4)
     axes = figure.subplots()
     for result in measured:
         quality = _quality(result, scored)
@@ -68,9 +45,7 @@ def draw_benchmark(measured: Sequence[Measured], path: Path, title: str, *, scor
     axes.set_xlim(0, 1.3 * max(result.best_rate for result in measured))  # with room for the last name
     axes.margins(y=0.1)
     axes.grid(visible=True, alpha=0.3)
-    with atomic_output(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box for a letter the font lacks will do
-        figure.savefig(temporary, format="png", dpi=_DPI)
+    save_figure(figure, path)
 
 
 def _quality(result: Measured, scored: str | None) -> float | None:

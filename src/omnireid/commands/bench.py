@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_format
-import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from omnireid.types import Dataset
 
 WeightsPositionals = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
-_PACKAGES = ("numpy", "onnxruntime", "openvino", "torch", "pillow", "simplejpeg")
 
 
 def bench(
@@ -61,20 +59,22 @@ def bench(
         seconds: Time each figure of speed is measured for. Longer is steadier.
         picture: Draw speed against mAP, or without --data against the error, in this PNG file. Needs omnireid[train].
     """
-    from omnireid.bench.picture import draw_benchmark, require_matplotlib
+    from omnireid.bench.picture import draw_benchmark
     from omnireid.bench.run_configurations import list_ways
     from omnireid.bench.session import Measured, Refused, Settings, measure_ways
     from omnireid.data.datasets import load_splits
     from omnireid.embedding.network import check_threads
     from omnireid.errors import ModelError
     from omnireid.files import check_output
+    from omnireid.machine import describe
+    from omnireid.plots import require_plots
     from omnireid.weights.fetch import resolve_weights
 
     for output in (json, picture):
         if output is not None:
             check_output(output)  # before minutes of work, not after
     if picture is not None:
-        require_matplotlib()
+        require_plots()
     check_threads(network.threads)
     if not seconds > 0:
         raise ModelError(f"A figure is measured for more than 0 seconds; got --seconds {seconds:g}.")
@@ -92,7 +92,7 @@ def bench(
     if json is not None:
         _write_json(json, measured, refused, dataset, settings)
     if picture is not None:
-        title = f"{', '.join(path.name for path in paths)} on {_machine()['processor']}"
+        title = f"{', '.join(path.name for path in paths)} on {describe().processor}"
         draw_benchmark(measured, picture, title, scored=None if dataset is None else dataset.name)
 
 
@@ -100,28 +100,11 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _machine() -> dict[str, Any]:
-    from omnireid.machine import processor_name, usable_cores
-
-    return {"processor": processor_name(), "cores": usable_cores(), "system": platform.system()}
-
-
-def _versions() -> dict[str, str]:
-    from contextlib import suppress
-    from importlib.metadata import PackageNotFoundError, version
-
-    from omnireid import __version__
-
-    versions = {"omnireid": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
-
-
 def _print(measured: Sequence[Measured], refused: Sequence[Refused], dataset: Dataset | None) -> None:
     from rich import box
     from rich.console import Console
+
+    from omnireid.machine import describe
 
     terminal = sys.stdout.isatty()
     # A pipe gets bare columns, wide enough that nothing wraps.
@@ -135,9 +118,7 @@ def _print(measured: Sequence[Measured], refused: Sequence[Refused], dataset: Da
     references = sorted({f"{result.reference[0].name}" for result in measured if result.reference is not None})
     crops = "queries of the data" if dataset is not None else "drawn patches of colour"
     console.print(f"cosines with {', '.join(references) or 'nothing, for want of a reference'}, on {crops}")
-    machine = _machine()
-    console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}", soft_wrap=True)
-    console.print(", ".join(f"{name} {number}" for name, number in _versions().items()), soft_wrap=True)
+    console.print(describe().text(), soft_wrap=True)
 
 
 def _label(result: Measured | Refused) -> str:
@@ -197,10 +178,12 @@ def _write_json(
     settings: Settings,
 ) -> None:
     from omnireid.files import atomic_output
+    from omnireid.machine import describe
 
+    machine = describe().json()
     content = {
-        "machine": _machine(),
-        "versions": _versions(),
+        "versions": machine.pop("versions"),
+        "machine": machine,
         "dataset": None if dataset is None else dataset.name,
         "seconds": settings.seconds,
         "device": settings.network.device,

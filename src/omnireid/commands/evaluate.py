@@ -72,9 +72,9 @@ def evaluate(
         outputs: Files that are written besides the printed table.
         runtime: How the model is run.
     """
-    from omnireid import __version__
     from omnireid.errors import DataError
     from omnireid.files import atomic_output, check_output
+    from omnireid.version import __version__
 
     started = time.perf_counter()
     query, gallery = tables.query, tables.gallery

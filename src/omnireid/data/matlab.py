@@ -7,13 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omnireid.errors import DataError, MissingDependencyError
-
-
-def _missing(path: Path, library: str) -> MissingDependencyError:
-    return MissingDependencyError(
-        f"Reading {path} needs {library}, which is not installed. Install it with: pip install 'omnireid[matlab]'"
-    )
+from omnireid.errors import DataError, require
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -27,10 +21,9 @@ def read_mat(path: Path, *names: str) -> dict[str, Any]:
         MissingDependencyError: scipy is not installed.
         DataError: not a MATLAB file, cut short, or without one of the variables.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise _missing(path, "scipy") from None
+    require("scipy", "matlab", f"Reading {path}")
+    from scipy.io import loadmat
+
     try:
         variables: dict[str, Any] = loadmat(path)
     except Exception as error:  # scipy raises a different type for each way to be damaged
@@ -50,10 +43,9 @@ def open_hdf5(path: Path) -> Iterator[Any]:
         MissingDependencyError: h5py is not installed.
         DataError: not an HDF5 file, or cut short.
     """
-    try:
-        import h5py
-    except ImportError:
-        raise _missing(path, "h5py") from None
+    require("h5py", "matlab", f"Reading {path}")
+    import h5py
+
     try:
         file = h5py.File(path, "r")
     except OSError as error:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-import omnireid
 from omnireid.embedding.network import Network
 from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
@@ -24,6 +23,7 @@ from omnireid.files import atomic_output, cache_folder
 from omnireid.images.decode import RgbArray
 from omnireid.machine import processor_name, usable_cores
 from omnireid.types import FloatArray
+from omnireid.version import __version__
 
 _PROBES = 16
 _ROUNDS = 3
@@ -168,7 +168,7 @@ def _place(words: Sequence[str]) -> Path:
     for package in ("onnxruntime", "openvino", "torch"):
         with suppress(PackageNotFoundError):
             packages.append(f"{package} {version(package)}")
-    key = [omnireid.__version__, processor_name(), str(usable_cores()), *packages, *words]
+    key = [__version__, processor_name(), str(usable_cores()), *packages, *words]
     return cache_folder() / "runtimes" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
 
 

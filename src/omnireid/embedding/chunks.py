@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-import omnireid
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import EmbeddingTable, Provenance
 from omnireid.errors import ImageError
 from omnireid.progress import progress_bar
 from omnireid.types import Crops
+from omnireid.version import __version__
 
 
 def embed_crops(
@@ -119,6 +119,6 @@ def provenance_of(embedder: Embedder) -> Provenance:
         preprocessing=asdict(metadata.preprocessing),
         distance=metadata.distance,
         licence=metadata.licence,
-        omnireid_version=omnireid.__version__,
+        omnireid_version=__version__,
         runtime=f"{embedder.runtime} {embedder.precision}",
     )

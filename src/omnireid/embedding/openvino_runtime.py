@@ -18,7 +18,7 @@ from omnireid.embedding.network import (
     when_needed,
 )
 from omnireid.embedding.options import Precision
-from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependencyError, ModelError
+from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError, require
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
 from omnireid.weights.graph_file import Graph
@@ -86,12 +86,7 @@ def shared_core() -> Any:
     Raises:
         MissingDependencyError: OpenVINO is not installed.
     """
-    try:
-        import openvino  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Running or making OpenVINO's graphs needs openvino. Install it with: pip install 'omnireid[openvino]'"
-        ) from error
+    require("openvino", "openvino", "Running or making OpenVINO's graphs")
     return _core()
 
 

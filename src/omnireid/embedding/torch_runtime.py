@@ -14,7 +14,7 @@ import numpy as np
 
 from omnireid.embedding.network import Network, check_threads, count_threads, no_memory
 from omnireid.embedding.options import Precision
-from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependencyError, ModelError
+from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError, require
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
 from omnireid.weights.artefact import WeightsMetadata, check_architecture, read_artefact
@@ -110,13 +110,7 @@ def require_torch() -> None:
     Raises:
         MissingDependencyError: it is not.
     """
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Reading a checkpoint or running weights in torch needs torch. Install it with: "
-            "pip install 'omnireid[torch]'"
-        ) from error
+    require("torch", "torch", "Reading a checkpoint or running weights in torch")
 
 
 def load_weights(path: Path, *, architecture: str | None = None) -> tuple[Backbone, WeightsMetadata]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omnireid.embedding.parity import compare_embeddings
-from omnireid.errors import ExportError, MissingDependencyError
+from omnireid.errors import ExportError, require
 from omnireid.images.decode import RgbArray
 from omnireid.models.graph_builder import INPUT
 from omnireid.types import FloatArray
@@ -50,12 +50,8 @@ def quantise(content: bytes, pixels: RgbArray, *, keep: Sequence[str] = ()) -> b
         MissingDependencyError: the libraries of the extra ``export`` are not installed.
     """
     check_calibration(pixels)
-    try:
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Quantising needs the library onnx. Install it with: pip install 'omnireid[export]'"
-        ) from error
+    require("onnx", "export", "Quantising")
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import CheckpointError, CoverageError, MissingDependencyError
+from omnireid.errors import CheckpointError, CoverageError, require
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.layer_plan import COUNTER
 
@@ -216,12 +216,9 @@ class GraphBuilder:
 
 
 def _import_onnx() -> Any:
-    try:
-        import onnx
-        import onnx.helper
-        import onnx.numpy_helper
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Making an ONNX graph needs the library onnx. Install it with: pip install 'omnireid[export]'"
-        ) from error
+    require("onnx", "export", "Making an ONNX graph")
+    import onnx
+    import onnx.helper
+    import onnx.numpy_helper
+
     return onnx

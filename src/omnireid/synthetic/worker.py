@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from omnireid.errors import OutputError
+from omnireid.machine import usable_cores
 from omnireid.synthetic.plan import Plan, draw_planned, planned_crops
 
 _REPORT_EVERY = 10
@@ -30,7 +31,7 @@ def suggest_workers(crops: int) -> int:
     """How many processes pay for this many crops: at most one a core, and 8."""
     if getattr(sys, "frozen", False) or not sys.executable:
         return 1  # a bundled program has no Python to start
-    return max(1, min(os.cpu_count() or 1, 8, crops // _CROPS_WORTH_A_PROCESS))
+    return max(1, min(usable_cores(), 8, crops // _CROPS_WORTH_A_PROCESS))
 
 
 def draw_in_processes(plan: Plan, root: Path, workers: int, advance: Callable[[int], None]) -> None:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from omnireid.errors import MissingDependencyError, TrainingError
-from omnireid.files import atomic_output
+from omnireid.errors import TrainingError
+from omnireid.plots import new_figure, save_figure
 from omnireid.training.journal import Entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SCORES = {"rank1": "rank-1", "mean_average_precision": "mAP"}
 """Scores that are drawn, by their names in the journal, and what the legend calls them."""
 
-_DPI = 120
 _PERCENT = 100
 
 
@@ -36,7 +33,7 @@ def draw_curves(entries: Sequence[Entry], path: Path, title: str) -> None:
         MissingDependencyError: matplotlib is not installed.
         OutputError: the picture cannot be written.
     """
-    figure = _new_figure(title, rows=2)
+    figure = new_figure(title, 11, 7.8)
     losses, rates, scores, speed = figure.subplots(2, 2, sharex=True).flat
     for name in _loss_names(entries):
         _plot(losses, *_series(entries, name, "epoch"), label=name.replace("_", " "))
@@ -48,7 +45,7 @@ def draw_curves(entries: Sequence[Entry], path: Path, title: str) -> None:
     for axes, label in panels.items():
         _finish(axes, "epoch", label)
     speed.set_ylim(bottom=0)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_comparison(
@@ -71,7 +68,7 @@ def draw_comparison(
         raise TrainingError("There is no run to draw. Give at least one, under the name the legend should have.")
     if x not in ("seconds", "epoch"):
         raise TrainingError(f"Runs are drawn over 'seconds' or 'epoch'; got {x!r}.")
-    figure = _new_figure(title, rows=1)
+    figure = new_figure(title, 11, 4.2)
     scale, label = _time_unit(runs) if x == "seconds" else (1.0, "epoch")
     panels = figure.subplots(1, 2)
     for axes, score in zip(panels, reversed(SCORES), strict=True):
@@ -79,7 +76,7 @@ def draw_comparison(
             places, values = _series(entries, score, x, _PERCENT)
             _plot(axes, [place * scale for place in places], values, label=name, marker="o")
         _finish(axes, label, f"{SCORES[score]} (%)")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _series(entries: Sequence[Entry], name: str, x: str, factor: float = 1.0) -> tuple[list[float], list[float]]:
@@ -111,21 +108,6 @@ def _time_unit(runs: Mapping[str, Sequence[Entry]]) -> tuple[float, str]:
     return 1.0, "time (seconds)"
 
 
-def _new_figure(title: str, rows: int) -> Figure:
-    """An empty figure with a title. Made without pyplot, so it needs no screen and leaves no global state."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Drawing curves needs matplotlib. Install it with: pip install 'omnireid[train]'"
-        ) from error
-    figure = Figure(figsize=(11, 0.6 + 3.6 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, parse_math=False)
-    return figure
-
-
 def _plot(axes: Axes, x: list[float], y: list[float], *, label: str, marker: str = "") -> None:
     if x:
         # A single value is no line, so it gets a dot.
@@ -143,9 +125,3 @@ def _finish(axes: Axes, x_label: str, y_label: str) -> None:
         return
     for text in axes.legend().get_texts():
         text.set_parse_math(False)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_output(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box for a letter the font lacks will do
-        figure.savefig(temporary, format="png", dpi=_DPI)

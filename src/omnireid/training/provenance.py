@@ -9,14 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL
 import torch
 
-import omnireid
-from omnireid.machine import processor_name, usable_cores
+from omnireid.machine import describe
 
-PACKAGE = Path(omnireid.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 _GIT_TIMEOUT_S = 20.0
 
 
@@ -26,23 +23,23 @@ def describe_environment() -> dict[str, Any]:
     Asking for the names of GPUs makes torch start CUDA in this process.
 
     Returns:
-        ``omnireid``, ``python``, ``torch``, ``numpy``, ``pillow``: versions. ``cuda``: the version torch was built
-        for, or None. ``platform``: system and release. ``cpu`` and ``cpu_cores``: its name, and the cores this process
-        may use. ``gpus``: names, one each. ``git_commit`` and ``git_dirty``: of the working tree the package is part
-        of, and whether the package differs from it; None where it is no part of one. ``command``: the words of the
-        command line.
+        Versions of ``omnireid``, ``python`` and the installed libraries of `omnireid.machine.PACKAGES`.
+        ``cuda``: The version torch was built for, or None.
+        ``platform``: System and release.
+        ``cpu``, ``cpu_cores``: Name of the processor, and the number of cores this process may use.
+        ``gpus``: Name of each GPU.
+        ``git_commit``, ``git_dirty``: Commit of the working tree that holds the package, and whether the package
+        differs from it. None where no working tree holds it.
+        ``command``: The words of the command line.
     """
     commit, dirty = describe_commit(PACKAGE)
+    machine = describe()
     return {
-        "omnireid": omnireid.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
+        **machine.versions,
         "cuda": torch.version.cuda,
         "platform": platform.platform(),
-        "cpu": processor_name(),
-        "cpu_cores": usable_cores(),
+        "cpu": machine.processor,
+        "cpu_cores": machine.cores,
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "git_commit": commit,
         "git_dirty": dirty,

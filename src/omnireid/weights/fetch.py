@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from filelock import FileLock
 
-from omnireid.errors import DownloadError, MissingDependencyError, WeightsNotFoundError
+from omnireid.errors import DownloadError, WeightsNotFoundError, require
 from omnireid.files import atomic_output, cache_folder, make_folder, output_error, output_errors, sha256_of
 from omnireid.progress import progress_bar
 from omnireid.weights.published import PUBLISHED_WEIGHTS, PublishedWeights, suggest_published
@@ -186,13 +186,10 @@ def _from_hub(name: str) -> Path:
     match = _HUB_NAME.fullmatch(name)
     if match is None:
         raise DownloadError(f"{name} is not of the form hf://owner/repository/file[@revision].")
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Weights named hf://… need huggingface_hub. Install it with: pip install 'omnireid[hub]'"
-        ) from error
+    require("huggingface_hub", "hub", "A name that begins with hf://")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     repository, file, revision = match["repository"], match["file"], match["revision"]
     folder = cache_folder() / "hub"
     try:

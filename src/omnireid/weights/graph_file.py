@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from omnireid.errors import CheckpointError, MissingDependencyError, WeightsNotFoundError, first_line
+from omnireid.errors import CheckpointError, WeightsNotFoundError, first_line, require
 from omnireid.files import atomic_output
 from omnireid.weights.artefact import FORMAT_VERSION, METADATA_KEY, WeightsMetadata
 
@@ -96,12 +96,9 @@ def seal_onnx(content: bytes, metadata: GraphMetadata) -> bytes:
     Raises:
         MissingDependencyError: the library onnx is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Writing an ONNX graph needs the library onnx. Install it with: pip install 'omnireid[export]'"
-        ) from error
+    require("onnx", "export", "Writing an ONNX graph")
+    import onnx
+
     model = onnx.load_from_string(content)
     del model.metadata_props[:]
     model.metadata_props.add(key=METADATA_KEY, value=record_of(metadata))
