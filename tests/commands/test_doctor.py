@@ -46,7 +46,7 @@ def test_fast_does_not_read_the_files(root: Path, capsys: pytest.CaptureFixture[
 
 def test_the_layout_may_be_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(root), "--layout", "viper"]) == 2
-    assert "is no viper" in capsys.readouterr().err
+    assert "nor a folder in it is a viper" in capsys.readouterr().err
 
 
 def test_a_missing_folder_is_an_error_without_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

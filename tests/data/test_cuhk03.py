@@ -203,7 +203,7 @@ def test_damaged_test_sets_are_named(root: Path) -> None:
     with pytest.raises(DataError, match=rf"{TESTSETS_FILE} is damaged"):
         load_dataset(root, "cuhk03-classic-detected")
     (root / "cuhk03_release" / TESTSETS_FILE).write_text("[[[1, 1]]]")
-    with pytest.raises(DataError, match="holds 1 test sets, not 20: there is no 1"):
+    with pytest.raises(DataError, match="holds 1 test sets instead of 20, so split 1 is missing"):
         load_dataset(root, "cuhk03-classic-detected", split=1)
 
 
@@ -261,7 +261,7 @@ def test_release_cells_of_another_kind_are_refused(tmp_path: Path) -> None:
     release = tmp_path / RELEASE_FILE
     for name, values, message in (
         ("detected", np.zeros(4), r"A camera pair in .* has shape \(4,\)"),
-        ("testsets", np.full((2, 3), np.nan), r"A test set in .* is not of numbers"),
+        ("testsets", np.full((2, 3), np.nan), r"A test set in .* holds more than numbers"),
     ):
         fabrication.cuhk03_release(release, **{name: values})
         with pytest.raises(DataError, match=message):

@@ -172,7 +172,7 @@ def test_a_layout_that_does_not_fit_says_what_it_expects(tmp_path: Path) -> None
     fabrication.market(tmp_path)
     with pytest.raises(
         IncompleteDatasetError,
-        match=r"is no viper, nor is a folder in it. Expected: cam_a/ and cam_b/.* Found: bounding_box",
+        match=r"Neither .* nor a folder in it is a viper. Expected: cam_a/ and cam_b/.* Found: bounding_box",
     ):
         load_dataset(tmp_path, "viper")
 

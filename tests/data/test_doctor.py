@@ -39,7 +39,7 @@ def test_nothing_is_found_where_nothing_is_wrong(clean: Path) -> None:
     examination = examine(load_dataset(clean))
     assert examination.findings == ()
     assert examination.usable
-    assert "Nothing found that is wrong." in examination.table()
+    assert "Nothing wrong was found." in examination.table()
 
 
 def test_counts_by_split_and_camera(clean: Path) -> None:

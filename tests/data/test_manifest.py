@@ -341,7 +341,9 @@ def test_the_layout_manifest_needs_a_manifest(tmp_path: Path) -> None:
     from omnireid.errors import IncompleteDatasetError
 
     touch(tmp_path, ["a/1.jpg"])
-    with pytest.raises(IncompleteDatasetError, match=r"is no manifest, nor is a folder in it. Expected: manifest.csv"):
+    with pytest.raises(
+        IncompleteDatasetError, match=r"Neither .* nor a folder in it is a manifest. Expected: manifest.csv"
+    ):
         load_dataset(tmp_path, "manifest")
 
 

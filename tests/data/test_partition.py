@@ -98,12 +98,12 @@ def test_identities_that_cannot_be_searched_for_are_noted() -> None:
     made = draw_queries(crops_of([1, 1, 2, 2, 3], [1, 2, 1, 1, 2]), seed=0)
     assert made.query.person_ids.tolist() == [1]
     assert made.notes == (
-        "2 test identities have only crops from one camera and cannot be searched for: "
-        "in the gallery, never a query (2, 3).",
+        "2 test identities have only crops from one camera and cannot be searched for (2, 3). "
+        "Such crops are in the gallery only.",
     )
     made = draw_queries(crops_of([1, 1, 2], None), seed=0)
     assert made.notes == (
-        "1 test identity has only one crop and cannot be searched for: in the gallery, never a query (2).",
+        "1 test identity has only one crop and cannot be searched for (2). Such crops are in the gallery only.",
     )
 
 

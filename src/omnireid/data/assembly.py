@@ -1,4 +1,4 @@
-"""One's own crops (from folders or a manifest) turned into a data set."""
+"""Your own crops, from folders or a manifest, turned into a data set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from omnireid.data.partition import draw_queries, partition, protocol_of
 from omnireid.types import JUNK_PERSON_ID, Column, Dataset, IntArray, Split, select_rows
 
 ROLES = ("train", "validation", "query", "gallery", "multi_query", "test")
-"""What a crop may be there for. ``test`` is query and gallery together: the queries are drawn from it."""
+"""The parts a crop may belong to. ``test`` is query and gallery together: its queries are drawn."""
 
 _JUNK = str(JUNK_PERSON_ID)
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -26,10 +26,10 @@ class Row:
     """One crop as the user gave it.
 
     Attributes:
-        path: the file.
-        person: who it is, as written.
-        camera: which camera saw it, as written; None where cameras are not known.
-        role: one of `ROLES`, or None where the data has no split.
+        path: The image file.
+        person: The person's id as written.
+        camera: The camera's id as written; None if cameras are not known.
+        role: One of `ROLES`, or None if the data has no split.
     """
 
     path: Path
@@ -40,14 +40,17 @@ class Row:
 
 @dataclass(frozen=True)
 class OwnData:
-    """One's own crops and where they came from.
+    """Your own crops and where they came from.
 
     Attributes:
-        name, layout, root, licence: of the data set to be made.
-        rows: the crops; all with a camera or none, all with a role or none.
-        columns: what else was said of each crop, a value a row.
-        has_distractors: person 0 is nobody (Market-style names); else 0 is a person like any other.
-        notes: what reading them already had to say.
+        name: The data set's name.
+        layout: Name of the layout that read it.
+        root: Its folder or manifest.
+        licence: Terms of use in one line.
+        rows: The crops. All of them have a camera or none has one; the same holds for roles.
+        columns: Further columns, with a value for each row.
+        has_distractors: Whether person 0 is a distractor, as in Market-style names. Otherwise 0 is a person.
+        notes: Sentences from reading the crops.
     """
 
     name: str
@@ -61,9 +64,9 @@ class OwnData:
 
 
 def role_problem(roles: set[str]) -> str | None:
-    """What is wrong with this set of roles, or None: there must be something to look for, and something to look in."""
+    """What is wrong with a set of roles, or None if there is something to search for and something to search in."""
     if "test" in roles and roles & {"query", "gallery", "multi_query"}:
-        return "test stands beside query or gallery; use either test alone (its queries are drawn) or query and gallery"
+        return "test stands beside query or gallery; use test alone (its queries are drawn), or query and gallery"
     if "test" in roles:
         return None
     missing = sorted({"query", "gallery"} - roles)
@@ -71,11 +74,11 @@ def role_problem(roles: set[str]) -> str | None:
 
 
 def number_ids(texts: Sequence[str]) -> tuple[IntArray, bool]:
-    """Numbers for ids as written, and whether they had to be counted out.
+    """Turn ids as written into numbers, and say whether they had to be numbered anew.
 
-    Whole numbers stay what they are, unless two ways of writing one ("1" and
-    "01") would fall together. All else is numbered from 0 in sorted order (code
-    points, so every machine agrees). -1 is junk and stays -1.
+    Whole numbers keep their value, unless two spellings such as "1" and "01" would
+    become one. All other ids are numbered from 0 in sorted order (by code point, so
+    every machine agrees). -1 is junk and stays -1.
     """
     distinct = set(texts) - {_JUNK}
     plain = all(_NUMBER.fullmatch(text) for text in distinct)
@@ -86,7 +89,7 @@ def number_ids(texts: Sequence[str]) -> tuple[IntArray, bool]:
 
 
 def assemble(data: OwnData, request: Request) -> Dataset:
-    """Number the ids, drop junk, and split: by the roles given, or automatically where there are none.
+    """Number the ids, drop junk, and split the crops by their roles, or automatically if they have none.
 
     Raises:
         DataError: no identity can be searched for.
@@ -130,7 +133,7 @@ def assemble(data: OwnData, request: Request) -> Dataset:
 
 
 def _crops(data: OwnData, order: Sequence[int]) -> Split:
-    """The rows at `order` with their ids numbered, and the names kept where there were any."""
+    """The rows at `order`, with their ids numbered and any names kept in columns."""
     rows = [data.rows[i] for i in order]
     places = np.asarray(order, dtype=np.int64)
     columns = {name: select_rows(values, places) for name, values in data.columns.items()}

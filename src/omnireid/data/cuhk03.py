@@ -1,4 +1,4 @@
-"""CUHK03, new protocol (767/700) and classic (20 splits), detected and labelled boxes.
+"""CUHK03 with detected or labelled boxes, under the new protocol (767/700) or the classic one (20 splits).
 
 Sources: Li et al., "DeepReID: Deep Filter Pairing Neural Network for Person
 Re-identification", CVPR 2014 (data, classic splits); Zhong et al., "Re-ranking Person
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import image_names, split_of
+from omnireid.data.crops import image_names, passed_over_in, split_of
 from omnireid.data.cuhk03_release import (
     RELEASE_FILE,
     TESTSETS_FILE,
@@ -38,7 +38,7 @@ _LICENCE = "research only, on request from its authors"
 
 @dataclass(frozen=True)
 class Parts:
-    """What of CUHK03 is there, for one kind of boxes."""
+    """Where the parts of CUHK03 lie for one kind of boxes; None for a missing part."""
 
     images: Path | None
     release: Path | None
@@ -48,7 +48,7 @@ class Parts:
 
 
 def find_parts(folder: Path, kind: Kind) -> Parts:
-    """Look for the parts in `folder`, in ``cuhk03_release/`` inside it, and above it where it is that folder itself."""
+    """Look for the parts in `folder` and in its ``cuhk03_release/``; if `folder` is that folder, also one level up."""
     places = [folder, folder / "cuhk03_release"]
     if folder.name == "cuhk03_release":
         places.append(folder.parent)
@@ -67,7 +67,7 @@ def find_parts(folder: Path, kind: Kind) -> Parts:
 
 
 def detect(folder: Path, names: frozenset[str], kind: Kind, *, classic: bool) -> bool:
-    """Images or the release file; for the new protocol also CUHK03-NP's folders."""
+    """Recognise the images or the release file; for the new protocol also CUHK03-NP's folders."""
     signs = {RELEASE_FILE, "cuhk03_release", "images_detected", "images_labeled", "detected", "labeled"}
     if not names & signs and folder.name not in ("detected", "labeled"):
         return False
@@ -77,7 +77,7 @@ def detect(folder: Path, names: frozenset[str], kind: Kind, *, classic: bool) ->
 
 
 def is_readable(folder: Path, kind: Kind, *, classic: bool) -> bool:
-    """Whether all parts are there: the images, and the lists that say how they are split."""
+    """Whether no part is missing: neither the images nor the lists that say how they are split."""
     parts = find_parts(folder, kind)
     if parts.market is not None and parts.lists is None:
         return not classic
@@ -87,7 +87,7 @@ def is_readable(folder: Path, kind: Kind, *, classic: bool) -> bool:
 
 
 def read_new(root: Path, request: Request, kind: Kind) -> Dataset:
-    """Read the new protocol: 767 people to train, 700 to test, Market-1501's rule."""
+    """Read the new protocol: 767 people to train, 700 to test, scored by Market-1501's rule."""
     layout = LAYOUTS[f"cuhk03-{kind}"]
     parts = find_parts(root, kind)
     if parts.market is not None and parts.lists is None:
@@ -135,9 +135,10 @@ def _new_dataset(layout: Layout, root: Path, splits: dict[str, Split], notes: tu
 
 
 def read_classic(root: Path, request: Request, kind: Kind) -> Dataset:
-    """Read one of the 20 classic splits: 100 people to test, their first camera searched for in their second.
+    """Read one of the 20 classic splits.
 
-    A person's id is the one it has in the new protocol: pairs of cameras are numbered through, 1 to 1,467.
+    Its 100 test people have queries from their first camera and gallery crops from their second. Person
+    ids are those of the new protocol, 1 to 1,467 through all camera pairs.
     """
     layout = LAYOUTS[f"cuhk03-classic-{kind}"]
     parts = find_parts(root, kind)
@@ -153,7 +154,8 @@ def read_classic(root: Path, request: Request, kind: Kind) -> Dataset:
     sets = read_testsets(testsets)
     if request.split >= len(sets):
         raise DataError(
-            f"{testsets} holds {len(sets)} test sets, not {layout.split_count}: there is no {request.split}."
+            f"{testsets} holds {len(sets)} test sets instead of {layout.split_count}, so split {request.split} is "
+            f"missing. Delete it and read {RELEASE_FILE} again."
         )
     test = {_person_id(pair, person, testsets) for pair, person in sets[request.split]}
     crops = _named_crops(folder)
@@ -168,6 +170,7 @@ def read_classic(root: Path, request: Request, kind: Kind) -> Dataset:
         split_index=request.split,
         split_count=layout.split_count,
         licence=layout.licence,
+        notes=passed_over_in(folder.parent, (folder.name,)),
     )
 
 
@@ -207,7 +210,7 @@ def _named_crops(folder: Path) -> list[Sample]:
     return samples
 
 
-_BOXES: dict[Kind, str] = {"detected": "boxes of a detector", "labeled": "boxes drawn by hand"}
+_BOXES: dict[Kind, str] = {"detected": "boxes from a detector", "labeled": "boxes drawn by hand"}
 _NEW_IMAGES: dict[Kind, tuple[int, int, int]] = {"detected": (7_365, 1_400, 5_332), "labeled": (7_368, 1_400, 5_328)}
 
 

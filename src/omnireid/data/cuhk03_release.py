@@ -1,9 +1,9 @@
-"""CUHK03's ``cuhk-03.mat``: its images, written once as files, and its 20 classic test sets.
+"""CUHK03's ``cuhk-03.mat``: its images, which are written to files once, and its 20 classic test sets.
 
-The file is HDF5. ``detected`` and ``labeled`` hold five references, one a pair
-of cameras; each leads to a cell array of 10 images a person: five from the
-pair's first camera, five from its second, with gaps. ``testsets`` holds 20
-references to 100 rows of (pair, person).
+The file is HDF5. ``detected`` and ``labeled`` hold five references, one for each
+pair of cameras. Each leads to a cell array with 10 images for each person: five
+from the pair's first camera and five from its second, with gaps. ``testsets``
+holds 20 references to 100 rows of (pair, person).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ TestSet = frozenset[tuple[int, int]]
 
 
 def images_folder(folder: Path, kind: Kind) -> Path:
-    """Where the images of one kind are extracted to."""
+    """The folder that the images of one kind are extracted to."""
     return folder / f"images_{kind}"
 
 
 def extract(release: Path, kind: Kind, *, progress: bool = True) -> Path:
     """Write the images of one kind, and the classic test sets, beside `release`, unless they are there.
 
-    A kill at any moment leaves no half-filled folder: the images are written
+    No half-filled folder is left if the process is killed: the images are written
     under a temporary name, which is moved into place at the end.
 
     Returns:
@@ -49,7 +49,7 @@ def extract(release: Path, kind: Kind, *, progress: bool = True) -> Path:
 
     Raises:
         OutputError: the folder cannot be written; `OutputInUseError` where another process is extracting.
-        DataError: the file is damaged or another one.
+        DataError: the file is damaged, or is another file.
         MissingDependencyError: h5py is not installed.
     """
     target = images_folder(release.parent, kind)
@@ -76,7 +76,7 @@ def store_testsets(release: Path) -> Path:
 
 @contextmanager
 def _writing_beside(release: Path) -> Iterator[None]:
-    """Add to an `OutputError` what to do where nothing can be written beside `release`."""
+    """Add the next step to an `OutputError` that says nothing can be written beside `release`."""
     try:
         yield
     except OutputError as error:
@@ -103,14 +103,14 @@ def read_testsets(path: Path) -> list[TestSet]:
 
 
 def _array(file: Any, place: Any) -> Any:
-    """What is stored at a name or a reference.
+    """The array stored under a name or a reference.
 
     Raises:
-        DataError: it cannot be read, or it is of another kind than in the release.
+        DataError: it cannot be read, or has another type than in the release.
     """
     try:
         return np.asarray(file[place])
-    except (OSError, TypeError, ValueError, KeyError, RuntimeError) as error:  # h5py has one for each way to be damaged
+    except (OSError, TypeError, ValueError, KeyError, RuntimeError) as error:  # h5py raises one for each kind of damage
         raise DataError(
             f"{file.filename} is damaged, or another file than CUHK03's {RELEASE_FILE} ({error}). Copy it again."
         ) from error
@@ -128,7 +128,7 @@ def _require_count(file: Any, name: str, found: int, wanted: int) -> None:
 
 
 def _people(file: Any, reference: Any) -> Any:
-    """The references to the images of one pair of cameras, (people, images of each)."""
+    """(people, images of each) references to the images of one pair of cameras."""
     people = _array(file, reference).T
     if people.ndim != 2:
         raise DataError(f"A camera pair in {file.filename} has shape {people.shape}. Is it {RELEASE_FILE}?")
@@ -144,17 +144,19 @@ def _write_testsets(file: Any, path: Path, release: Path) -> None:
         try:
             testsets.append(sorted((int(pair), int(person)) for pair, person in people))
         except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"A test set in {release} is not of numbers ({error}). Is it {RELEASE_FILE}?") from error
+            raise DataError(
+                f"A test set in {release} holds more than numbers ({error}). Is it {RELEASE_FILE}?"
+            ) from error
     _require_count(file, "testsets", len(testsets), 20)
     write_json(path, testsets, indent=None)
 
 
 def _write_images(file: Any, kind: Kind, target: Path, *, progress: bool) -> None:
-    for leftover in target.parent.glob(f".{target.name}-*"):  # of a killed run: nobody else writes here now
+    for leftover in target.parent.glob(f".{target.name}-*"):  # left by a killed run; nobody else writes here now
         shutil.rmtree(leftover, ignore_errors=True)
     with output_errors(target):
         temporary = target.parent / f".{target.name}-{secrets.token_hex(6)}"
-        temporary.mkdir()  # with the permissions of any new folder; tempfile's would be private
+        temporary.mkdir()  # has a new folder's usual permissions; tempfile's would be private
     try:
         pairs = [_people(file, reference) for reference in _references(file, kind)]
         _require_count(file, kind, len(pairs), 5)
@@ -171,11 +173,11 @@ def _write_images(file: Any, kind: Kind, target: Path, *, progress: bool) -> Non
 
 
 def _images(file: Any, pairs: list[Any], advance: Any) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.uint8]]]]:
-    """File name and (H, W, 3) pixels of each image that is there. An empty cell is an array without three axes."""
+    """Yield file name and (H, W, 3) pixels of each image. Where there is none, the cell's array lacks three axes."""
     for pair, people in enumerate(pairs, start=1):
         for person, references in enumerate(people, start=1):
             for number, reference in enumerate(references, start=1):
-                pixels = _array(file, reference).T  # MATLAB counts axes the other way round
+                pixels = _array(file, reference).T  # MATLAB orders axes the other way round
                 if pixels.ndim == 3:
                     camera_id = 1 if number <= 5 else 2
                     name = f"{pair}_{person:03d}_{camera_id}_{number:02d}.png"

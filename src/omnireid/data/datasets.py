@@ -1,4 +1,4 @@
-"""The data sets known here, and the one function that reads any of them."""
+"""All known layouts, and the one function that reads any of them."""
 
 from __future__ import annotations
 
@@ -27,35 +27,37 @@ _LAYOUTS = (
     folder.LAYOUT,
 )
 LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in _LAYOUTS})
-"""Every layout by name. ``auto`` is not one: it looks which of these fits."""
+"""Every layout by name. ``auto`` is not among them: it stands for the one that fits."""
 
-_SEARCH_DEPTH = 2  # data/grid/underground_reid/ is the deepest that is usual
+_SEARCH_DEPTH = 2  # data/grid/underground_reid/ is as deep as data sets usually lie
 
 
 def load_dataset(
     root: str | Path, layout: str = "auto", *, split: int = 0, seed: int = 0, progress: bool = True
 ) -> Dataset:
-    """Read a data set: its crops, who is on them, and which are query and gallery.
+    """Read a data set: its crops, who is on them, and which are train, query and gallery.
 
     Everything is sorted, so two machines agree. Junk (person -1) is dropped;
-    distractors stay in the gallery. Training people keep their ids: numbering them
-    from 0 is for training to do. Counts that differ from the published ones are
-    told in `Dataset.notes`, never an error.
+    distractors stay in the gallery. Training people keep their ids; training numbers
+    them from 0 later. Counts that differ from the published ones, files that were
+    passed over and a gallery of a single identity are reported in `Dataset.notes`;
+    none of them is an error.
 
     Args:
-        root: the data set's folder, one or two folders above it, or a manifest file.
-        layout: a name in `LAYOUTS`, or ``auto`` to see which one fits.
-        split: which published split, from 0, where there are several (CUHK03 classic, VIPeR, GRID).
-        seed: of the automatic split of data that has none; the published sets do not depend on it.
-        progress: show a bar where reading takes long (the first time with CUHK03's ``cuhk-03.mat``).
+        root: The data set's folder, a folder one or two levels above it, or a manifest file.
+        layout: A name in `LAYOUTS`, or ``auto`` for the one that fits.
+        split: Which published split to read, from 0, if there are several (CUHK03 classic, VIPeR, GRID).
+        seed: Seed for the automatic split, used only when the data set defines none.
+        progress: Whether to show a bar while CUHK03's ``cuhk-03.mat`` is extracted.
 
     Raises:
-        DataNotFoundError: no such folder, or no image in it.
-        UnknownLayoutError: no layout of that name; or ``auto`` found none or several that fit.
+        DataNotFoundError: there is no such folder, or no image in it.
+        UnknownLayoutError: there is no layout of that name, or ``auto`` found none or several that fit.
         IncompleteDatasetError: a folder, list or image of the data set is missing.
-        ManifestError: a wrong column or value; the message names the row.
+        ManifestError: a column or value is wrong; the message names the row.
         MissingDependencyError: a ``.mat`` file needs the extra ``omnireid[matlab]``.
-        DataError: the split does not exist, a file or folder may not be read, or is not what its name promises.
+        DataError: the split does not exist; a file or folder may not be read, or is not what its name promises; or
+            names of folders and files leave in doubt who is on the crops.
 
     >>> sorted(LAYOUTS)[:2]
     ['cuhk03-classic-detected', 'cuhk03-classic-labeled']
@@ -100,7 +102,7 @@ def _no_such_layout(name: str) -> str:
 
 
 def _require(path: Path) -> None:
-    """Check that there is something at `path` to look at."""
+    """Check that `path` exists and, if it is a folder, that something is in it."""
     if not is_there(path):
         parent = path.parent
         siblings = [name for name, _ in visible_names(parent)]
@@ -112,7 +114,7 @@ def _require(path: Path) -> None:
 
 
 def _locate(path: Path, name: str) -> tuple[Layout, Path]:
-    """The layout to read by, and the folder that is its root: `path`, or the nearest below it that fits."""
+    """Find the layout to use, and the data set's root: `path`, or the nearest folder below it that fits."""
     if path.is_file():
         if path.suffix.lower() in manifest.MANIFEST_SUFFIXES and name in ("auto", "manifest"):
             return LAYOUTS["manifest"], path
@@ -131,7 +133,7 @@ def _locate(path: Path, name: str) -> tuple[Layout, Path]:
             return found[0]
     if name != "auto":
         raise IncompleteDatasetError(
-            f"{path} is no {name}, nor is a folder in it. Expected: {LAYOUTS[name].expected}. Found: {_found(path)}."
+            f"Neither {path} nor a folder in it is a {name}. Expected: {LAYOUTS[name].expected}. Found: {_found(path)}."
         )
     images = find_images(path, 4)
     if not images.files:
@@ -145,14 +147,17 @@ def _locate(path: Path, name: str) -> tuple[Layout, Path]:
 
 
 def _readable(found: list[tuple[Layout, Path]]) -> list[tuple[Layout, Path]]:
-    """`found` without layouts that lack a part where another can read the same folder, and each real folder once."""
+    """Drop layouts that lack a part if another can read the same folder, and repeats of one real folder."""
     homes = {home for layout, home in found if layout.is_readable(home)}
     kept = [(layout, home) for layout, home in found if home not in homes or layout.is_readable(home)]
     return list({(layout.name, home.resolve()): (layout, home) for layout, home in reversed(kept)}.values())[::-1]
 
 
 def _levels(root: Path) -> Iterator[list[tuple[Path, frozenset[str]]]]:
-    """The folders at depth 0, 1 and 2, each with the names in it; below `root`, one may not be allowed to look."""
+    """Yield the folders at depth 0, 1 and 2, each with the names in it.
+
+    Folders below `root` that may not be looked into count as empty.
+    """
     level = [root]
     for depth in range(_SEARCH_DEPTH + 1):
         listed = [(home, visible_names(home) if depth else folder_names(home)) for home in level]

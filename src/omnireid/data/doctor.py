@@ -1,4 +1,4 @@
-"""The examination of a data set: what would make its numbers wrong, and what to do about each."""
+"""Examining a data set for whatever would make its numbers wrong."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from omnireid.types import Dataset, IntArray, Protocol, Split
 
 
 def examine(dataset: Dataset, *, decode: bool = True, progress: bool = False) -> Examination:
-    """Look through a data set for what would make its numbers wrong.
+    """Look through a data set for whatever would make its numbers wrong.
 
     Args:
-        dataset: as `load_dataset` gives it.
-        decode: also read every file, for unreadable, duplicate and odd-sized crops.
-        progress: show a bar while reading.
+        dataset: The data set, from `load_dataset`.
+        decode: Whether to read every file too, to find unreadable, duplicate and odd-sized crops.
+        progress: Whether to show a bar while the files are read.
 
     Returns:
         Counts and findings. Nothing is raised for what is found: see `Examination.usable`.
@@ -47,9 +47,9 @@ def examine(dataset: Dataset, *, decode: bool = True, progress: bool = False) ->
 
 
 def has_true_match(query: Split, gallery: Split, protocol: Protocol) -> npt.NDArray[np.bool_]:
-    """For each query, whether the gallery holds something to be found under the protocol.
+    """(Q,) whether the gallery holds a true match of each query.
 
-    Where cameras count, that is a crop of the same person from another camera.
+    If cameras are known and count under the protocol, a match must come from another camera.
     """
     found = np.zeros(len(query), dtype=bool)
     known = query.camera_ids is not None and gallery.camera_ids is not None
@@ -99,7 +99,9 @@ def _notes(dataset: Dataset) -> list[Finding]:
         advice = (
             "Add camera ids where you can: finding a person again in the same camera is easier than re-identification."
         )
-        findings.append(Finding("no-cameras", "note", 0, "Camera ids are not known; no match is skipped.", (), advice))
+        findings.append(
+            Finding("no-cameras", "note", 0, "Camera ids are not known, so no match is skipped.", (), advice)
+        )
     return findings
 
 
@@ -117,9 +119,9 @@ def _identities(dataset: Dataset) -> list[Finding]:
                 "people-in-train-and-test",
                 "warning",
                 len(shared),
-                f"{len(shared):,} identities are in train and in test: the scores will flatter the model.",
+                f"{len(shared):,} identities are both in train and in test, so the scores will flatter the model.",
                 tuple(f"person {person}" for person in shared[:EXAMPLES]),
-                "Move each identity wholly to one side; data without a split of its own is split that way.",
+                "Move all crops of each identity to one side. Data without a split of its own is split that way.",
             )
         )
     for name, split in dataset.splits.items():
@@ -142,7 +144,7 @@ def _identities(dataset: Dataset) -> list[Finding]:
 
 
 def _single_camera(name: str, split: Split, dataset: Dataset) -> list[Finding]:
-    """Identities seen by one camera only; for the gallery, those that are searched for, together with their queries."""
+    """Find identities seen by one camera only. For the gallery, people with queries are checked, queries included."""
     people, cameras = split.person_ids, split.camera_ids
     assert cameras is not None
     if name == "gallery" and dataset.query.camera_ids is not None:

@@ -1,4 +1,4 @@
-"""What an examination of a data set found, as values that can be printed or stored."""
+"""The results of examining a data set, as values that can be printed or stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omnireid.types import Dataset, Protocol
 Severity = Literal["error", "warning", "note"]
 
 EXAMPLES = 5
-"""How many examples a finding shows."""
+"""Number of examples that a finding shows."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Finding:
     """One thing that is not as it should be.
 
     Attributes:
-        check: its short name, stable for programs.
+        check: Short name of the check; programs may rely on it.
         severity: ``error`` makes evaluation impossible, ``warning`` makes numbers doubtful, ``note`` is worth knowing.
-        count: how many crops, identities or queries; 0 where there is nothing to count.
-        summary: what was found, in one sentence.
-        examples: the first few, as text.
-        advice: what to do about it.
+        count: Number of crops, identities or queries concerned; 0 if there is nothing to count.
+        summary: One sentence that says what was found.
+        examples: The first few cases, as text.
+        advice: What to do about it.
     """
 
     check: str
@@ -52,11 +52,16 @@ class Examination:
     """What was found in a data set.
 
     Attributes:
-        dataset, layout, root, protocol, licence: of the data set.
-        split_index, split_count: which of its published splits was examined.
-        splits: the size of each split.
-        decoded: whether the files were read; False after a fast examination.
-        findings: errors first, then warnings, then notes.
+        dataset: The data set's name.
+        layout: Name of the layout that read it.
+        root: Its folder or manifest.
+        protocol: The protocol its numbers are published under.
+        licence: Terms of use in one line.
+        split_index: Which of its published splits was examined, from 0.
+        split_count: Number of published splits.
+        splits: The size of each split.
+        decoded: Whether the files were read; False after a fast examination.
+        findings: Errors first, then warnings, then notes.
     """
 
     dataset: str
@@ -76,7 +81,7 @@ class Examination:
         return all(finding.severity != "error" for finding in self.findings)
 
     def table(self) -> str:
-        """Counts, findings and advice as text to print."""
+        """Counts, findings and advice as printable text."""
         of_several = f", split {self.split_index} of {self.split_count}" if self.split_count > 1 else ""
         lines = [
             f"{self.dataset} (layout {self.layout}{of_several}) in {self.root}",
@@ -95,7 +100,7 @@ class Examination:
             lines += [f"    {example}" for example in finding.examples]
             lines.append(f"    what to do: {finding.advice}")
         if not self.findings:
-            lines.append("Nothing found that is wrong.")
+            lines.append("Nothing wrong was found.")
         if not self.decoded:
             lines.append(
                 "The files were not read (fast): unreadable, duplicate and odd-sized crops were not looked for."
@@ -119,6 +124,6 @@ def _camera_lines(splits: Sequence[SplitCounts]) -> list[str]:
 
 
 def shown_path(path: Path, dataset: Dataset) -> str:
-    """A crop's path relative to its data set, where it lies in it."""
+    """A crop's path, relative to its data set if it lies inside."""
     root = dataset.root if dataset.root.is_dir() else dataset.root.parent
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

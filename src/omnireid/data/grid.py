@@ -1,4 +1,4 @@
-"""QMUL GRID (underground_reid): 10 official splits, 775 distractors.
+"""QMUL GRID (underground_reid), with 10 official splits and 775 distractors.
 
 Source: Loy et al., "Multi-Camera Activity Correlation Analysis", CVPR 2009.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import first_image_name, image_names, require_folders, split_of
+from omnireid.data.crops import first_image_name, image_names, passed_over_in, require_folders, split_of
 from omnireid.data.layout import Layout, Published, Request
 from omnireid.data.matlab import read_mat
 from omnireid.errors import DataError, IncompleteDatasetError, list_briefly
@@ -22,16 +22,19 @@ _OWN_NAME = re.compile(r"\d{4}_\d(_\d+){5}\.")
 
 
 def detect(folder: Path, names: frozenset[str]) -> bool:
-    """GRID's probe folder with its split file, or with its names: one's own data may have a probe folder too."""
+    """Recognise GRID's probe folder together with its split file or its file names.
+
+    The folder alone is not enough: your own data may have a probe folder too.
+    """
     if "probe" not in names:
         return False
     return _SPLIT_FILE in names or _OWN_NAME.match(first_image_name(folder / "probe")) is not None
 
 
 def read(root: Path, request: Request) -> Dataset:
-    """Read one of the 10 splits: training people give both their crops, the others are probe against gallery.
+    """Read one of the 10 splits. Training people give both their crops; the others are probe against gallery.
 
-    Person 0 is the 775 distractors; they stay in the gallery of every split.
+    Person 0 stands for the 775 distractors, which stay in the gallery of every split.
     """
     require_folders(root, ("probe", "gallery"), LAYOUT.name)
     if not (root / _SPLIT_FILE).is_file():
@@ -51,11 +54,12 @@ def read(root: Path, request: Request) -> Dataset:
         split_index=request.split,
         split_count=LAYOUT.split_count,
         licence=LAYOUT.licence,
+        notes=passed_over_in(root, ("probe", "gallery")),
     )
 
 
 def _crops(folder: Path) -> list[Sample]:
-    """``0001_1_25004_107_32_106_221.jpeg`` is person 1 in camera 1."""
+    """The crops of a folder. ``0001_1_25004_107_32_106_221.jpeg`` shows person 1 in camera 1."""
     found = [(name, _NAME.match(name)) for name in image_names(folder)]
     strange = [name for name, match in found if match is None]
     if strange:
@@ -67,7 +71,10 @@ def _crops(folder: Path) -> list[Sample]:
 
 
 def _train_people(file: Path, index: int, people: set[int]) -> set[int]:
-    """Training people of one split: ``trainIdxAll`` is a cell a split, with a struct whose third field lists them."""
+    """Look up the training people of one split.
+
+    ``trainIdxAll`` holds a cell for each split; the third field of the struct in it lists the people.
+    """
     splits = np.ravel(read_mat(file, "trainIdxAll")["trainIdxAll"])
     try:
         learned = {int(person) for person in np.ravel(splits[index][0][0][2][0])}

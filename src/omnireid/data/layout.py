@@ -1,4 +1,4 @@
-"""What a layout is: how one kind of data set is recognised, read and checked."""
+"""Layouts: how one kind of data set is recognised, read and checked."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from omnireid.types import Dataset
 
 @dataclass(frozen=True)
 class Request:
-    """What the caller of `load_dataset` asked for, beside the folder.
+    """What the caller of `load_dataset` asked for, besides the folder.
 
     Attributes:
-        split: which published split, from 0.
-        seed: of the automatic split of data that has none.
-        progress: show a bar where reading takes long (extracting CUHK03).
+        split: Which published split to read, from 0.
+        seed: Seed for the automatic split, used only when the data set defines none.
+        progress: Whether to show a bar while something slow runs, such as extracting CUHK03.
     """
 
     split: int = 0
@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Published:
-    """The published size of one split; None where it differs from split to split.
+    """The published size of one split. A number is None if it differs between the published splits.
 
     Identities are counted as distinct person ids, so all distractors (id 0) together are one.
     """
@@ -42,16 +42,16 @@ class Layout:
     """One kind of data set.
 
     Attributes:
-        name: what the user types.
-        sentence: what it is, in one sentence.
-        expected: the folder form it has, for error messages.
-        licence: terms of use in one line.
-        detect: given a folder and the names in it, whether it looks like the data set's root.
-        read: given that root, the data set. Published counts are checked by the caller.
-        is_readable: given that root, whether no part is missing. Asked only where several layouts fit one folder.
-        split_count: how many published splits there are to average over.
-        published: the published counts by split name.
-        people_numbered_apart: the same person id in train and test is *not* the same person.
+        name: The name a user types.
+        sentence: One sentence that describes the data set.
+        expected: The files and folders it consists of, for error messages.
+        licence: Terms of use in one line.
+        detect: Takes a folder and the names in it; returns whether it looks like the data set's root.
+        read: Takes that root and returns the data set. The caller checks the published counts.
+        is_readable: Takes that root and returns whether no part is missing. Called only if several layouts fit.
+        split_count: Number of published splits to average over.
+        published: Published counts by split name.
+        people_numbered_apart: Whether a person id that occurs in train and in test stands for two people.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Layout:
 
 
 def few_identities(dataset: Dataset) -> str | None:
-    """A sentence where the gallery holds fewer than two identities, so that every answer to a query is right."""
+    """A warning for a gallery with fewer than two identities, in which every answer is right; otherwise None."""
     identities = len(np.unique(dataset.gallery.person_ids))
     if not len(dataset.gallery) or identities > 1:
         return None
@@ -78,10 +78,10 @@ def few_identities(dataset: Dataset) -> str | None:
 
 
 def count_differences(dataset: Dataset, layout: Layout) -> tuple[str, ...]:
-    """How a data set differs from its published counts, one sentence a split; empty where it does not.
+    """Describe how a data set differs from its published counts, with a sentence for each split that does.
 
-    Data read by a published layout under a name of its own (such as the drawn
-    set, in Market-1501's layout) has no published counts.
+    Data with a name of its own in a published layout, such as a drawn set in
+    Market-1501's layout, has no published counts.
     """
     if dataset.name != layout.name:
         return ()

@@ -1,4 +1,4 @@
-"""One's own crops listed in a CSV or Parquet file: ``path, person_id, camera_id, split`` and any further columns."""
+"""Your own crops listed in a CSV or Parquet file: ``path, person_id, camera_id, split`` and any further columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROLE_OF_SPLIT = {role: role for role in ROLES} | {"val": "validation", "valid":
 
 
 def detect(_folder: Path, names: frozenset[str]) -> bool:
-    """A manifest under its usual name."""
+    """Recognise a manifest under its usual name."""
     return bool(names & set(MANIFEST_FILES))
 
 
@@ -34,11 +34,11 @@ def read(root: Path, request: Request) -> Dataset:
     Paths are relative to the manifest's folder, or absolute. Ids that are not whole
     numbers are numbered in sorted order and kept in the columns ``person_name`` and
     ``camera_name``. Without ``camera_id`` the protocol is no-cameras; without
-    ``split`` it is made, see `partition`. Person -1 is junk and dropped.
+    ``split`` a split is made, see `partition`. Person -1 is junk and dropped.
 
     Raises:
         ManifestError: a column is missing, or a value is wrong; the message names file, row and column.
-        DataNotFoundError: no such file, or nothing in it.
+        DataNotFoundError: there is no such file, or it has no rows.
     """
     file = root if root.suffix.lower() in MANIFEST_SUFFIXES else _file_in(root)
     table = _Table(file, read_columns(file, needed=("path", "person_id")))
@@ -54,14 +54,14 @@ def read(root: Path, request: Request) -> Dataset:
 
 
 def list_manifest(file: Path) -> Crops:
-    """List the crops of a manifest in its own order, whatever they are there for: junk too, and with no split made.
+    """List all crops of a manifest in their order there: junk is kept, and no split is made.
 
     Person and camera ids are None where there is no column ``person_id``. The
     further columns include ``split``, and the names of ids that are not numbers.
 
     Raises:
         ManifestError: there is no column ``path``, or a value is wrong.
-        DataNotFoundError: no such file, or nothing in it.
+        DataNotFoundError: there is no such file, or it has no rows.
     """
     columns = read_columns(file, needed=("path",))
     table = _Table(file, columns)
@@ -86,14 +86,14 @@ def _file_in(folder: Path) -> Path:
 
 
 class _Table:
-    """The columns of one manifest, and where a value stands in it, for messages."""
+    """The columns of one manifest. Its errors name the row and column of a wrong value."""
 
     def __init__(self, file: Path, columns: Mapping[str, Column]) -> None:
         self.file = file
         self.columns = columns
 
     def rows(self) -> list[Row]:
-        """The checked rows."""
+        """Check the rows and return them."""
         paths = self.paths()
         people = self.ids("person_id")
         cameras: Sequence[str | None] = self.ids("camera_id") if "camera_id" in self.columns else [None] * len(paths)
@@ -103,7 +103,7 @@ class _Table:
         return rows
 
     def numbered(self, what: Literal["person", "camera"], names: dict[str, Column]) -> IntArray:
-        """The ids of people or cameras as numbers; where they were names, these are added to `names`."""
+        """The ids of people or cameras as numbers. Ids that are names are also added to `names` as a column."""
         texts = self.ids(f"{what}_id")
         ids, named = number_ids(texts)
         if named:
@@ -111,7 +111,7 @@ class _Table:
         return ids
 
     def further_columns(self) -> dict[str, Column]:
-        """The columns with no meaning here."""
+        """The columns that have no meaning here and are passed on."""
         further = {name: values for name, values in self.columns.items() if name not in OWN_COLUMNS}
         for name in ("person_name", "camera_name"):
             if name in further:
@@ -123,7 +123,7 @@ class _Table:
         return ManifestError(f"Row {row + 1} of {self.file}, column {column}: {problem}, found {value!r}. {advice}")
 
     def paths(self) -> list[Path]:
-        """The files, checked to be there."""
+        """The listed files, after a check that each is there."""
         for row, value in enumerate(self.columns["path"]):
             if not isinstance(value, str) or not value:
                 raise self._error(row, "path", "there must be the path of a crop", "Fill it in, or delete the row.")
@@ -154,7 +154,7 @@ class _Table:
         return existing_forms(paths)
 
     def ids(self, column: str) -> list[str]:
-        """The ids of a column as text, checked."""
+        """The ids of a column as text, after a check of each."""
         ids = []
         for row, value in enumerate(self.columns[column]):
             try:

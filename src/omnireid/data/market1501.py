@@ -21,7 +21,7 @@ _SYNTHETIC_LICENCE = "drawn by omnireid; free to use (Apache-2.0)"
 
 
 def detect(folder: Path, names: frozenset[str]) -> bool:
-    """Market-1501's folders whose names are not those of another data set in the same layout."""
+    """Recognise Market-1501's folders, unless the names are those of another data set in the same layout."""
     if not names & {"bounding_box_train", "bounding_box_test"} or folder.name in _CUHK03_NP_FOLDERS:
         return False
     return not has_duke_names(folder)
@@ -33,7 +33,7 @@ def has_duke_names(folder: Path) -> bool:
 
 
 def read(root: Path, _request: Request) -> Dataset:
-    """Read Market-1501: junk (-1) dropped, distractors (0000) kept in the gallery, ``gt_bbox/`` as multi_query."""
+    """Read Market-1501. Junk (-1) is dropped, distractors (0000) stay in the gallery, ``gt_bbox/`` is multi_query."""
     splits, notes = market_splits(root, LAYOUT.name)
     synthetic = is_synthetic(root)
     return Dataset(
@@ -50,9 +50,9 @@ def read(root: Path, _request: Request) -> Dataset:
 
 
 def _multi_query(root: Path, query: Split) -> Split | None:
-    """The hand-drawn boxes of each query's person in its camera, where they are there.
+    """The hand-drawn boxes of each query's person in the query's camera, or None where there is no ``gt_bbox/``.
 
-    Boxes of a query person in a camera without a query are left out: they would make queries that nobody else counts.
+    Boxes from a camera without a query of that person are left out: they would become queries that nobody else counts.
     """
     if not (root / "gt_bbox").is_dir():
         return None

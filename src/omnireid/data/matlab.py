@@ -1,4 +1,4 @@
-"""MATLAB files: split lists of the older data sets (scipy) and the HDF5 release of CUHK03 (h5py)."""
+"""Reading MATLAB files: the split lists of older data sets (scipy) and CUHK03's HDF5 release (h5py)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 
 def read_mat(path: Path, *names: str) -> dict[str, Any]:
-    """The variables `names` of a MATLAB file of version 7 or older, as scipy gives them.
+    """Read the variables `names` from a MATLAB file of version 7 or older, in scipy's form.
 
     Raises:
         MissingDependencyError: scipy is not installed.
-        DataError: not a MATLAB file, cut short, or without one of the variables.
+        DataError: the file is no MATLAB file, is cut short, or lacks one of the variables.
     """
     require("scipy", "matlab", f"Reading {path}")
     from scipy.io import loadmat
 
     try:
         variables: dict[str, Any] = loadmat(path)
-    except Exception as error:  # scipy raises a different type for each way to be damaged
+    except Exception as error:  # scipy raises another type for each kind of damage
         raise _unreadable(path, error) from error
     missing = [name for name in names if name not in variables]
     if missing:
@@ -41,7 +41,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
 
     Raises:
         MissingDependencyError: h5py is not installed.
-        DataError: not an HDF5 file, or cut short.
+        DataError: the file is no HDF5 file, or is cut short.
     """
     require("h5py", "matlab", f"Reading {path}")
     import h5py

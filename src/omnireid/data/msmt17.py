@@ -1,4 +1,4 @@
-"""MSMT17, first and second release, from its own lists.
+"""MSMT17, in its first and second release, read from its own lists.
 
 Source: Wei et al., "Person Transfer GAN to Bridge Domain Gap for Person
 Re-Identification", CVPR 2018. The second release blurs faces; names and lists are the same.
@@ -25,15 +25,15 @@ _FOLDERS = {"train": ("mask_train_v2", "train"), "test": ("mask_test_v2", "test"
 
 
 def detect(_folder: Path, names: frozenset[str]) -> bool:
-    """Two of the lists, or the second release's image folders."""
+    """Recognise two of the lists, or the second release's image folders."""
     return len(names & set(_LISTS.values())) >= 2 or bool(names & {"mask_train_v2", "mask_test_v2"})
 
 
 def read(root: Path, _request: Request) -> Dataset:
-    """Read MSMT17. The lists say which crops belong where; a crop that is listed but not there is an error.
+    """Read MSMT17. Its lists say which crops belong where; a listed crop that is missing is an error.
 
-    Person ids are those of the lists. Train and test are numbered apart: train
-    person 5 and test person 5 are two people.
+    Person ids are the numbers in the lists. Train and test are numbered separately:
+    train person 5 and test person 5 are two people.
     """
     entries = folder_names(root)
     absent = [name for name in _LISTS.values() if (name, False) not in entries]
@@ -67,7 +67,10 @@ def read(root: Path, _request: Request) -> Dataset:
 
 
 def _read_list(list_file: Path, folder: Path) -> Split:
-    """The crops of one list: ``0000/0000_045_12_0303morning_0006_2.jpg 0`` a line; the camera is the third part."""
+    """The crops of one list, with a line such as ``0000/0000_045_12_0303morning_0006_2.jpg 0`` for each.
+
+    The third part of the name is the camera, the last number of the line the person.
+    """
     samples = []
     for number, line in enumerate(list_file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         if not line.strip():

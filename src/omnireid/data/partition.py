@@ -1,4 +1,4 @@
-"""A split for data that has none: identity-disjoint, seeded, the same whatever order the files came in."""
+"""Splitting data that has no split: by identity, with a seed, and independent of the order of the files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from omnireid.types import Protocol, Split
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """Train, query and gallery made from crops that came without a split.
+    """Train, query and gallery of crops that came without a split.
 
     Attributes:
-        train: all crops of half the identities; empty where only queries were to be drawn.
-        query: one crop for each test identity and camera (for each identity where cameras are not known).
-        gallery: the other crops of the test identities.
-        notes: what was done, in sentences.
+        train: All crops of half the identities; empty if only queries were to be drawn.
+        query: One crop for each test identity and camera, or for each identity if cameras are not known.
+        gallery: The other crops of the test identities.
+        notes: Sentences that say what was done.
     """
 
     train: Split
@@ -30,22 +30,22 @@ class Partition:
 
 
 def protocol_of(split: Split) -> Protocol:
-    """The protocol one's own data is scored under: Market-1501's rule where cameras are known."""
+    """The protocol for your own data: Market-1501's rule if cameras are known."""
     return "no-cameras" if split.camera_ids is None else "single-query"
 
 
 def partition(crops: Split, *, seed: int, distractors: frozenset[int] = frozenset()) -> Partition:
-    """Split by identity into halves to train and to test, and draw the queries of the test half.
+    """Split the identities into a training half and a test half, and draw the queries of the test half.
 
-    An identity that nothing could be found for (one crop; or with cameras, crops
-    from one camera only) is never a query: such identities are halved as well, and
-    in the test half their crops only make the gallery harder. Of an odd number of
-    identities that can be searched for, the test half gets one more.
+    An identity with nothing to find (a single crop, or crops from a single camera
+    where cameras are known) never becomes a query. Such identities are halved
+    separately; those in the test half only make the gallery harder. If an odd number
+    of identities can be searched for, the test half gets the extra one.
 
     Args:
-        crops: junk already left out.
-        seed: of the draw; the same seed and crops give the same split on every machine.
-        distractors: ids that are no person (Market-1501's 0); their crops all go to the gallery.
+        crops: Crops without junk.
+        seed: Seed for the draw. The same seed and crops give the same split on every machine.
+        distractors: Ids that stand for no person, such as Market-1501's 0. All their crops go to the gallery.
 
     Raises:
         DataError: no identity can be searched for; the message names the ids and cameras seen.
@@ -59,19 +59,19 @@ def partition(crops: Split, *, seed: int, distractors: frozenset[int] = frozense
     others = sorted(set(people) - set(searchable))
     learned = []
     for group in (searchable, others):
-        drawn_order = sorted(group, key=lambda person: _lot(seed, "person", person))
+        drawn_order = sorted(group, key=lambda person: _draw_number(seed, "person", person))
         learned += drawn_order[: len(group) // 2]
     in_train = np.isin(crops.person_ids, learned)
     drawn = draw_queries(crops.select(~in_train), seed=seed, distractors=distractors)
     note = (
         f"Split automatically with seed {seed}: {len(learned)} identities to train, {len(people) - len(learned)} to "
-        "test. Give the crops a split of their own (docs/datasets.md) to fix it."
+        "test. To keep this split fixed, give the crops a split of their own (docs/datasets.md)."
     )
     return Partition(crops.select(in_train), drawn.query, drawn.gallery, (note, *drawn.notes))
 
 
 def draw_queries(crops: Split, *, seed: int, distractors: frozenset[int] = frozenset()) -> Partition:
-    """Draw one query for each identity and camera, so that every query has a true match left in the gallery.
+    """Draw one query for each identity and camera so that each keeps a true match in the gallery.
 
     Raises:
         DataError: no identity can be searched for.
@@ -93,7 +93,7 @@ def draw_queries(crops: Split, *, seed: int, distractors: frozenset[int] = froze
     seen = "one crop" if crops.camera_ids is None else "crops from one camera"
     note = (
         f"{len(alone)} test identit{'y has' if len(alone) == 1 else 'ies have'} only {seen} and cannot be searched "
-        f"for: in the gallery, never a query ({list_briefly(alone)})."
+        f"for ({list_briefly(alone)}). Such crops are in the gallery only."
     )
     nobody = np.zeros(len(crops), dtype=bool)
     return Partition(crops.select(nobody), crops.select(is_query), crops.select(~is_query), (note,) if alone else ())
@@ -118,24 +118,26 @@ def _can_be_searched(crops: Split, rows: list[int]) -> bool:
 
 
 def _queries_of(crops: Split, person: int, rows: list[int], seed: int) -> list[int]:
-    """One row a camera; one row where cameras are not known."""
+    """The rows drawn as queries: one for each camera, or a single one if cameras are not known."""
     if crops.camera_ids is None:
-        return [rows[_lot(seed, "query", person) % len(rows)]]
+        return [rows[_draw_number(seed, "query", person) % len(rows)]]
     by_camera: dict[int, list[int]] = defaultdict(list)
     for row in rows:
         by_camera[int(crops.camera_ids[row])].append(row)
     cameras = sorted(by_camera)
     left = [camera for camera in cameras if len(by_camera[camera]) > 1]
     if len(left) < 2:
-        # A query's match must come from another camera than its own: with crops left in fewer
-        # than two cameras some query would have none, so one more camera keeps its only crop.
+        # A query's match must come from another camera. With crops left in fewer than two cameras,
+        # some query would have none, so one more camera keeps its only crop in the gallery.
         spare = [camera for camera in cameras if camera not in left]
-        cameras.remove(spare[_lot(seed, "spare", person) % len(spare)])
-    return [by_camera[camera][_lot(seed, "query", person, camera) % len(by_camera[camera])] for camera in cameras]
+        cameras.remove(spare[_draw_number(seed, "spare", person) % len(spare)])
+    return [
+        by_camera[camera][_draw_number(seed, "query", person, camera) % len(by_camera[camera])] for camera in cameras
+    ]
 
 
-def _lot(seed: int, *what: object) -> int:
-    """A number drawn for one thing: from a digest, as numpy does not promise its draws from version to version."""
+def _draw_number(seed: int, *what: object) -> int:
+    """A random number for one purpose. It is a digest, since NumPy may change its draws between versions."""
     return int.from_bytes(hashlib.sha256(repr((seed, *what)).encode()).digest()[:8], "big")
 
 

@@ -1,14 +1,14 @@
-"""The file by which a drawn data set is known. Apart from the drawing, which reading one does not need."""
+"""The file that marks a drawn data set. It stands here since reading such a set does not need the drawing code."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 MARKER = "synthetic.json"
-"""The file in the root of a synthetic data set that says so, with every parameter it was drawn with."""
+"""Name of the file in a synthetic data set's root that holds every parameter it was drawn with."""
 
 MARKER_KEY = "omnireid_synthetic"
-"""Its key that holds the version of the drawing."""
+"""The key in that file for the version of the drawing code."""
 
 
 def is_synthetic(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""VIPeR, under a fixed file of partitions: 10 random halves × 2 directions.
+"""VIPeR, scored on a published file of partitions: 10 random halves in 2 directions each.
 
 Source: Gray et al., "Evaluating Appearance Models for Recognition, Reacquisition,
 and Tracking", PETS 2007. The partitions are those published with Chen et al.,
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.crops import first_image_name, image_names, require_folders, split_of
+from omnireid.data.crops import first_image_name, image_names, passed_over_in, require_folders, split_of
 from omnireid.data.folders import is_visible
 from omnireid.data.layout import Layout, Published, Request
 from omnireid.data.matlab import read_mat
@@ -20,7 +20,7 @@ from omnireid.errors import DataError, IncompleteDatasetError, list_briefly
 from omnireid.types import Dataset, Sample
 
 PARTITIONS = 10
-"""The file holds 100; results are averaged over the first 10."""
+"""The file holds 100 partitions; results are averaged over the first 10."""
 
 _PARTITION_FILE = "partition_viper.mat"
 _CAMERAS = {"cam_a": 1, "cam_b": 2}
@@ -29,7 +29,10 @@ _OWN_NAME = re.compile(r"\d{3}_\d{1,3}\.bmp", re.ASCII | re.IGNORECASE)
 
 
 def detect(folder: Path, names: frozenset[str]) -> bool:
-    """VIPeR's two camera folders with its names or its partitions: one's own person may have folders of these names."""
+    """Recognise VIPeR's two camera folders together with its file names or its partitions.
+
+    The folders alone are not enough: a person's folder in your own data may hold folders of these names.
+    """
     if not names >= set(_CAMERAS):
         return False
     return (
@@ -40,7 +43,10 @@ def detect(folder: Path, names: frozenset[str]) -> bool:
 
 
 def read(root: Path, request: Request) -> Dataset:
-    """Read one of 20 splits: partition split // 2; even splits search camera b for camera a, odd ones the reverse."""
+    """Read one of 20 splits. Split s uses partition s // 2.
+
+    Even splits take their queries from camera a and their gallery from camera b; odd splits the other way round.
+    """
     require_folders(root, tuple(_CAMERAS), LAYOUT.name)
     crops = {folder: _crops(root / folder, camera_id) for folder, camera_id in _CAMERAS.items()}
     people = list(crops["cam_a"])
@@ -62,11 +68,15 @@ def read(root: Path, request: Request) -> Dataset:
         split_index=request.split,
         split_count=LAYOUT.split_count,
         licence=LAYOUT.licence,
+        notes=passed_over_in(root, _CAMERAS),
     )
 
 
 def _crops(folder: Path, camera_id: int) -> dict[int, Sample]:
-    """One crop a person, by person in sorted order. ``001_45.bmp`` is person 1, seen from 45 degrees."""
+    """The one crop of each person in a camera's folder, in sorted order.
+
+    ``001_45.bmp`` shows person 1 from 45 degrees.
+    """
     crops: dict[int, Sample] = {}
     for name in image_names(folder):
         found = _NAME.match(name)
@@ -80,7 +90,7 @@ def _crops(folder: Path, camera_id: int) -> dict[int, Sample]:
 
 
 def _partition(root: Path, index: int, people: list[int]) -> tuple[list[int], list[int]]:
-    """Train and test people of one partition.
+    """Look up the train and test people of one partition.
 
     The file counts crops from 1 in sorted order of their names; the names
     themselves have gaps (000 … 873 for 632 people).
