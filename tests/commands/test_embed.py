@@ -39,7 +39,7 @@ def test_an_unreadable_crop_stops_it_or_is_listed(
     output = tmp_path / "out.parquet"
     words = ["embed", str(bad), str(crop_folder), "--weights", str(untrained), "--output", str(output)]
     assert main(words) == 2
-    assert "bad.jpg is not a JPEG, PNG, WebP or BMP image" in capsys.readouterr().err
+    assert "bad.jpg is not a JPEG, PNG, WebP, BMP" in capsys.readouterr().err
     assert not output.exists()
     assert main([*words, "--skip-unreadable"]) == 0
     assert "1 unreadable crops were left out" in capsys.readouterr().out

@@ -4,12 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from omnireid.errors import ImageError
 from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import read_image
 from omnireid.images.preprocess import Preprocessing
 
+CROP = np.random.default_rng(3).integers(0, 256, (8, 5, 3), dtype=np.uint8)
 NOT_A_NUMBER = np.full((4, 4, 3), np.nan, np.float32)
 
 
@@ -61,13 +64,50 @@ class Tensor:
         (None, "^the image is of type NoneType; an image is a path, bytes, a PIL image or a NumPy array"),
         (7, "is of type int; an image is"),
         ([[1, 2], [3, 4]], "is of type list; an image is"),
-        (Tensor(), r"Tensor; an image is .* Make it one: np\.asarray\(image\), with the channels last"),
-        (bytearray(b"jpeg"), r"is of type bytearray; .* Make it bytes: bytes\(image\)"),
+        (Tensor(), r"Tensor; an image is .* Convert it with np\.asarray\(image\), to uint8 in 0–255 with the chan"),
+        (bytearray(b"jpeg"), r"is of type bytearray; .* Convert it with bytes\(image\)"),
     ],
 )
 def test_what_is_said_of_other_things(source: Any, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         read_image(source)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.from_numpy(np.moveaxis(CROP, -1, 0).copy()),  # channels first, as torch has them
+        torch.from_numpy(CROP),
+    ],
+)
+def test_a_tensor_of_bytes_is_an_image(tensor: torch.Tensor) -> None:
+    assert np.array_equal(read_image(tensor), CROP)  # type: ignore[arg-type]
+    (batch,) = iterate_batches([tensor], Preprocessing(8, 5))  # type: ignore[list-item]
+    assert np.array_equal(batch.pixels[0], CROP)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.rand(3, 8, 5, requires_grad=True), r"float32; pixels are uint8.*lie in 0–1"),
+        (torch.zeros(3, 8, 5, dtype=torch.bfloat16), "a tensor of torch that no array can be made of .*uint8 in 0–255"),
+        (torch.zeros(2, 3, 8, 5, dtype=torch.uint8), r"shape \(2, 8, 5, 3\).*a batch"),
+    ],
+)
+def test_what_is_said_of_other_tensors(tensor: torch.Tensor, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        read_image(tensor)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("highest", [1, 255])
+def test_bytes_in_sixteen_bits_are_not_taken_for_a_black_image(highest: int) -> None:
+    array = np.linspace(0, highest, 64).reshape(8, 8).astype(np.uint16)
+    message = rf"16 bits a pixel, but no value above {highest} of 65,535.*array\.astype\(np\.uint8\)"
+    for source in (array, Image.fromarray(array)):
+        with pytest.raises(ImageError, match=message):
+            read_image(source)
+    assert read_image(np.zeros((4, 4), np.uint16)).max() == 0  # black is black
+    assert read_image(array + 1 + 255 - highest).max() == 1
 
 
 def test_big_endian_and_views_are_images() -> None:

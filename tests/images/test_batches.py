@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from omnireid.errors import ImageError
 from omnireid.images import batches as batches_module
@@ -205,3 +206,48 @@ def test_the_default_is_the_cores_this_process_may_use(monkeypatch: pytest.Monke
     list(iterate_batches([grey(0)] * 9, SMALL, batch_size=2))
     list(iterate_batches([grey(0)] * 9, SMALL, batch_size=2, workers=5))
     assert asked == [3, 5]
+
+
+class Recorder(Image.Image):
+    """An image that records which thread loads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__dict__.update(Image.new("RGB", (2, 4), (7, 7, 7)).__dict__)
+        self.threads: set[str] = set()
+
+    def load(self) -> Any:
+        self.threads.add(threading.current_thread().name)
+        return super().load()
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_pil_images_are_loaded_in_the_callers_thread(count: int) -> None:
+    images = [Recorder() for _ in range(count)]
+    batches = list(iterate_batches(images, SMALL, batch_size=8, workers=2))
+    assert all((batch.pixels == 7).all() for batch in batches)
+    assert {name for image in images for name in image.threads} == {threading.current_thread().name}
+
+
+def test_one_lazy_image_may_be_given_many_times(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "crop.png", exif=exif)
+    expected = SMALL.resize(tmp_path / "crop.png")
+    with Image.open(tmp_path / "crop.png") as image:
+        batches = list(iterate_batches([image] * 40, SMALL, batch_size=8, workers=4))
+    assert all(np.array_equal(crop, expected) for batch in batches for crop in batch.pixels)
+
+
+def test_closed_pil_images_are_named_and_can_be_left_out(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 4)).save(tmp_path / "crop.png")
+    with Image.open(tmp_path / "crop.png") as closed:
+        pass
+    sources = [grey(0), closed, grey(2)]
+    with pytest.raises(ImageError, match="^image 1 was closed before its pixels were read"):
+        list(iterate_batches(sources, SMALL))
+    left_out: list[int] = []
+    (batch,) = iterate_batches(sources, SMALL, on_unreadable=lambda index, error: left_out.append(index))
+    assert (batch.indices, left_out) == ((0, 2), [1])
+    assert batch.pixels[:, 0, 0, 0].tolist() == [0, 2]

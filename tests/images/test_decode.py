@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pytest
 from PIL import Image
 
 from omnireid.errors import ImageError, ImageTooLargeError
-from omnireid.images.decode import MAX_PIXELS, open_rgb, read_image
+from omnireid.images.decode import IMAGE_SUFFIXES, MAX_PIXELS, open_rgb, read_image
 
 RED = (200, 30, 30)
 
@@ -20,7 +24,7 @@ def save(image: Image.Image, path: Path, **options: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif", "gif", "avif", "jp2", "ppm"])
 def test_reads_the_formats_people_have(tmp_path: Path, suffix: str) -> None:
     path = save(Image.new("RGB", (12, 20), RED), tmp_path / f"crop.{suffix}")
     pixels = read_image(path)
@@ -86,7 +90,8 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
     upright = np.zeros((20, 12, 3), np.uint8)
     upright[:5, :4] = 255  # a mark in the top left corner tells all eight apart
     stored = {
@@ -101,8 +106,10 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(Image.fromarray(np.ascontiguousarray(stored)), tmp_path / "phone.png", exif=exif)
+    path = save(Image.fromarray(np.ascontiguousarray(stored)), tmp_path / f"phone.{suffix}", exif=exif)
     assert np.array_equal(read_image(path), upright)
+    with Image.open(path) as image:
+        assert np.array_equal(read_image(image), upright)
 
 
 def test_truncated_jpeg_names_the_file(tmp_path: Path) -> None:
@@ -115,7 +122,7 @@ def test_truncated_jpeg_names_the_file(tmp_path: Path) -> None:
 def test_text_named_jpg(tmp_path: Path) -> None:
     path = tmp_path / "notes.jpg"
     path.write_text("no image")
-    with pytest.raises(ImageError, match=r"notes\.jpg is not a JPEG, PNG, WebP or BMP image, whatever its name says"):
+    with pytest.raises(ImageError, match=r"notes\.jpg is not a JPEG, PNG, WebP, BMP, .* image, whatever its name says"):
         read_image(path)
 
 
@@ -187,8 +194,92 @@ def test_integers_of_unknown_range() -> None:
         read_image(Image.fromarray(np.full((4, 4), 70_000, np.int32)))
 
 
-def test_other_formats_are_refused_even_if_pillow_knows_them() -> None:
+def test_formats_that_no_crop_comes_in_are_refused_even_if_pillow_knows_them() -> None:
     stream = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(stream, "TIFF")
-    with pytest.raises(ImageError, match="is not a JPEG, PNG, WebP or BMP image"):
+    Image.new("RGB", (4, 4)).save(stream, "EPS")
+    with pytest.raises(ImageError, match="is not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, JPEG 2000 or PPM image"):
         read_image(stream.getvalue())
+
+
+def test_every_suffix_of_a_format_that_is_read_names_an_image() -> None:
+    assert {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm"} <= IMAGE_SUFFIXES
+    assert not {".eps", ".pdf", ".tga", ".psd", ".txt"} & IMAGE_SUFFIXES
+
+
+HEIC = """
+import sys, types
+from PIL import Image
+plugin = types.ModuleType("pillow_heif")
+def register():
+    Image.register_open("HEIF", object)
+    Image.register_extensions("HEIF", [".heic"])
+plugin.register_heif_opener = register
+sys.modules["pillow_heif"] = plugin if sys.argv[1] == "there" else None
+from omnireid.images.decode import IMAGE_SUFFIXES
+from omnireid.images.formats import FORMAT_NAMES
+print(".heic" in IMAGE_SUFFIXES, "HEIC" in FORMAT_NAMES)
+"""
+
+
+@pytest.mark.parametrize(("plugin", "expected"), [("there", "True True"), ("missing", "False False")])
+def test_heic_is_read_where_the_plugin_is_installed(plugin: str, expected: str) -> None:
+    done = subprocess.run([sys.executable, "-c", HEIC, plugin], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
+
+
+def test_the_first_frame_of_several_is_read(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (6, 8), colour) for colour in (RED, (0, 0, 255))]
+    for suffix in ("gif", "tif"):
+        frames[0].save(tmp_path / f"frames.{suffix}", save_all=True, append_images=frames[1:])
+        assert np.array_equal(read_image(tmp_path / f"frames.{suffix}"), np.full((8, 6, 3), RED, np.uint8))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_named_pipe_is_refused_and_does_not_block(tmp_path: Path, suffix: str) -> None:
+    pipe = tmp_path / f"pipe.{suffix}"
+    os.mkfifo(pipe)
+    for source in (pipe, str(pipe)):
+        with pytest.raises(ImageError, match=rf"pipe\.{suffix} is a named pipe, not a file"):
+            read_image(source)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no device files")
+def test_devices_and_sockets_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImageError, match="/dev/zero is a device, not a file"):
+        read_image("/dev/zero")
+    monkeypatch.chdir(tmp_path)  # a socket's path has to be short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.jpg")
+        with pytest.raises(ImageError, match=r"socket\.jpg is a socket, not a file"):
+            read_image("socket.jpg")
+
+
+def test_a_name_with_a_nul_character() -> None:
+    with pytest.raises(ImageError, match="is no name of a file: it has a NUL character"):
+        read_image("crop\0.jpg")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "gif"])
+def test_a_pil_image_that_was_closed_says_so(tmp_path: Path, suffix: str) -> None:
+    path = save(Image.new("RGB", (6, 8), RED), tmp_path / f"crop.{suffix}")
+    with Image.open(path) as left:
+        pass
+    closed = Image.open(path)
+    closed.close()
+    for image in (left, closed):
+        with pytest.raises(
+            ImageError, match=rf"crop\.{suffix} was closed before its pixels were read.*image\.load\(\)"
+        ):
+            read_image(image)
+    in_memory = Image.new("RGB", (6, 8))
+    in_memory.close()
+    with pytest.raises(ImageError, match="the PIL image was closed before its pixels were read"):
+        read_image(in_memory)
+
+
+def test_a_truncated_pil_image_is_damaged_not_closed(tmp_path: Path) -> None:
+    path = save(Image.effect_noise((64, 128), 50), tmp_path / "cut.jpg")
+    path.write_bytes(path.read_bytes()[:-200])
+    with Image.open(path) as image, pytest.raises(ImageError, match=r"cut\.jpg is damaged or truncated"):
+        read_image(image)

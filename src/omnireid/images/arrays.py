@@ -1,4 +1,4 @@
-"""From an array in memory to RGB uint8, and what is said of arrays that are no image."""
+"""From an array in memory to RGB uint8, and the errors for arrays that are no image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Bytes = npt.NDArray[np.uint8]
 
 
 def too_large(label: str, max_pixels: int, size: tuple[int, int] | None = None) -> ImageTooLargeError:
-    """The error of an image of more than `max_pixels`; `size` is width and height."""
+    """The error for an image of more than `max_pixels`. `size` is its width and height."""
     found = "" if size is None else f" ({size[0]:,} × {size[1]:,})"
     return ImageTooLargeError(
         f"{label} has more than {max_pixels:,} pixels{found}; it was not decoded. "
@@ -20,11 +20,11 @@ def too_large(label: str, max_pixels: int, size: tuple[int, int] | None = None) 
 
 
 def rgb_of_array(array: npt.NDArray[np.generic], label: str, max_pixels: int) -> _Bytes:
-    """(H, W, 3) uint8 of a grey, RGB or RGBA array of uint8 or uint16; maybe a view of it.
+    """Convert a grey, RGB or RGBA array of uint8 or uint16 to (H, W, 3) uint8. The result may be a view.
 
     Raises:
-        ImageError: another shape or type.
-        ImageTooLargeError: more than `max_pixels`.
+        ImageError: the array has another shape or type, or 16 bits that hold 8-bit values.
+        ImageTooLargeError: it has more than `max_pixels`.
     """
     image = array[..., np.newaxis] if array.ndim == 2 else array
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
@@ -38,17 +38,48 @@ def rgb_of_array(array: npt.NDArray[np.generic], label: str, max_pixels: int) ->
             f"{label} is of type {image.dtype}; pixels are uint8 in 0–255 (or uint16 in 0–65535). "
             f"{_advice_on_values(image)}"
         )
-    return _over_black(eight_bits(image) if image.dtype.itemsize == 2 else image.astype(np.uint8, copy=False))
+    return _over_black(eight_bits(image, label) if image.dtype.itemsize == 2 else image.astype(np.uint8, copy=False))
 
 
-def eight_bits(image: npt.NDArray[np.generic]) -> _Bytes:
-    """0–65535 scaled to 0–255."""
+def array_of_tensor(source: object, label: str) -> npt.NDArray[np.generic] | None:
+    """A tensor of torch as an array with its channels last; None for anything else.
+
+    A tensor of (…, 3, H, W) has its channels first, by torch's custom, unless only its last axis has a length of 3.
+
+    Raises:
+        ImageError: no array can be made of it, such as of bfloat16.
+    """
+    if type(source).__module__.partition(".")[0] != "torch" or not hasattr(source, "detach"):
+        return None
+    try:
+        array: npt.NDArray[np.generic] = source.detach().cpu().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise ImageError(
+            f"{label} is a tensor of torch that no array can be made of ({error}). Give uint8 in 0–255."
+        ) from error
+    if array.ndim >= 3 and array.shape[-3] == 3 and array.shape[-1] != 3:
+        return np.moveaxis(array, -3, -1)
+    return array
+
+
+def eight_bits(image: npt.NDArray[np.generic], label: str) -> _Bytes:
+    """Scale 0–65535 to 0–255.
+
+    Raises:
+        ImageError: no value is above 255, so the image would come out black.
+    """
+    highest = int(np.asarray(image, dtype=np.int64).max())
+    if 0 < highest <= 255:
+        raise ImageError(
+            f"{label} has 16 bits a pixel, but no value above {highest} of 65,535. It looks like an 8-bit image in 16 "
+            "bits, and would come out black. Convert it first: array.astype(np.uint8)."
+        )
     scaled: _Bytes = np.round(image.astype(np.float32) / 257).astype(np.uint8)
     return scaled
 
 
 def _over_black(pixels: _Bytes) -> _Bytes:
-    """Three channels of one, three, or three and alpha."""
+    """Make three channels of one, three, or three and alpha."""
     if pixels.shape[2] == 3:
         return pixels
     if pixels.shape[2] == 4:
@@ -70,14 +101,14 @@ def _advice_on_shape(shape: tuple[int, ...]) -> str:
 
 
 def _advice_on_values(image: npt.NDArray[np.generic]) -> str:
-    """What to write instead, as far as the values tell; no value is converted on a guess."""
+    """How to convert the array, as far as its values tell. Nothing is converted on a guess."""
     if image.dtype == np.bool_:
-        return "It looks like a mask, not a picture; for black and white: array.astype(np.uint8) * 255."
+        return "It looks like a mask, not a picture. If it is black and white: array.astype(np.uint8) * 255."
     if image.dtype.kind not in "iuf":
         return "Build it from numbers: np.asarray(picture, dtype=np.uint8)."
     low, high = float(image.min()), float(image.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        return "It holds NaN or infinity: find where they come from first."
+        return "It holds NaN or infinity. Find out where they come from first."
     return _advice_on_range(low, high, is_whole=image.dtype.kind != "f")
 
 

@@ -13,26 +13,31 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from PIL import Image
 
 from omnireid.errors import ImageError
-from omnireid.images.decode import ImageSource, RgbArray
+from omnireid.images.decode import ImageSource, RgbArray, rgb_pixels
 from omnireid.images.preprocess import Preprocessing
 from omnireid.machine import usable_cores
 
 FEWEST, MOST = 2, 8
-"""Crops a task. Market-1501's queries took 175 µs of CPU time each in tasks of one, 140 of two, 125 of 8, 122 of 32."""
+"""Crops per task. A crop of Market-1501 took 175 µs of CPU time in tasks of one, 140 in tasks of two, 125 in tasks of 8
+and 122 in tasks of 32."""
 
 ALONE_S = 0.002
-"""Seconds a thread decodes alone what fits one batch: a helper costs 0.1 ms where a core is idle, 4 ms where not."""
+"""How long the caller's thread decodes a single batch before others help, in seconds. Starting a helper costs 0.1 ms
+if a core is idle and 4 ms if none is."""
+
+_NO_IMAGE = np.zeros((1, 1, 3), dtype=np.uint8)  # stands in for a PIL image that could not be read
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Up to a batch of crops, resized.
+    """A batch of resized crops.
 
     Attributes:
-        indices: position of each crop among the sources, ascending.
-        pixels: (N, height, width, 3) uint8.
+        indices: Position of each crop among the sources, ascending.
+        pixels: (N, height, width, 3) uint8 RGB.
     """
 
     indices: tuple[int, ...]
@@ -47,22 +52,23 @@ def iterate_batches(
     workers: int | None = None,
     on_unreadable: Callable[[int, ImageError], None] | None = None,
 ) -> Iterator[Batch]:
-    """Decode and resize `sources` in threads; give them in order, `batch_size` at a time.
+    """Decode and resize `sources` in threads, and yield them in order, `batch_size` at a time.
 
-    Two batches are in work, and no more, however slow the consumer is: the next is decoded while this one is used.
-    Decoding and resizing give up the interpreter's lock, so threads are enough. What fits one batch (the crops of a
-    video frame) is begun in the caller's thread, and only what is not done within `ALONE_S` is shared with others.
+    The next batch is decoded while the caller uses this one. There are never more than two, however slow the caller
+    is. Threads suffice because decoding and resizing release the GIL. Sources that fit one batch, such as the crops
+    of a video frame, are decoded in the caller's thread, and other threads help only if that takes longer than
+    `ALONE_S`. PIL images are always decoded in the caller's thread, because Pillow's lazy loading is not thread-safe.
 
     Args:
-        sources: paths, bytes, PIL images or arrays.
-        preprocessing: the size to resize to.
-        batch_size: crops a batch; the last may be smaller.
-        workers: threads; the number of usable cores by default.
-        on_unreadable: called with position and error of a crop that cannot be
-            decoded, which is then left out; without it the error is raised.
+        sources: Paths, bytes, PIL images or arrays.
+        preprocessing: Gives the size to resize to.
+        batch_size: Crops per batch. The last batch may be smaller.
+        workers: Number of threads, by default one per usable core.
+        on_unreadable: Called with the position and the error of each crop that
+            cannot be decoded, which is then left out. Without it the error is raised.
 
     Raises:
-        ImageError: the first unreadable crop, in the order of the sources.
+        ImageError: a crop cannot be decoded; the first one, in the order of the sources.
     """
     decoded = _decoded(sources, preprocessing, batch_size, workers or usable_cores(), on_unreadable)
     with closing(decoded):
@@ -86,7 +92,7 @@ def _decoded(
     workers: int,
     on_unreadable: Callable[[int, ImageError], None] | None,
 ) -> Generator[Batch]:
-    """Each `batch_size` sources in a row, less the unreadable ones."""
+    """Decode `batch_size` sources at a time. A batch lacks those that cannot be read."""
     numbered = enumerate(sources)
     first, second = list(islice(numbered, batch_size)), list(islice(numbered, batch_size))
     if not second:
@@ -109,7 +115,7 @@ def _decoded(
 
 
 def _finished(crops: Sequence[tuple[int, ImageSource]], preprocessing: Preprocessing, workers: int) -> _Work:
-    """All of the input, done in this thread and, if it takes long, in others."""
+    """Decode a single batch in this thread and, if that takes long, in others too."""
     work = _Work(crops, preprocessing, len(crops) // FEWEST)
     if not work.advance(ALONE_S if workers > 1 else math.inf):
         with ThreadPoolExecutor(workers - 1, thread_name_prefix="decode") as helpers:
@@ -119,46 +125,47 @@ def _finished(crops: Sequence[tuple[int, ImageSource]], preprocessing: Preproces
 
 
 class _Work:
-    """A batch in the making: its memory, and tasks that each fill some rows of it."""
+    """A batch that is being decoded: its memory, and tasks that each fill some of its rows."""
 
     def __init__(self, crops: Sequence[tuple[int, ImageSource]], preprocessing: Preprocessing, parts: int) -> None:
-        self._crops = crops
+        self._indices = [index for index, _ in crops]
+        self._sources = [source for _, source in crops]
         self._preprocessing = preprocessing
         self._pixels = np.empty((len(crops), preprocessing.height, preprocessing.width, 3), dtype=np.uint8)
         self._size = min(MOST, max(FEWEST, -(-len(crops) // max(1, parts))))
         self._left = deque(range(0, len(crops), self._size))
         self._tasks: dict[int, Future[dict[int, ImageError]]] = {}
-        self._errors: dict[int, ImageError] = {}
+        self._errors = self._read_pil_images()
 
     def advance(self, seconds: float) -> bool:
-        """Do tasks in this thread for about so long; whether that was all."""
+        """Do tasks in this thread for about `seconds`. Returns whether all are done."""
         end = time.perf_counter() + seconds
         while self._left and time.perf_counter() < end:
             self._errors |= self._fill(self._left.popleft())
         return not self._left
 
     def submit(self, threads: Executor) -> None:
-        """Hand what is left to `threads`."""
+        """Hand the remaining tasks to `threads`."""
         self._tasks = {start: threads.submit(self._fill, start) for start in self._left}
         self._left.clear()
 
     def take_back(self) -> None:
-        """Do in this thread what no other has begun: from the end, since they begin at the front."""
+        """Do in this thread the tasks that no other has begun, from the last one on, as others begin with the first."""
         for start in reversed(list(self._tasks)):
             if self._tasks[start].cancel():
                 del self._tasks[start]
                 self._errors |= self._fill(start)
 
     def result(self, on_unreadable: Callable[[int, ImageError], None] | None) -> Batch:
-        """Wait; raise the first error or report them all, in order; give what is readable."""
+        """Wait for the batch. Raises the first error, or reports all of them in order and leaves those crops out."""
         errors = dict(self._errors)
         for task in self._tasks.values():
             errors |= task.result()
         for row in sorted(errors):
             if on_unreadable is None:
                 raise errors[row]
-            on_unreadable(self._crops[row][0], errors[row])
-        indices = tuple(index for index, _ in self._crops)
+            on_unreadable(self._indices[row], errors[row])
+        indices = tuple(self._indices)
         if not errors:
             return Batch(indices, self._pixels)
         kept = [row for row in range(len(indices)) if row not in errors]
@@ -168,10 +175,22 @@ class _Work:
         for task in self._tasks.values():
             task.cancel()
 
+    def _read_pil_images(self) -> dict[int, ImageError]:
+        """Replace PIL images by their pixels. Returns the errors of those that cannot be read, by row of the batch."""
+        errors: dict[int, ImageError] = {}
+        for row, source in enumerate(self._sources):
+            if isinstance(source, Image.Image):
+                try:
+                    self._sources[row] = rgb_pixels(source, name=f"image {self._indices[row]}")
+                except ImageError as error:
+                    self._sources[row], errors[row] = _NO_IMAGE, error
+        return errors
+
     def _fill(self, start: int) -> dict[int, ImageError]:
-        """Decode and resize into the rows from `start` on; the errors by row of the batch."""
-        part = self._crops[start : start + self._size]
-        names = [None if isinstance(source, (str, os.PathLike)) else f"image {index}" for index, source in part]
-        rows = self._pixels[start : start + self._size]
-        errors = self._preprocessing.resize_into(rows, [source for _, source in part], names=names)
+        """Decode and resize into the rows from `start` on. Returns the errors by row of the batch."""
+        end = start + self._size
+        sources = self._sources[start:end]
+        numbered = zip(self._indices[start:end], sources, strict=True)
+        names = [None if isinstance(source, (str, os.PathLike)) else f"image {index}" for index, source in numbered]
+        errors = self._preprocessing.resize_into(self._pixels[start:end], sources, names=names)
         return {start + row: error for row, error in errors.items()}

@@ -1,4 +1,4 @@
-"""Twice as high and twice as wide: Pillow's bilinear resize to the bit, in a few numpy operations on many crops."""
+"""Doubling of height and width: bit-equal to Pillow's bilinear resize, in a few NumPy operations for many crops."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy.typing as npt
 _Bytes = npt.NDArray[np.uint8]
 
 STEP_BYTES = 100_000
-"""Bytes of images a step, about: four crops of 64 × 128. All that a step touches lies in a core's second cache then."""
+"""Bytes of images per step, about four crops of 64 × 128. Everything a step touches then fits a core's L2 cache."""
 
 
 class _Scratch(threading.local):
-    """Memory of one step, a thread's own and kept: new memory comes page by page, and took half of the time."""
+    """Memory for one step, kept by each thread. Fresh memory is mapped page by page, which took half of the time."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, dtype=np.uint8)
 
     def parts(self, unit: int, *units: int) -> list[_Bytes]:
-        """Flat arrays of so many times `unit` bytes each."""
+        """Flat arrays of `unit` bytes times each of `units`."""
         size = unit * sum(units)
         if self._memory.size < size:
             self._memory = np.empty(size, dtype=np.uint8)
@@ -29,7 +29,7 @@ class _Scratch(threading.local):
         for times in units:
             parts.append(memory[: unit * times])
             memory = memory[unit * times :]
-        if unit > STEP_BYTES:  # a single large image: its memory is not kept
+        if unit > STEP_BYTES:  # the memory for a single large image is not kept
             self._memory = np.empty(0, dtype=np.uint8)
         return parts
 
@@ -38,14 +38,14 @@ _scratch = _Scratch()
 
 
 def double(images: Sequence[_Bytes], out: _Bytes) -> None:
-    """Write `images`, twice as high and wide, to `out`: what Pillow's bilinear `resize` gives, bit for bit.
+    """Double height and width of `images` into `out`, bit-equal to Pillow's bilinear `resize`.
 
-    Market-1501's crops (64 × 128) come to the network's 128 × 256 that way. At a factor of two Pillow's weights are
-    3/4 of the nearer and 1/4 of the farther neighbour, exactly; on the border, 1 of the only one. Like Pillow: along
-    the rows first, rounded to 8 bits, then along the columns.
+    This takes Market-1501's crops (64 × 128) to the network's 128 × 256. At a factor of two Pillow weighs the nearer
+    neighbour with exactly 3/4 and the farther one with 1/4; on the border the only neighbour has weight 1. Like
+    Pillow, this resizes along the rows first, rounds to 8 bits, and then resizes along the columns.
 
     Args:
-        images: N of (h, w, 3), one or more, all of one size.
+        images: One or more images of (h, w, 3), all of one size.
         out: (N, 2h, 2w, 3), C-contiguous.
     """
     step = max(1, STEP_BYTES // images[0].size)
@@ -58,8 +58,8 @@ def _double_step(images: Sequence[_Bytes], out: _Bytes) -> None:
     flat, even, odd, wide, scratch = _scratch.parts(count * height * width * 3, 1, 1, 1, 2, 6)
     small = flat.reshape(count, height, width, 3)
     np.stack(images, out=small)
-    # All rows as one: flat operations take a fifth of the time that rows of 192 bytes take. What runs over the end of
-    # a row into the next is wrong, and put right by the border below.
+    # All rows are treated as one, because flat operations take a fifth of the time of operations on rows of 192
+    # bytes. Values that mix the end of a row with the start of the next are wrong, and are replaced below.
     _weigh(flat[:-3], flat[3:], odd[:-3], even[3:], scratch)
     left, right = even.reshape(small.shape), odd.reshape(small.shape)
     left[:, :, 0] = small[:, :, 0]
@@ -79,7 +79,7 @@ def _double_step(images: Sequence[_Bytes], out: _Bytes) -> None:
 def _weigh(first: _Bytes, second: _Bytes, nearer_first: _Bytes, nearer_second: _Bytes, scratch: _Bytes) -> None:
     """(3 · first + second + 2) // 4 and (first + 3 · second + 2) // 4, without leaving 8 bits.
 
-    With m = (a + b) // 2, rounded down, (3a + b + 2) // 4 = (a + m + 1) // 2; and of two bytes,
+    With m = (a + b) // 2, rounded down, (3a + b + 2) // 4 = (a + m + 1) // 2; and for two bytes,
     (x + y) // 2 = (x & y) + ((x ^ y) >> 1) and (x + y + 1) // 2 = (x | y) - ((x ^ y) >> 1).
     """
     middle, half, either = (scratch[i * first.size : (i + 1) * first.size].reshape(first.shape) for i in range(3))

@@ -1,4 +1,4 @@
-"""Plain JPEG files straight through libjpeg-turbo: the same bytes as Pillow's, in a third of the time."""
+"""Plain JPEG files decoded by libjpeg-turbo directly: the same bytes as Pillow's, in a third of the time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 try:
     from simplejpeg import decode_jpeg
-except ImportError:  # a machine without a wheel of it: Pillow decodes everything
+except Exception:  # noqa: BLE001 - no wheel for this machine, or one that does not load: Pillow decodes everything
     decode_jpeg = None
 
 _START_OF_SCAN = 0xDA
@@ -17,12 +17,12 @@ _HARMLESS = frozenset({0xC4, 0xDB, 0xDD, 0xFE})  # Huffman and quantisation tabl
 
 
 def decode_plain_jpeg(content: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
-    """Decode a JPEG file that is plain and whole.
+    """Decode a JPEG file that is plain and complete.
 
     Returns:
-        (H, W, 3) uint8 RGB, its own memory and bit-equal to Pillow's; None for anything else, which Pillow is to
-        judge: another format, EXIF (it may turn the image) or another application's segment, CMYK, more than
-        `max_pixels`, or data about which libjpeg-turbo has as much as a warning, as it has on a truncated file.
+        (H, W, 3) uint8 RGB in memory of its own, bit-equal to Pillow's. None for anything that is left to Pillow:
+        another format, EXIF (which may turn the image) or another application's segment, CMYK, more than
+        `max_pixels`, and any data that libjpeg-turbo warns about, such as a truncated file.
     """
     if decode_jpeg is None or not is_plain_jpeg(content, max_pixels):
         return None
@@ -34,7 +34,7 @@ def decode_plain_jpeg(content: bytes, max_pixels: int) -> npt.NDArray[np.uint8] 
 
 
 def is_plain_jpeg(content: bytes, max_pixels: int) -> bool:
-    """Whether the segments before the pixels are those of a grey or colour JPEG, and none needs a second look."""
+    """Whether all segments before the pixels are ordinary ones of a grey or colour JPEG."""
     if not content.startswith(b"\xff\xd8"):
         return False
     position, end, has_frame = 2, len(content) - 10, False
@@ -56,6 +56,6 @@ def is_plain_jpeg(content: bytes, max_pixels: int) -> bool:
 
 
 def _is_plain_frame(frame: bytes, max_pixels: int) -> bool:
-    """Of 8 bits, grey or of three colours, and not too large."""
+    """Whether the frame has 8 bits, one or three channels, and at most `max_pixels`."""
     height, width = (frame[1] << 8) + frame[2], (frame[3] << 8) + frame[4]
     return frame[0] == 8 and frame[5] in (1, 3) and 0 < height * width <= max_pixels

@@ -27,6 +27,7 @@ import PIL
 from omnireid.errors import DataError, DataNotFoundError, DiskFullError, ImageError
 from omnireid.files import atomic_output, cache_folder, output_errors, sole_writer, write_json
 from omnireid.images.batches import iterate_batches
+from omnireid.images.decode import check_regular_file
 from omnireid.images.preprocess import Preprocessing
 from omnireid.machine import usable_cores
 from omnireid.progress import progress_bar
@@ -201,6 +202,7 @@ def remove_pixel_caches(which: str, folder: Path | None = None) -> int:
 
 def _digest(path: Path) -> bytes:
     try:
+        check_regular_file(path, str(path))
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").digest()
     except FileNotFoundError:

@@ -21,17 +21,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels become the network's input. It travels with the weights, so that nobody has to remember it.
+    """How pixels become the network's input. It is kept with the weights, so that nobody has to remember it.
 
     Attributes:
-        height: input height in pixels.
-        width: input width in pixels.
-        mean: of R, G, B in [0, 1], subtracted.
-        std: of R, G, B in [0, 1], divided by.
-        interpolation: only Pillow's bilinear (which averages over the shrunk area) so far.
+        height: Input height in pixels.
+        width: Input width in pixels.
+        mean: Red, green and blue mean in [0, 1], subtracted from the pixels.
+        std: Red, green and blue standard deviation in (0, 1], by which the pixels are divided.
+        interpolation: Only Pillow's bilinear filter so far, which averages over the area that is shrunk.
 
     Raises:
-        ShapeError: a size that is no size, or a std that is not positive.
+        ShapeError: a size is below 1, or mean and std cannot belong to pixels in [0, 1].
     """
 
     height: int = 256
@@ -48,6 +48,11 @@ class Preprocessing:
         finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
         if len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
             raise ShapeError(f"mean and std are three finite numbers, std above 0; got {self.mean} and {self.std}.")
+        if min(self.mean) < 0 or max(self.mean) > 1 or max(self.std) > 1:
+            raise ShapeError(
+                f"mean and std of pixels in [0, 1] lie in [0, 1] themselves; got mean {self.mean} and std {self.std}. "
+                "Divide values for pixels in 0–255 by 255."
+            )
         if self.interpolation != "bilinear":
             raise ShapeError(f"Only bilinear interpolation is known, not {self.interpolation!r}.")
 
@@ -74,10 +79,11 @@ class Preprocessing:
         Args:
             out: (N, height, width, 3) uint8, C-contiguous.
             sources: N images.
-            names: what to call each in an error.
+            names: Name of each image in an error; None is its path.
 
         Returns:
-            The errors of what cannot be decoded, by position, ascending. Those rows hold anything.
+            The errors of the images that cannot be decoded, by ascending position. The content of their rows is
+            undefined.
         """
         errors: dict[int, ImageError] = {}
         halves: dict[int, RgbArray] = {}
@@ -113,7 +119,7 @@ class Preprocessing:
         return out
 
     def apply(self, source: ImageSource) -> npt.NDArray[np.float32]:
-        """One image as (3, height, width) float32.
+        """Turn one image into (3, height, width) float32.
 
         >>> Preprocessing(2, 1).apply(np.zeros((8, 4, 3), np.uint8)).shape
         (3, 2, 1)
@@ -123,7 +129,7 @@ class Preprocessing:
 
 
 def _double_into(out: RgbArray, halves: dict[int, RgbArray]) -> None:
-    """Double images into the rows of `out` that they are of, in place where those lie together."""
+    """Double each image into its own row of `out`, in place if the rows are adjacent."""
     positions = list(halves)
     first, count = positions[0], len(positions)
     together = positions[-1] - first + 1 == count
