@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnireid.synthetic.solids import Canvas, FloatArray, Light, Surface
+from omnireid.synthetic.solids import Canvas, Light, Surface
+from omnireid.types import FloatArray
 
 RED, BLUE = (np.array(colour, dtype=np.float32) for colour in ((200, 0, 0), (0, 0, 200)))
 FRONTAL = Light((0.0, 0.0, 1.0), 0.5)

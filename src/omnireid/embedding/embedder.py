@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from omnireid.embedding.choice import choose
@@ -23,7 +22,7 @@ from omnireid.files import sha256_of
 from omnireid.images.batches import Batch, iterate_batches
 from omnireid.images.decode import ImageSource, RgbArray
 from omnireid.progress import progress_bar
-from omnireid.types import FloatArray, IntArray
+from omnireid.types import ByteArray, FloatArray, IntArray
 from omnireid.weights.artefact import WeightsMetadata
 from omnireid.weights.fetch import resolve_weights
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
@@ -65,7 +64,7 @@ class Embedder:
 
     def embed(
         self,
-        images: Iterable[ImageSource] | npt.NDArray[np.uint8],
+        images: Iterable[ImageSource] | ByteArray,
         *,
         batch_size: int | None = None,
         progress: bool = False,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from omnireid.synthetic.palette import RGB
-from omnireid.synthetic.solids import FloatArray
+from omnireid.types import ByteArray, FloatArray
 
 PANORAMA = 4
 """A backdrop is this many crops wide, so that crops of one camera share a place without being the same."""
@@ -35,7 +35,7 @@ class _Wall:
     generator: np.random.Generator
 
 
-def draw_backdrop(place: int, generator: np.random.Generator, height: int) -> npt.NDArray[np.uint8]:
+def draw_backdrop(place: int, generator: np.random.Generator, height: int) -> ByteArray:
     """Draw one of the places behind the people.
 
     Args:

@@ -7,7 +7,8 @@ import numpy as np
 from omnireid.synthetic.body import Body
 from omnireid.synthetic.fabric import plain
 from omnireid.synthetic.palette import CLOTH, RGB
-from omnireid.synthetic.solids import BoolArray, FloatArray, Paint, Surface
+from omnireid.synthetic.solids import Paint, Surface
+from omnireid.types import BoolArray, FloatArray
 
 
 def draw_bag(body: Body) -> None:

@@ -9,8 +9,9 @@ from types import MappingProxyType
 import numpy as np
 
 from omnireid.synthetic.pedestrian import Pedestrian
-from omnireid.synthetic.pose import Point, Pose, Skeleton, Viewpoint
+from omnireid.synthetic.pose import Pose, Skeleton, Viewpoint
 from omnireid.synthetic.solids import Canvas, Keep, Paint
+from omnireid.types import DoubleArray
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,14 @@ class Body:
         """Widths of this body."""
         return BUILDS[self.person.build]
 
-    def joint(self, left: float, up: float, front: float) -> Point:
+    def joint(self, left: float, up: float, front: float) -> DoubleArray:
         """A point of the trunk in its rest pose, moved to where the trunk is."""
         return np.array([left, up + self.skeleton.rise, front])
 
     def tube(
         self,
-        start: Point,
-        end: Point,
+        start: DoubleArray,
+        end: DoubleArray,
         profile: Sequence[tuple[float, float] | tuple[float, float, float]],
         paint: Paint,
         *,

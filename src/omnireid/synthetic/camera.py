@@ -8,12 +8,12 @@ from functools import cached_property
 from io import BytesIO
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from omnireid.synthetic.backdrop import draw_backdrop
 from omnireid.synthetic.seeds import Drawn, seeded_generator
 from omnireid.synthetic.solids import Light
+from omnireid.types import ByteArray
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -48,7 +48,7 @@ class Camera:
     quality: int
     light: Light
     shadow: float
-    backdrop: npt.NDArray[np.uint8]
+    backdrop: ByteArray
 
     @cached_property
     def tones(self) -> list[int]:
@@ -89,9 +89,7 @@ def draw_camera(camera_id: int, *, seed: int, difficulty: float, height: int) ->
     )
 
 
-def take_picture(
-    scene: npt.NDArray[np.uint8], camera: Camera, size: tuple[int, int], generator: np.random.Generator
-) -> bytes:
+def take_picture(scene: ByteArray, camera: Camera, size: tuple[int, int], generator: np.random.Generator) -> bytes:
     """What `camera` makes of a scene: a JPEG file's bytes.
 
     Args:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from omnireid.synthetic.camera import Camera, take_picture
 from omnireid.synthetic.figure import draw_figure
 from omnireid.synthetic.pedestrian import Pedestrian, draw_pedestrian
 from omnireid.synthetic.pose import Viewpoint, draw_pose
-from omnireid.synthetic.solids import BoolArray, Canvas
-
-Pixels = npt.NDArray[np.uint8]
+from omnireid.synthetic.solids import Canvas
+from omnireid.types import BoolArray, ByteArray
 
 
 def drawing_height(height: int) -> int:
@@ -78,7 +76,7 @@ def _draw_scene(
     *,
     occlusion: float,
     height: int,
-) -> Pixels:
+) -> ByteArray:
     """(H, W, 3) the scene before the camera has spoiled it; `occlusion` is the chance of something in the way."""
     rows = drawing_height(height)
     columns = rows // 2
@@ -99,7 +97,7 @@ def _draw_scene(
     return scene
 
 
-def _compose(canvas: Canvas, backdrop: Pixels, view: Viewpoint, shear: float) -> Pixels:
+def _compose(canvas: Canvas, backdrop: ByteArray, view: Viewpoint, shear: float) -> ByteArray:
     """The figures in front of the backdrop, with their shadow on the ground."""
     solid = np.isfinite(canvas.depth)
     dimmed = _shadow(solid, view, shear).point([255 - 140 * level // 255 for level in range(256)])
@@ -136,7 +134,7 @@ def _draw_passer_by(canvas: Canvas, view: Viewpoint, generator: np.random.Genera
     draw_figure(canvas, stranger, pose, nearby, folds=10 * aside)
 
 
-def _draw_bush(scene: Pixels, generator: np.random.Generator, aside: float) -> Pixels:
+def _draw_bush(scene: ByteArray, generator: np.random.Generator, aside: float) -> ByteArray:
     """Leaves in front of the legs."""
     height, width = scene.shape[:2]
     picture = Image.fromarray(scene)
@@ -152,7 +150,7 @@ def _draw_bush(scene: Pixels, generator: np.random.Generator, aside: float) -> P
     return np.asarray(picture)
 
 
-def _draw_pole(scene: Pixels, generator: np.random.Generator, aside: float) -> Pixels:
+def _draw_pole(scene: ByteArray, generator: np.random.Generator, aside: float) -> ByteArray:
     """A lamp post from top to bottom."""
     width = scene.shape[1]
     radius = (0.045 + 0.05 * generator.random()) * width
@@ -165,7 +163,7 @@ def _draw_pole(scene: Pixels, generator: np.random.Generator, aside: float) -> P
     return covered
 
 
-def _draw_railing(scene: Pixels, generator: np.random.Generator, aside: float) -> Pixels:
+def _draw_railing(scene: ByteArray, generator: np.random.Generator, aside: float) -> ByteArray:
     """Two bars and their posts in front of the legs."""
     height, width = scene.shape[:2]
     picture = Image.fromarray(scene)

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from omnireid.synthetic.palette import RGB
-from omnireid.synthetic.solids import BoolArray, FloatArray, Paint, Surface
+from omnireid.synthetic.solids import Paint, Surface
+from omnireid.types import BoolArray, FloatArray
 
 _LOGO_PIXELS = 96
 _FOLD_PIXELS = 128

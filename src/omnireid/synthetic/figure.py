@@ -15,7 +15,8 @@ from omnireid.synthetic.head import draw_head
 from omnireid.synthetic.palette import CLOTH, RGB, SKIN
 from omnireid.synthetic.pedestrian import NOTHING, Pedestrian
 from omnireid.synthetic.pose import Limb, Pose, Viewpoint, build_skeleton
-from omnireid.synthetic.solids import Canvas, FloatArray, Paint, Surface
+from omnireid.synthetic.solids import Canvas, Paint, Surface
+from omnireid.types import FloatArray
 
 _COLLAR = 1.46
 

@@ -8,8 +8,8 @@ from omnireid.synthetic.body import Body
 from omnireid.synthetic.fabric import plain
 from omnireid.synthetic.palette import CLOTH, HAIR, SKIN
 from omnireid.synthetic.pedestrian import NOTHING
-from omnireid.synthetic.pose import Point
-from omnireid.synthetic.solids import BoolArray, FloatArray, Keep, Paint, Surface
+from omnireid.synthetic.solids import Keep, Paint, Surface
+from omnireid.types import BoolArray, DoubleArray, FloatArray
 
 _CHIN, _CROWN = 1.565, 1.70
 _SKULL = ((0.0, 0.061, 0.076), (0.45, 0.081, 0.099), (1.0, 0.080, 0.101))
@@ -102,7 +102,7 @@ def _draw_lengths(body: Body, hair: Paint) -> None:
         body.tube(_behind(body, 1.735, 0.075), _behind(body, 1.75, 0.08), [(0, 0.046), (1, 0.046)], hair)
 
 
-def _behind(body: Body, up: float, back: float) -> Point:
+def _behind(body: Body, up: float, back: float) -> DoubleArray:
     """A point behind the head, turned with it."""
     turn = body.pose.head_turn
     return body.joint(-back * np.sin(turn), up, -back * np.cos(turn))

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Point = npt.NDArray[np.float64]
+from omnireid.types import DoubleArray
 
 _THIGH, _SHIN, _FOOT = 0.42, 0.41, 0.17
 _UPPER_ARM, _FOREARM = 0.28, 0.24
@@ -62,7 +61,7 @@ class Viewpoint:
     roll: float
     nearer: float = 0.0
 
-    def project(self, point: Point, yaw: float) -> tuple[float, float, float]:
+    def project(self, point: DoubleArray, yaw: float) -> tuple[float, float, float]:
         """(x, y, depth) in pixels of (left, up, front) in metres of a body turned by `yaw`."""
         left, up, front = point.tolist()
         x = left * math.cos(yaw) + front * math.sin(yaw)
@@ -81,10 +80,10 @@ class Limb:
     Each is (left, up, front) of the body.
     """
 
-    root: Point
-    middle: Point
-    end: Point
-    tip: Point
+    root: DoubleArray
+    middle: DoubleArray
+    end: DoubleArray
+    tip: DoubleArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +121,7 @@ def build_skeleton(pose: Pose, *, hip: float, shoulder: float) -> Skeleton:
     return Skeleton((legs[0], legs[1]), (arms[0], arms[1]), rise)
 
 
-def _sagittal(angle: float, length: float, left: float = 0.0) -> Point:
+def _sagittal(angle: float, length: float, left: float = 0.0) -> DoubleArray:
     """A bone hanging down, swung forward by `angle`."""
     return np.array([left, -np.cos(angle) * length, np.sin(angle) * length])
 

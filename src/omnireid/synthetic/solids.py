@@ -10,8 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
+from omnireid.types import BoolArray, ByteArray, DoubleArray, FloatArray
 
 Point = tuple[float, float, float]
 
@@ -80,8 +79,8 @@ class _Tube:
     axis: tuple[float, float]
     normal: tuple[float, float]
     yaw: float
-    widths: npt.NDArray[np.float64]
-    depths: npt.NDArray[np.float64]
+    widths: DoubleArray
+    depths: DoubleArray
     caps: tuple[float, float]
     paint: Paint
     keep: Keep | None
@@ -163,7 +162,7 @@ class Canvas:
     """
 
     def __init__(self, height: int, width: int, light: Light) -> None:
-        self.colour: npt.NDArray[np.uint8] = np.zeros((height, width, 3), dtype=np.uint8)
+        self.colour: ByteArray = np.zeros((height, width, 3), dtype=np.uint8)
         self.depth: FloatArray = np.full((height, width), -np.inf, dtype=np.float32)
         length = math.hypot(*light.direction)
         self._light = tuple(part / length for part in light.direction)
