@@ -188,7 +188,7 @@ def test_findings_are_sorted_by_severity_and_json_holds_all(clean: Path) -> None
     draw(clean / "train/2/a/7.png", 10)
     examination = examine(load_dataset(clean))
     assert [finding.severity for finding in examination.findings] == ["error", "warning", "note", "note"]
-    stored = json.loads(examination.json())
+    stored = json.loads(json.dumps(examination.json()))
     assert stored["usable"] is False
     assert stored["findings"][0]["check"] == "unreadable"
     assert stored["splits"][0] == {"name": "train", "images": 3, "identities": 2, "images_by_camera": {"0": 2, "1": 1}}

@@ -35,7 +35,7 @@ def doctor(
     from omnireid.data.doctor import examine
     from omnireid.data.listing import input_files
     from omnireid.errors import DataError
-    from omnireid.files import atomic_output, check_output
+    from omnireid.files import check_output, write_json
 
     if json is not None:
         check_output(json, suffix=".json", inputs=input_files([path]))
@@ -43,8 +43,7 @@ def doctor(
     examination = examine(dataset, decode=not fast, progress=True)
     print(examination.table())
     if json is not None:
-        with atomic_output(json) as temporary:
-            temporary.write_text(examination.json() + "\n", encoding="utf-8")
+        write_json(json, examination.json())
     if not examination.usable:
         count = sum(finding.severity == "error" for finding in examination.findings)
         raise DataError(f"{path} cannot be evaluated as it is: see the {count} error(s) in the report above.")

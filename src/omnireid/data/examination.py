@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from omnireid.types import Dataset, Protocol
 
@@ -107,9 +106,9 @@ class Examination:
             )
         return "\n".join(lines)
 
-    def json(self) -> str:
-        """The whole examination as a JSON object."""
-        return json.dumps(asdict(self) | {"usable": self.usable}, indent=2, ensure_ascii=False)
+    def json(self) -> dict[str, Any]:
+        """The whole examination as plain values, ready for ``json.dumps``."""
+        return asdict(self) | {"usable": self.usable}
 
 
 def _camera_lines(splits: Sequence[SplitCounts]) -> list[str]:
