@@ -1,12 +1,15 @@
 """omnireid: person re-identification with OSNet, from crops to ranked identities.
 
-The public names are imported on first use, so that ``import omnireid`` stays
-cheap and nothing pulls in torch before a model is really run in it.
+Everything a program needs is a name of this package; the modules below it may
+change from release to release. The names are imported on first use, so that
+``import omnireid`` stays cheap and nothing loads torch before a model runs in it.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 from omnireid import errors as _errors
@@ -15,44 +18,65 @@ from omnireid.version import __version__ as __version__
 if TYPE_CHECKING:
     from omnireid.data.datasets import load_dataset as load_dataset
     from omnireid.data.datasets import load_splits as load_splits
+    from omnireid.data.options import DataOptions as DataOptions
     from omnireid.embedding.embedder import Embedder as Embedder
     from omnireid.embedding.embedder import load_embedder as load_embedder
     from omnireid.embedding.jobs import embed_to_parquet as embed_to_parquet
+    from omnireid.embedding.options import RuntimeOptions as RuntimeOptions
     from omnireid.embedding.tables import EmbeddingTable as EmbeddingTable
     from omnireid.embedding.tables import read_embeddings as read_embeddings
     from omnireid.errors import *  # noqa: F403
+    from omnireid.evaluation.embedder_scores import evaluate_embedder as evaluate_embedder
     from omnireid.evaluation.ranking import evaluate_ranking as evaluate_ranking
     from omnireid.evaluation.scores import RankingScores as RankingScores
+    from omnireid.export.exporting import export_weights as export_weights
+    from omnireid.images.preprocess import Preprocessing as Preprocessing
     from omnireid.models.zoo import create_model as create_model
     from omnireid.retrieval.expansion import QueryExpansion as QueryExpansion
     from omnireid.retrieval.expansion import expand_queries as expand_queries
+    from omnireid.retrieval.options import RankingOptions as RankingOptions
     from omnireid.retrieval.reranking import RerankedDistances as RerankedDistances
     from omnireid.retrieval.reranking import Reranking as Reranking
     from omnireid.retrieval.reranking import rerank as rerank
     from omnireid.retrieval.search import RankedMatches as RankedMatches
     from omnireid.retrieval.search import search as search
     from omnireid.synthetic.dataset import synthesize as synthesize
+    from omnireid.training.options import RunOptions as RunOptions
+    from omnireid.training.recipes import RECIPES as RECIPES
+    from omnireid.training.recipes import Recipe as Recipe
+    from omnireid.training.run import train as train
     from omnireid.types import Crops as Crops
     from omnireid.types import Dataset as Dataset
     from omnireid.types import Labels as Labels
     from omnireid.types import Split as Split
+    from omnireid.weights.artefact import WeightsMetadata as WeightsMetadata
 
 _HOME_OF = {
     "Crops": "omnireid.types",
+    "DataOptions": "omnireid.data.options",
     "Dataset": "omnireid.types",
     "Embedder": "omnireid.embedding.embedder",
     "EmbeddingTable": "omnireid.embedding.tables",
     "Labels": "omnireid.types",
+    "Preprocessing": "omnireid.images.preprocess",
     "QueryExpansion": "omnireid.retrieval.expansion",
+    "RECIPES": "omnireid.training.recipes",
     "RankedMatches": "omnireid.retrieval.search",
+    "RankingOptions": "omnireid.retrieval.options",
     "RankingScores": "omnireid.evaluation.scores",
+    "Recipe": "omnireid.training.recipes",
     "RerankedDistances": "omnireid.retrieval.reranking",
     "Reranking": "omnireid.retrieval.reranking",
+    "RunOptions": "omnireid.training.options",
+    "RuntimeOptions": "omnireid.embedding.options",
     "Split": "omnireid.types",
+    "WeightsMetadata": "omnireid.weights.artefact",
     "create_model": "omnireid.models.zoo",
     "embed_to_parquet": "omnireid.embedding.jobs",
+    "evaluate_embedder": "omnireid.evaluation.embedder_scores",
     "evaluate_ranking": "omnireid.evaluation.ranking",
     "expand_queries": "omnireid.retrieval.expansion",
+    "export_weights": "omnireid.export.exporting",
     "load_dataset": "omnireid.data.datasets",
     "load_embedder": "omnireid.embedding.embedder",
     "load_splits": "omnireid.data.datasets",
@@ -60,10 +84,14 @@ _HOME_OF = {
     "rerank": "omnireid.retrieval.reranking",
     "search": "omnireid.retrieval.search",
     "synthesize": "omnireid.synthetic.dataset",
+    "train": "omnireid.training.run",
     **dict.fromkeys(_errors.__all__, "omnireid.errors"),
 }
 
 __all__ = sorted([*_HOME_OF, "__version__"])  # noqa: PLE0605
+
+for _name in _errors.__all__:
+    getattr(_errors, _name).__module__ = __name__
 
 
 def __getattr__(name: str) -> object:
@@ -71,8 +99,23 @@ def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'omnireid' has no attribute {name!r}")
     value = getattr(import_module(_HOME_OF[name]), name)
+    if isinstance(value, (type, FunctionType)):
+        _make_public(value)
     globals()[name] = value
     return value
+
+
+def _make_public(value: type | FunctionType) -> None:
+    """Name the package, not the file, as the home of a class or function: in a repr, a pickle and the documentation."""
+    if isinstance(value, type):
+        from inspect import get_annotations
+        from typing import get_type_hints
+
+        with suppress(NameError):  # an annotation that only a type checker can resolve
+            # They are text, which Python resolves in the module a class names.
+            resolved = get_type_hints(value, include_extras=True)
+            value.__annotations__ = {name: resolved[name] for name in get_annotations(value)}
+    value.__module__ = __name__
 
 
 def __dir__() -> list[str]:
