@@ -79,11 +79,11 @@ def check_output(path: Path, *, suffix: str | None = None, inputs: Iterable[str 
     Raises:
         OutputError: another suffix, one of the inputs, a folder or device, or a place that cannot be written.
     """
-    if suffix is not None and path.suffix.lower() != suffix:
-        better = Path(path.stem or "out").with_suffix(suffix)
-        raise OutputError(f"This output's name ends in {suffix}; got {path}. Try {path.parent / better}.")
     with output_errors(path):
         target = _target_of(path)
+        if suffix is not None and path.suffix.lower() != suffix:
+            better = Path(path.stem or "out").with_suffix(suffix)
+            raise OutputError(f"This output's name ends in {suffix}; got {path}. Try {path.parent / better}.")
         if target.exists():
             _refuse_input(path, target.stat(), inputs)
         folder = next(parent for parent in target.parents if parent.exists())

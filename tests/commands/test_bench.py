@@ -147,6 +147,8 @@ def test_a_bad_output_is_refused_before_anything_is_measured(
 ) -> None:
     assert main(["bench", str(untrained), flag, str(tmp_path)]) == EXIT_ERROR
     assert "error: Cannot write" in capsys.readouterr().err
+    assert main(["bench", str(untrained), flag, str(untrained)]) == EXIT_ERROR
+    assert f"name ends in {'.json' if flag == '--json' else '.png'}; got" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_measuring")

@@ -71,5 +71,5 @@ def test_the_report_never_replaces_the_data(root: Path, capsys: pytest.CaptureFi
     assert main(["doctor", str(root), "--json", str(root / "synthetic.json")]) == 2
     assert "it is an input of this command" in capsys.readouterr().err
     assert main(["doctor", str(root), "--json", str(root / "query")]) == 2
-    assert "This output's name ends in .json" in capsys.readouterr().err
+    assert "is a folder or a device" in capsys.readouterr().err
     assert (root / "synthetic.json").read_text() == "{}"

@@ -74,7 +74,7 @@ def test_no_output_replaces_an_input(tmp_path: Path, capsys: pytest.CaptureFixtu
         ([crop], tmp_path / "out.csv", "ends in .parquet"),
         ([manifest], manifest, f"it is an input of this command ({manifest})"),
         ([tmp_path, "--split", "query"], manifest, f"it is an input of this command ({manifest})"),
-        ([crop], tmp_path, "ends in .parquet"),
+        ([crop], tmp_path, "is a folder or a device"),
     ]
     for images, output, message in cases:
         assert main(["embed", *map(str, images), "--weights", "gone", "--output", str(output)]) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -63,6 +62,7 @@ def bench(
     from omnireid.bench.run_configurations import list_ways
     from omnireid.bench.session import Measured, Refused, Settings, measure_ways
     from omnireid.data.datasets import load_splits
+    from omnireid.data.listing import input_files
     from omnireid.embedding.network import check_threads
     from omnireid.errors import ModelError
     from omnireid.files import check_output
@@ -70,15 +70,17 @@ def bench(
     from omnireid.plots import require_plots
     from omnireid.weights.fetch import resolve_weights
 
-    for output in (json, picture):
-        if output is not None:
-            check_output(output)  # before minutes of work, not after
+    for output, suffix in ((json, ".json"), (picture, ".png")):
+        if output is not None:  # before minutes of work, not after
+            check_output(output, suffix=suffix, inputs=input_files([*weights, *([data] if data else [])]))
     if picture is not None:
         require_plots()
     check_threads(network.threads)
     if not seconds > 0:
         raise ModelError(f"A figure is measured for more than 0 seconds; got --seconds {seconds:g}.")
     dataset = None if data is None else load_splits(data, reading)[0]
+    if picture is not None and dataset is not None:
+        check_output(picture, inputs=(path for split in dataset.splits.values() for path in split.paths))
     paths = list(dict.fromkeys(resolve_weights(name) for name in weights))
     ways = list_ways(paths, list(dict.fromkeys(runtimes)))
     settings = Settings(seconds, network, data, reading)
@@ -177,7 +179,7 @@ def _write_json(
     dataset: Dataset | None,
     settings: Settings,
 ) -> None:
-    from omnireid.files import atomic_output
+    from omnireid.files import write_json
     from omnireid.machine import describe
 
     machine = describe().json()
@@ -199,8 +201,7 @@ def _write_json(
             for result in refused
         ],
     }
-    with atomic_output(path) as temporary:
-        temporary.write_text(json_format.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
 def _record(result: Measured) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from omnireid.embedding.network import Network
 from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
 from omnireid.errors import MissingDependencyError, OmnireidError
-from omnireid.files import atomic_output, cache_folder
+from omnireid.files import cache_folder, write_json
 from omnireid.images.decode import RgbArray
 from omnireid.machine import processor_name, usable_cores
 from omnireid.types import FloatArray
@@ -118,8 +118,8 @@ def choose(
         return networks[name], Choice(name, {}, refused)
     name, choice = _try(networks, refused, probe_crops(_PROBES, height, width))
     if choice.rates:
-        with suppress(OmnireidError), atomic_output(place) as temporary:
-            temporary.write_text(json.dumps(asdict(choice)), encoding="utf-8")
+        with suppress(OmnireidError):
+            write_json(place, asdict(choice), indent=None)
     return networks[name], choice
 
 
