@@ -39,6 +39,7 @@ from omnireid.embedding.torch_runtime import load_weights
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import OmnireidError
 from omnireid.export.exporting import export_weights
+from omnireid.export.options import ExportOptions
 from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import RgbArray
 from omnireid.images.preprocess import Preprocessing
@@ -47,7 +48,6 @@ from omnireid.models.zoo import ARCHITECTURES, create_model
 from omnireid.types import FloatArray
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
 from omnireid.weights.fetch import resolve_weights
-from omnireid.weights.graph_file import write_graph
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -120,11 +120,11 @@ def prepare(folder: Path) -> None:
             make_untrained(name, weights)
         if not graph.is_file():
             try:
-                exported = export_weights(weights, precision="int8", calibration=calibration_crops())
+                exported = export_weights(weights, ExportOptions(precision="int8"), calibration=calibration_crops())
             except OmnireidError as error:
                 print(f"{name}: no int8: {error}")
                 continue
-            write_graph(graph, exported.graph)
+            exported.write(graph)
             kept = exported.graph.metadata.kept_in_float
             print(f"{name}: int8, kept in float32: {', '.join(kept) or 'nothing'}")
 

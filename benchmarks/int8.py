@@ -28,10 +28,11 @@ from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
 from omnireid.embedding.parity import compare_embeddings
 from omnireid.evaluation.embedder_scores import evaluate_embedder
 from omnireid.export.exporting import export_weights
+from omnireid.export.options import ExportOptions
 from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import RgbArray
 from omnireid.machine import describe
-from omnireid.weights.graph_file import Graph, read_graph, write_graph
+from omnireid.weights.graph_file import Graph, read_graph
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 ROUNDS = 5
@@ -78,7 +79,7 @@ def main(weights: Path, data: Path, *, scores: bool) -> None:
         files = {}
         for precision in ("fp32", "int8"):
             files[precision] = Path(folder) / f"{precision}.onnx"
-            write_graph(files[precision], export_weights(weights, precision=precision, calibration=crops).graph)
+            export_weights(weights, ExportOptions(precision=precision), calibration=crops).write(files[precision])
         print("kept in float:", ", ".join(read_graph(files["int8"]).metadata.kept_in_float) or "nothing")
         embedders: dict[str, Embedder] = {}
         for runtime, precision in WAYS:

@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from omnireid import create_model, load_embedder, synthesize
+from omnireid import create_model, synthesize
 from omnireid.cli import main
 from omnireid.embedding import parity
-from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.parity import Gate, probe_crops
-from omnireid.evaluation import embedder_scores
-from omnireid.export import exporting
+from omnireid.export import exporting, parity_gate
 from omnireid.weights.graph_file import read_graph
 
 
@@ -41,7 +37,7 @@ def test_files_are_named_after_the_weights(
     assert {path.name for path in here.iterdir()} == names
     said = capsys.readouterr().out
     assert "batch  1: smallest cosine 1.000000, mean 1.000000, 8 crops" in said
-    assert "MB; measured on 64 drawn patches of colour" in said
+    assert "MB; compared on 64 drawn patches of colour" in said
     assert "licence of the weights: Apache-2.0" in said
 
 
@@ -74,7 +70,7 @@ def test_the_place_is_checked_before_the_work(
 def test_a_graph_that_fails_the_gate_is_not_written(
     here: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(exporting, "GATES", {**parity.GATES, "fp32": Gate(1.1, 1.1)})
+    monkeypatch.setattr(parity_gate, "GATES", {**parity.GATES, "fp32": Gate(1.1, 1.1)})
     assert main(["export", str(untrained)]) == 2
     assert "gives other embeddings than torch at batch 1" in capsys.readouterr().err
     assert not list(here.iterdir())
@@ -88,35 +84,11 @@ def test_scores_on_a_data_set(
     path = tmp_path / "w.pth"
     torch.save(create_model("osnet_x0_25").state_dict(), path)
     words = ["export", str(path), "--architecture", "osnet_x0_25", "--data", str(people)]
-    asked: list[str | None] = []
-
-    def load(weights: Path, options: RuntimeOptions) -> Any:
-        asked.append(options.architecture)
-        return load_embedder(weights, options)
-
-    monkeypatch.setattr("omnireid.embedding.embedder.load_embedder", load)
     assert main(words) == 0
     said = capsys.readouterr().out.splitlines()
     before, after = (line for line in said if "rank-1" in line)
     assert before.startswith("weights, fp32  rank-1 ")
     assert after.startswith("graph, fp32    rank-1 ")
-    assert asked == ["osnet_x0_25"]
-    (here / "w.onnx").unlink()
-    evaluate, found = embedder_scores.evaluate_embedder, []
-
-    def worse(*arguments: Any, **options: Any) -> Any:
-        evaluated = evaluate(*arguments, **options)
-        found.append(evaluated)
-        lost = 0.002 * (len(found) - 1)
-        mean = evaluated.scores.mean_average_precision - lost
-        return replace(evaluated, scores=replace(evaluated.scores, mean_average_precision=mean))
-
-    monkeypatch.setattr(embedder_scores, "evaluate_embedder", worse)
-    assert main(words) == 2
-    message = capsys.readouterr().err
-    assert "The exported graph moves mAP by -0.20 points on " in message
-    assert "0.1 are allowed in fp32. Nothing was written." in message
-    assert not list(here.iterdir())
 
 
 @pytest.mark.slow
@@ -126,7 +98,9 @@ def test_int8_with_crops_of_a_folder(
     from PIL import Image
 
     assert main(["export", str(untrained), "--precision", "int8"]) == 2
-    assert "int8 needs crops of yours to calibrate with: --calibration FOLDER" in capsys.readouterr().err
+    assert (
+        "int8 needs crops of yours to calibrate with: calibration=… (--calibration FOLDER)" in capsys.readouterr().err
+    )
     words = ["export", str(untrained), "--precision", "int8", "--calibration", str(crop_folder)]
     assert main(words) == 2
     assert "12 crops are too few to calibrate int8 with" in capsys.readouterr().err

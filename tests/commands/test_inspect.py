@@ -12,9 +12,10 @@ from omnireid import create_model
 from omnireid.cli import main
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.export.exporting import export_weights
+from omnireid.export.options import ExportOptions
 from omnireid.files import sha256_of
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
-from omnireid.weights.graph_file import GraphFormat, write_graph
+from omnireid.weights.graph_file import GraphFormat
 
 
 def test_an_artefact(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +115,7 @@ def test_a_checkpoint_that_cannot_be_used_is_reported_key_by_key(
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
 def test_a_graph(tmp_path: Path, untrained: Path, to: GraphFormat, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / ("w.onnx" if to == "onnx" else "w.xml")
-    write_graph(path, export_weights(untrained, to=to).graph)
+    export_weights(untrained, ExportOptions(to=to)).write(path)
     assert main(["inspect", str(path)]) == 0
     shown = capsys.readouterr().out
     for expected in (f"omnireid graph ({to}, fp32)", "uint8, normalised inside", "64 × 32", sha256_of(untrained)):

@@ -30,6 +30,7 @@ from omnireid.errors import (
     OmnireidError,
 )
 from omnireid.export.exporting import export_weights
+from omnireid.export.options import ExportOptions
 from omnireid.export.quantisation import quantise
 from omnireid.files import sha256_of
 from omnireid.weights.graph_file import GraphMetadata, seal_onnx
@@ -74,7 +75,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
         (folder / f"{name}.onnx").write_bytes(seal_onnx(graph.content, graph.metadata))
     metadata = GraphMetadata(source.metadata, "int8", weights_sha256=source.sha256)
     (folder / "int8.onnx").write_bytes(seal_onnx(quantise(whole.content, probe_crops(32, 64, 32, seed=1)), metadata))
-    pair = export_weights(untrained, to="openvino").graph
+    pair = export_weights(untrained, ExportOptions(to="openvino")).graph
     (folder / "w.xml").write_bytes(pair.content)
     (folder / "w.bin").write_bytes(pair.values)
     return folder

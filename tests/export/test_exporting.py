@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,16 +12,21 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from tests.embedding.colours import colour_network
 
 from omnireid import load_embedder
 from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
-from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
+from omnireid.embedding.parity import GATES, Parity, compare_embeddings, probe_crops
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import ExportError, MissingDependencyError, OutputError, ParityError
-from omnireid.export import exporting
-from omnireid.export.exporting import BATCHES, Exported, export_weights
-from omnireid.export.quantisation import blocks_of, quantise
+from omnireid.export import exporting, graph_network, parity_gate, quantisation
+from omnireid.export.calibration import MOST_CROPS, read_calibration
+from omnireid.export.exporting import ExportedGraph, export_weights
+from omnireid.export.options import ExportOptions
+from omnireid.export.parity_gate import BATCH_SIZES
+from omnireid.export.quantisation import list_parts, quantise
+from omnireid.images.preprocess import Preprocessing
 from omnireid.weights.artefact import METADATA_KEY
 from omnireid.weights.graph_file import Graph, GraphFormat, GraphPrecision, read_graph, seal_onnx, write_graph
 
@@ -39,8 +45,8 @@ WAYS: list[tuple[GraphFormat, GraphPrecision, bool]] = [
 @pytest.fixture(autouse=True)
 def whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """int8 is taken as it comes: whether parts are kept out of it has tests of its own."""
-    monkeypatch.setattr(exporting, "INT8_MEAN", -1.0)
-    monkeypatch.setattr(exporting, "quantise", quantised_once)
+    monkeypatch.setattr(quantisation, "LARGEST_ERROR", 2.0)
+    monkeypatch.setattr(quantisation, "quantise", quantised_once)
 
 
 @cache
@@ -50,26 +56,27 @@ def once(content: bytes) -> bytes:
 
 def quantised_once(content: bytes, pixels: Any, *, keep: Any = ()) -> bytes:
     """Quantising takes seconds: all formats of one graph share it."""
-    assert pixels is CROPS
+    assert np.array_equal(pixels, CROPS)
     assert not keep
     return once(content)
 
 
-def export(path: Path, **asked: Any) -> Exported:
-    calibration = CROPS if asked.get("precision") == "int8" else None
-    return export_weights(path, **{"calibration": calibration, **asked})
+def export(path: Path, *, calibration: Any = None, progress: bool = False, **asked: Any) -> ExportedGraph:
+    if calibration is None and asked.get("precision") == "int8":
+        calibration = CROPS
+    return export_weights(path, ExportOptions(**asked), calibration=calibration, progress=progress)
 
 
 @pytest.mark.parametrize(("to", "precision", "takes_pixels"), WAYS)
 def test_it_loads_again_and_gives_torchs_embeddings(
     tmp_path: Path, untrained: Path, to: GraphFormat, precision: GraphPrecision, takes_pixels: bool
 ) -> None:
-    exported = export(untrained, to=to, precision=precision, takes_pixels=takes_pixels)
-    assert tuple(exported.parities) == BATCHES
+    exported = export(untrained, to=to, precision=precision, float_input=not takes_pixels)
+    assert tuple(exported.parities) == BATCH_SIZES
     assert all(GATES[precision].passes(parity) for parity in exported.parities.values())
-    assert exported.crops == ("32 crops of yours" if precision == "int8" else "64 drawn patches of colour")
+    assert exported.compared_on == ("32 crops of yours" if precision == "int8" else "64 drawn patches of colour")
     path = tmp_path / ("w.onnx" if to == "onnx" else "w.xml")
-    write_graph(path, exported.graph)
+    exported.write(path)
     assert read_graph(path).metadata == exported.graph.metadata
     metadata = exported.graph.metadata
     assert (metadata.precision, metadata.takes_pixels, metadata.kept_in_float) == (precision, takes_pixels, ())
@@ -89,21 +96,21 @@ def test_the_gate_names_the_first_layer_that_differs(
     disturb(monkeypatch, layer)
     name = "fc.norm" if layer == "fc" else layer
     with pytest.raises(ParityError, match=rf"The first layer that differs is {name}: relative error") as caught:
-        export_weights(untrained, precision=precision)
+        export(untrained, precision=precision)
     message = str(caught.value)
     assert message.startswith(f"The exported graph of {untrained} gives other embeddings than torch at batch 1: ")
-    assert f"asked for: {GATES[precision].smallest} and {GATES[precision].mean} in {precision}" in message
+    assert f"at least {GATES[precision].smallest} and {GATES[precision].mean} are required in {precision}" in message
     assert "Nothing was written." in message
 
 
 def test_the_gate_of_another_format_says_how_to_see_the_layer(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disturb(monkeypatch, "conv5")
-    with pytest.raises(ParityError, match="Export it --to onnx to see which layer differs"):
-        export_weights(untrained, to="openvino")
+    with pytest.raises(ParityError, match=r"Export it to onnx \(--to onnx\) to see which layer differs"):
+        export(untrained, to="openvino")
 
 
 def test_embeddings_that_differ_although_no_layer_does(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "compare_embeddings", lambda *_: replace(compare_embeddings(*_), smallest=0.5))
+    monkeypatch.setattr(parity_gate, "compare_embeddings", lambda *_: replace(compare_embeddings(*_), smallest=0.5))
     with pytest.raises(ParityError, match=r"No layer differs by more than 0\.0001; the furthest is \w"):
         export_weights(untrained)
 
@@ -125,11 +132,12 @@ def disturb(monkeypatch: pytest.MonkeyPatch, layer: str) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"precision": "int8", "calibration": None}, "int8 needs crops of yours to calibrate with: --calibration FOLDER"),
-    ({"precision": "int8", "calibration": CROPS[:31]}, "31 crops are too few to calibrate int8 with: at least 32"),
-    ({"precision": "int8", "takes_pixels": False}, "An int8 graph takes pixels.*Leave --float-input out"),
-    ({"calibration": CROPS[:, :32]}, r"takes \(N, 64, 32, 3\) crops.*got \(32, 32, 32, 3\)"),
-    ({"calibration": CROPS[:0]}, r"at least one; got \(0, 64, 32, 3\)"),
+    ({"precision": "int8", "calibration": CROPS[:31]}, "31 crops are too few to calibrate int8 with: give at least 32"),
+    (
+        {"precision": "int8", "float_input": True},
+        r"An int8 graph takes pixels.*Leave out float_input \(--float-input\)",
+    ),
+    ({"calibration": CROPS[:0]}, "Calibration needs images, at least one; got none"),
     ({"precision": "bf16"}, r"No export to 'onnx' in 'bf16'\. Known: onnx, openvino; fp32, fp16, int8"),
     ({"to": "tensorrt"}, "No export to 'tensorrt' in 'fp32'"),
 ]
@@ -141,10 +149,30 @@ def test_refusals(untrained: Path, asked: dict[str, Any], message: str) -> None:
         export(untrained, **asked)
 
 
-@pytest.mark.parametrize("name", ["w.onnx", "w.xml"])
-def test_a_graph_is_not_exported_again(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ExportError, match=rf"{name} is a graph already\. Export from the weights it was made from"):
-        export_weights(tmp_path / name)
+def test_int8_without_crops_to_calibrate_with(untrained: Path) -> None:
+    with pytest.raises(ExportError, match=r"int8 needs crops of yours.*calibration=… \(--calibration FOLDER\)"):
+        export_weights(untrained, ExportOptions(precision="int8"))
+
+
+def test_calibration_takes_images_of_any_size_and_as_many_as_are_of_use(tmp_path: Path) -> None:
+    size = Preprocessing(64, 32)
+    Image.fromarray(CROPS[0]).resize((40, 90)).save(tmp_path / "crop.png")
+    found = read_calibration([tmp_path / "crop.png", CROPS[1]], size)
+    assert found.shape == (2, 64, 32, 3)
+    assert np.array_equal(found[1], CROPS[1])
+    assert np.array_equal(found[0], size.resize(tmp_path / "crop.png"))
+    many = read_calibration([CROPS[0], *[CROPS[1]] * 2000, CROPS[2]], size)
+    assert len(many) == MOST_CROPS
+    assert np.array_equal(many[[0, 1, -1]], CROPS[[0, 1, 2]])
+
+
+def test_a_graph_is_not_exported_again(tmp_path: Path, untrained: Path) -> None:
+    exported = export(untrained)
+    exported.write(tmp_path / "w.onnx")
+    with pytest.raises(ExportError, match=r"w\.onnx is a graph already\. Export from the weights it was made from"):
+        export_weights(tmp_path / "w.onnx")
+    with pytest.raises(OutputError, match=r"name ends in \.onnx; got .*w\.xml"):
+        exported.write(tmp_path / "w.xml")
 
 
 @pytest.mark.parametrize(
@@ -169,26 +197,26 @@ def test_parts_that_int8_costs_too_much_stay_in_float32(
     costs = {"conv1": 0.003, "conv2.0": 0.02, "conv3.1": 0.01}
     tried: list[int] = []
     pretend(monkeypatch, costs)
-    exported = export(untrained, precision="int8", progress=tried.append)
+    monkeypatch.setattr(exporting, "progress_bar", lambda *_, **__: nullcontext(tried.append))
+    exported = export(untrained, precision="int8", progress=True)
     metadata = exported.graph.metadata
     assert metadata.kept_in_float == ("conv2.0", "conv3.1")  # the worst first, and no more than are needed
     assert metadata.precision == "int8"
-    assert tried == [1] * len(blocks_of(WeightsFile(untrained).graph.content))
+    assert tried == [1] * len(list_parts(WeightsFile(untrained).graph.content))
     write_graph(tmp_path / "w.onnx", exported.graph)
     assert read_graph(tmp_path / "w.onnx").metadata.kept_in_float == ("conv2.0", "conv3.1")
 
 
 def test_weights_of_which_int8_leaves_nothing(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = blocks_of(WeightsFile(untrained).graph.content)
+    parts = list_parts(WeightsFile(untrained).graph.content)
     pretend(monkeypatch, dict.fromkeys(parts, 0.5))
-    with pytest.raises(ExportError, match=r"int8 leaves nothing of these weights.*use --precision fp16"):
+    with pytest.raises(ExportError, match=r"int8 leaves nothing of these weights.*--precision fp16"):
         export(untrained, precision="int8")
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, costs: dict[str, float]) -> None:
     """`quantise` writes what was kept into the graph, which stays in float32; its error is the sum of the others'."""
-    monkeypatch.setattr(exporting, "INT8_MEAN", 0.996)
-    from omnireid.export import quantisation
+    monkeypatch.setattr(quantisation, "LARGEST_ERROR", 0.004)
 
     def stand_in(content: bytes, pixels: Any, *, keep: Any = ()) -> bytes:
         model = onnx.load_from_string(content)
@@ -203,31 +231,31 @@ def pretend(monkeypatch: pytest.MonkeyPatch, costs: dict[str, float]) -> None:
         measured = graph.metadata.precision != "int8"  # what is held to the gate in the end really runs
         return colour_network() if measured else real_open(graph)
 
-    def error(_reference: Any, _found: Any) -> float:
+    def compare(_reference: Any, _found: Any) -> Parity:
         kept = set(last[0].split())
-        return sum(cost for part, cost in costs.items() if not set(parts_of(part)) <= kept)
+        error = sum(cost for part, cost in costs.items() if not set(parts_of(part)) <= kept)
+        return Parity(1 - error, 1 - error, len(CROPS))
 
-    real_open = exporting.open_exported
+    real_open = graph_network.open_graph
     parts: dict[str, list[str]] = {}
 
     def noted(content: bytes) -> dict[str, list[str]]:
-        parts.update(blocks_of(content))
+        parts.update(list_parts(content))
         return dict(parts)
 
     def parts_of(part: str) -> list[str]:
         return parts.get(part, [f"not yet asked for {part}"])
 
-    monkeypatch.setattr(exporting, "blocks_of", noted)
-    for module in (exporting, quantisation):
-        monkeypatch.setattr(module, "quantise", stand_in)
-    monkeypatch.setattr(exporting, "open_exported", remember)
-    monkeypatch.setattr(exporting, "mean_error", error)
+    monkeypatch.setattr(quantisation, "list_parts", noted)
+    monkeypatch.setattr(quantisation, "quantise", stand_in)
+    monkeypatch.setattr(exporting, "open_graph", remember)
+    monkeypatch.setattr(exporting, "compare_embeddings", compare)
 
 
 def test_a_pair_that_cannot_be_written_whole_leaves_the_old_one(
     tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = export_weights(untrained, to="openvino").graph
+    graph = export(untrained, to="openvino").graph
     write_graph(tmp_path / "w.xml", graph)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     write = Path.write_bytes

@@ -15,6 +15,7 @@ from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import CheckpointError, ModelError, WeightsNotFoundError
 from omnireid.export.exporting import export_weights
+from omnireid.export.options import ExportOptions
 from omnireid.files import sha256_of
 from omnireid.weights import graph_file as module
 from omnireid.weights.artefact import METADATA_KEY, read_metadata
@@ -26,7 +27,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
     """A folder with ``w.onnx``, and ``w.xml`` beside ``w.bin``."""
     folder = tmp_path_factory.mktemp("graphs")
     write_graph(folder / "w.onnx", export_weights(untrained).graph)
-    write_graph(folder / "w.xml", export_weights(untrained, to="openvino").graph)
+    write_graph(folder / "w.xml", export_weights(untrained, ExportOptions(to="openvino")).graph)
     return folder
 
 

@@ -1,1 +1,1 @@
-"""From weights to portable graphs that are held against torch before they are written."""
+"""From weights to portable graphs, which are compared with torch before they are written."""

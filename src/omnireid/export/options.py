@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
+from omnireid.errors import ExportError
 from omnireid.weights.graph_file import GraphFormat, GraphPrecision
+
+SUFFIXES: Mapping[GraphFormat, str] = {"onnx": ".onnx", "openvino": ".xml"}
+"""Format to the suffix its files end in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +24,23 @@ class ExportOptions:
             network that lose most.
         float_input: Leave the normalisation out of the graph, which then takes (N, 3, H, W) float32 instead of
             (N, H, W, 3) uint8.
+
+    Raises:
+        ExportError: There is no such format or precision, or an int8 graph is to take floats.
     """
 
     to: GraphFormat = "onnx"
     precision: GraphPrecision = "fp32"
     float_input: bool = False
+
+    def __post_init__(self) -> None:
+        formats, precisions = get_args(GraphFormat), get_args(GraphPrecision)
+        if self.to not in formats or self.precision not in precisions:
+            raise ExportError(
+                f"No export to {self.to!r} in {self.precision!r}. Known: {', '.join(formats)}; {', '.join(precisions)}."
+            )
+        if self.precision == "int8" and self.float_input:
+            raise ExportError(
+                "An int8 graph takes pixels, because its normalisation is part of it. Leave out float_input "
+                "(--float-input)."
+            )

@@ -1,56 +1,81 @@
-"""Static int8 quantisation with the user's own crops, and the layers that are better left alone."""
+"""Static int8 quantisation with the user's own crops, and the parts of a network that are better left in float32."""
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from omnireid.embedding.parity import compare_embeddings
 from omnireid.errors import ExportError, require
+from omnireid.export.calibration import check_calibration
 from omnireid.images.decode import RgbArray
 from omnireid.models.graph_builder import INPUT
-from omnireid.types import FloatArray
 
-FEWEST_CROPS = 32
-"""With fewer, ranges of activations are those of these few people."""
+LARGEST_ERROR = 0.002
+"""One minus the mean cosine with float32 above which int8 leaves the worst parts of the network in float32."""
+
+ErrorOf = Callable[[bytes], float]
+"""Measures a graph: one minus the mean cosine of its embeddings with those of float32."""
 
 _BATCH = 16
+_RANKING_CROPS = 64  # enough to order the parts of the network by what int8 costs them
 _OPERATIONS = ("Conv", "Gemm", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool", "Relu")
-_UNTOUCHED = ("pixels", "images")  # what leads to conv1: normalisation itself needs more than 256 levels
+_UNTOUCHED = ("pixels", "images")  # nodes that lead to the first layer: normalisation needs more than 256 levels
 
 
-def check_calibration(pixels: RgbArray) -> None:
-    """Refuse too few crops to calibrate with.
+def quantise_within(
+    content: bytes, pixels: RgbArray, error_of: ErrorOf, *, progress: Callable[[int], None] = lambda _count: None
+) -> tuple[bytes, tuple[str, ...]]:
+    """Quantise the whole network or, where that costs too much, all of it except the worst parts.
+
+    Args:
+        content: A float32 ONNX graph of ours.
+        pixels: (N, H, W, 3) crops that the ranges of the activations are taken from.
+        error_of: Measures a graph.
+        progress: Called with 1 after each part of the network that was tried.
+
+    Returns:
+        The quantised graph, and the names of the parts that stayed in float32, the worst first.
 
     Raises:
-        ExportError: fewer than `FEWEST_CROPS`.
+        ExportError: There are too few crops, or every part of the network costs too much.
+        MissingDependencyError: The libraries of the extra ``export`` are not installed.
     """
-    if len(pixels) < FEWEST_CROPS:
-        raise ExportError(
-            f"{len(pixels)} crops are too few to calibrate int8 with: at least {FEWEST_CROPS}, better a few hundred of "
-            "the cameras it will see. Name more with --calibration."
-        )
+    quantised = quantise(content, pixels)
+    if error_of(quantised) <= LARGEST_ERROR:
+        return quantised, ()
+    parts = list_parts(content)
+    few = pixels[:: -(-len(pixels) // _RANKING_CROPS)]
+    kept: list[str] = []
+    for name, _ in rank_parts(content, few, error_of, progress=progress):
+        kept.append(name)
+        if len(kept) == len(parts):
+            break
+        quantised = quantise(content, pixels, keep=[node for part in kept for node in parts[part]])
+        if error_of(quantised) <= LARGEST_ERROR:
+            return quantised, tuple(kept)
+    raise ExportError(
+        "int8 leaves nothing of these weights: every part of the network costs too much. Calibrate with more crops "
+        "that are like those the graph will see, or use precision fp16 (--precision fp16)."
+    )
 
 
 def quantise(content: bytes, pixels: RgbArray, *, keep: Sequence[str] = ()) -> bytes:
-    """Quantise a float32 graph statically: int8 weights a channel, uint8 activations, ranges from `pixels`.
+    """Quantise a float32 graph statically: int8 weights per channel, uint8 activations, ranges from `pixels`.
 
     Args:
-        content: an ONNX graph of ours.
+        content: A float32 ONNX graph of ours.
         pixels: (N, H, W, 3) crops that the ranges of the activations are taken from.
-        keep: names of nodes to leave in float32.
+        keep: Names of nodes to leave in float32.
 
     Raises:
-        ExportError: too few crops.
-        MissingDependencyError: the libraries of the extra ``export`` are not installed.
+        ExportError: There are too few crops.
+        MissingDependencyError: The libraries of the extra ``export`` are not installed.
     """
     check_calibration(pixels)
     require("onnx", "export", "Quantising")
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -61,14 +86,13 @@ def quantise(content: bytes, pixels: RgbArray, *, keep: Sequence[str] = ()) -> b
             start = next(self._starts, None)
             return None if start is None else {INPUT: pixels[start : start + _BATCH]}
 
-    import onnx
-
     model = onnx.load_from_string(content)
-    nodes = [node.name for node in model.graph.node if node.name.startswith(_UNTOUCHED)]
-    with tempfile.TemporaryDirectory(prefix="omnireid-") as folder, warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")
+    # Without this mark the quantiser advises, through the root logger, to fold what is folded already.
+    model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+    untouched = [node.name for node in model.graph.node if node.name.startswith(_UNTOUCHED)]
+    with tempfile.TemporaryDirectory(prefix="omnireid-") as folder:
         whole, result = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        whole.write_bytes(content)
+        whole.write_bytes(model.SerializeToString())
         quantize_static(
             whole,
             result,
@@ -78,27 +102,16 @@ def quantise(content: bytes, pixels: RgbArray, *, keep: Sequence[str] = ()) -> b
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*nodes, *keep],
+            nodes_to_exclude=[*untouched, *keep],
         )
         quantised = onnx.load(result)
-        del quantised.metadata_props[:]
-        done: bytes = quantised.SerializeToString(deterministic=True)
-        return done
+    del quantised.metadata_props[:]
+    done: bytes = quantised.SerializeToString(deterministic=True)
+    return done
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser advises through the root logger to pre-process the graph; ours has nothing left to fold."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-def blocks_of(content: bytes) -> dict[str, list[str]]:
-    """The parts that are kept in float32 or not as a whole, in the order of the graph: part to names of its nodes."""
+def list_parts(content: bytes) -> dict[str, list[str]]:
+    """List the parts that are quantised or kept as a whole: name to the names of its nodes, in the graph's order."""
     import onnx
 
     parts: dict[str, list[str]] = {}
@@ -111,25 +124,20 @@ def blocks_of(content: bytes) -> dict[str, list[str]]:
 
 
 def rank_parts(
-    content: bytes, pixels: RgbArray, error_of: Callable[[bytes], float], *, progress: Callable[[int], None]
+    content: bytes, pixels: RgbArray, error_of: ErrorOf, *, progress: Callable[[int], None]
 ) -> list[tuple[str, float]]:
-    """How much each part costs when it alone is int8, worst first.
+    """Measure what each part costs when it alone is int8: names and errors, the worst first.
 
     Args:
-        content: the float32 graph.
-        pixels: to calibrate with; few are enough to order the parts.
-        error_of: a graph's distance from float32.
-        progress: called with 1 after each part.
+        content: A float32 ONNX graph of ours.
+        pixels: (N, H, W, 3) crops to calibrate with; a few are enough to order the parts.
+        error_of: Measures a graph.
+        progress: Called with 1 after each part.
     """
-    parts = blocks_of(content)
+    parts = list_parts(content)
     costs = []
     for name in parts:
         others = [node for part, members in parts.items() if part != name for node in members]
         costs.append((name, error_of(quantise(content, pixels, keep=others))))
         progress(1)
     return sorted(costs, key=lambda cost: -cost[1])
-
-
-def mean_error(reference: FloatArray, found: FloatArray) -> float:
-    """1 − mean cosine, the distance of int8 embeddings from those of float32 that parts are chosen by."""
-    return 1 - compare_embeddings(reference, found).mean

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from omnireid.embedding.parity import probe_crops
-from omnireid.export.layers import LayerDifference, compare_layers, first_difference
+from omnireid.export.layer_comparison import LayerDifference, compare_layers, first_difference
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.osnet import OSNet
 from omnireid.models.osnet_config import ABLATIONS, OSNetConfig

@@ -1,4 +1,4 @@
-"""Which layer of a graph is the first to differ from the network it was made from."""
+"""Find the first layer of a graph that differs from the network it was made from."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _CROPS = 4
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """How far one layer's maps are from the network's.
+    """How far a layer of the graph is from the network's.
 
     Attributes:
-        name: of the module, and of the graph's tensor.
-        relative_error: norm of the difference over the norm of the network's maps; NaN where a value is not finite.
+        name: Name of the module and of the graph's tensor.
+        relative_error: Norm of the difference of their maps, divided by the norm of the network's maps; NaN if a
+            value is not finite.
     """
 
     name: str
@@ -39,14 +40,14 @@ def compare_layers(
     *,
     takes_pixels: bool,
 ) -> tuple[LayerDifference, ...]:
-    """Hold every layer of an ONNX graph against the module of its name, in the order of the graph.
+    """Compare every layer of an ONNX graph with the module of the same name, in the order of the graph.
 
     Args:
-        model: the network, float32, in evaluation mode.
-        content: an ONNX graph whose tensors are named by `omnireid.models.osnet_graph`.
-        pixels: (N, H, W, 3) crops; four of them are used.
-        normalise: from pixels to (N, 3, H, W) float32.
-        takes_pixels: what the graph takes; see `omnireid.weights.graph_file.GraphMetadata`.
+        model: The network, float32, in evaluation mode.
+        content: An ONNX graph whose tensors are named as `omnireid.models.graph_builder` says.
+        pixels: (N, H, W, 3) crops, of which the first four are used.
+        normalise: Turns pixels into (N, 3, H, W) float32.
+        takes_pixels: Whether the graph takes pixels; see `omnireid.weights.graph_file.GraphMetadata`.
     """
     few = pixels[:_CROPS]
     expected = _maps_of_network(model, normalise(few))
@@ -55,7 +56,7 @@ def compare_layers(
 
 
 def first_difference(layers: tuple[LayerDifference, ...], tolerance: float) -> LayerDifference | None:
-    """The first layer whose relative error is above `tolerance` or no number; None where there is none."""
+    """Return the first layer whose relative error is above `tolerance` or NaN; None if there is none."""
     return next((layer for layer in layers if not layer.relative_error <= tolerance), None)
 
 
@@ -88,7 +89,7 @@ def _maps_of_network(model: Backbone, images: FloatArray) -> dict[str, FloatArra
 
 
 def _maps_of_graph(content: bytes, images: Any, names: set[str]) -> dict[str, FloatArray]:
-    """The maps of the tensors in `names` that the graph has, in its order."""
+    """Compute the tensors in `names` that the graph has, in its order."""
     import onnx
     import onnxruntime
 
