@@ -55,6 +55,12 @@ def test_crops_may_be_of_unknown_people_but_a_split_may_not() -> None:
         Split((Path("a.jpg"),), None)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("paths", ["a.jpg", Path("a.jpg"), [None], None, 3])
+def test_paths_that_are_no_list_of_paths(paths: object) -> None:
+    with pytest.raises(DataError, match="paths must be a list of paths, one a crop; got a"):
+        Crops(paths)  # type: ignore[arg-type]
+
+
 def test_names_are_text_in_composed_form() -> None:
     assert split_of(1, person_name=["Zoe\u0308"]).columns["person_name"] == ("Zo\u00eb",)
     with pytest.raises(DataError, match="Row 2 of the column 'camera_name' must be a name; found None"):

@@ -188,7 +188,7 @@ class Crops:
     columns: Mapping[str, Column] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "paths", tuple(Path(path) for path in self.paths))
+        object.__setattr__(self, "paths", _paths(self.paths))
         lengths = {"paths": len(self.paths)}
         if self.person_ids is not None:
             labels = Labels(self.person_ids, self.camera_ids)
@@ -221,6 +221,27 @@ class Crops:
             camera_ids=None if self.camera_ids is None else self.camera_ids[chosen],
             columns={name: select_rows(values, chosen) for name, values in self.columns.items()},
         )
+
+
+def as_crops(values: Crops | Sequence[str | Path]) -> Crops:
+    """`values` if they are crops; a list of paths becomes crops of unknown people.
+
+    Raises:
+        DataError: they are neither.
+    """
+    return values if isinstance(values, Crops) else Crops(_paths(values))
+
+
+def _paths(values: object) -> tuple[Path, ...]:
+    """The paths as a tuple; a single path is not a list of paths."""
+    try:
+        if isinstance(values, (str, bytes, Path)):
+            raise TypeError("one path where a list of paths is expected")
+        return tuple(Path(path) for path in values)  # type: ignore[attr-defined]
+    except TypeError as error:
+        raise DataError(
+            f"paths must be a list of paths, one a crop; got a {type(values).__name__} ({error})."
+        ) from error
 
 
 def _column(name: str, values: Column) -> Column:

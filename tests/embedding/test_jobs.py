@@ -182,7 +182,9 @@ def test_a_chunk_without_any_readable_crop(tmp_path: Path, crops: Crops) -> None
 
 def test_refusals(tmp_path: Path, crops: Crops) -> None:
     with pytest.raises(DataNotFoundError, match="no crop to embed"):
-        embed_to_parquet(colour_embedder(), Crops(()), tmp_path / "out.parquet")
+        embed_to_parquet(colour_embedder(), [], tmp_path / "out.parquet")
+    with pytest.raises(DataError, match="got a str"):
+        embed_to_parquet(colour_embedder(), "a.jpg", tmp_path / "out.parquet")
     with sole_writer(tmp_path / "out.parquet"):
         code = "from tests.embedding.test_jobs import second_writer; second_writer()"
         second = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False, timeout=60)
@@ -245,9 +247,9 @@ def slow_job() -> None:
         time.sleep(0.02 * len(images))
         return mean_colour(images)
 
-    paths = tuple(sorted((folder / "crops").iterdir()))
+    paths = sorted((folder / "crops").iterdir())
     embedder = colour_embedder(run=slow)
-    embed_to_parquet(embedder, Crops(paths), folder / "out.parquet", chunk_size=2, batch_size=1)
+    embed_to_parquet(embedder, paths, folder / "out.parquet", chunk_size=2, batch_size=1)
 
 
 def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path: Path, crops: Crops) -> None:

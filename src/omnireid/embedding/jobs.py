@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from omnireid.embedding.tables import Provenance, arrow_columns, read_provenance
 from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, ImageError, StoppedError
 from omnireid.files import atomic_output, check_output, make_folder, output_errors, sole_writer
 from omnireid.progress import progress_bar
-from omnireid.types import Crops
+from omnireid.types import Crops, as_crops
 
 CHUNK_SIZE = 1024
 """Crops in a chunk, which is the most work that a kill can cost."""
@@ -52,7 +53,7 @@ class _Chunk:
 
 def embed_to_parquet(
     embedder: Embedder,
-    crops: Crops,
+    crops: Crops | Sequence[str | Path],
     output: str | os.PathLike[str],
     *,
     batch_size: int | None = None,
@@ -68,7 +69,7 @@ def embed_to_parquet(
 
     Args:
         embedder: the network.
-        crops: the files, in the order of the rows.
+        crops: the files, in the order of the rows; a data set's split, or a list of paths.
         output: the file to write, ending in ``.parquet``. `read_embeddings` reads it.
         batch_size: crops a step of the network; by default the number that suits the runtime.
         chunk_size: crops in a chunk.
@@ -83,6 +84,7 @@ def embed_to_parquet(
             written, or is being written by another process.
         StoppedError: Ctrl-C; finished chunks are kept.
     """
+    crops = as_crops(crops)
     if not len(crops):
         raise DataNotFoundError("There is no crop to embed.")
     if chunk_size < 1:
