@@ -45,7 +45,7 @@ def test_a_process_that_dies_is_an_error_with_a_way_on() -> None:
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
         pytest.raises(OutputError, match=r"ended with code 7 before its crops were done.*Run again with one worker\."),
     ):
-        worker._follow(process, "{}", lambda _: None)
+        worker._run_share(process, "{}", lambda _: None)
 
 
 def test_the_processes_end_when_the_caller_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""Drawn people: data sets without a photograph."""
+"""Drawn people: data sets that contain no photograph."""

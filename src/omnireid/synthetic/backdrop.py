@@ -1,4 +1,4 @@
-"""The place a camera looks at: ground in perspective, and what stands behind it."""
+"""The place behind the people: a floor in perspective, and a wall or view at its far end."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from omnireid.synthetic.palette import RGB
 from omnireid.types import ByteArray, FloatArray
 
 PANORAMA = 4
-"""A backdrop is this many crops wide, so that crops of one camera share a place without being the same."""
+"""Width of a backdrop in crops. Crops of one camera show the same place, but different parts of it."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """The floor below the foot of the wall: metres right and metres away of each of its pixels, and noise."""
+    """The pixels of the floor: their position in metres to the right and away from the camera, and noise."""
 
     x: FloatArray
     z: FloatArray
@@ -27,7 +27,7 @@ class _Ground:
 
 @dataclass(frozen=True, eq=False)
 class _Wall:
-    """The picture above the floor: metres right and metres up of each of its pixels, and noise."""
+    """The pixels above the floor: their position in metres to the right and up, and noise."""
 
     x: FloatArray
     y: FloatArray
@@ -39,9 +39,9 @@ def draw_backdrop(place: int, generator: np.random.Generator, height: int) -> By
     """Draw one of the places behind the people.
 
     Args:
-        place: any number from 0; neighbours differ.
-        generator: what the details are drawn from.
-        height: rows.
+        place: Number of the place, from 0. Neighbouring numbers give different places.
+        generator: Source of randomness for the details.
+        height: Height in pixels.
 
     Returns:
         (height, height / 2 x `PANORAMA`, 3) RGB.
@@ -63,7 +63,7 @@ def draw_backdrop(place: int, generator: np.random.Generator, height: int) -> By
 
 
 def _noise(generator: np.random.Generator, height: int, width: int, cell: float) -> FloatArray:
-    """(height, width) noise in [-1, 1]: half of it smooth over `cell` pixels, half of it fine."""
+    """(height, width) noise in [-1, 1], half of it smooth over `cell` pixels and half of it fine."""
     total = np.zeros((height, width), dtype=np.float32)
     for size, share in ((8 * cell, 0.45), (2 * cell, 0.3), (0.5 * cell, 0.25)):
         shape = (max(int(height / size), 1) + 1, max(int(width / size), 1) + 1)
@@ -74,18 +74,18 @@ def _noise(generator: np.random.Generator, height: int, width: int, cell: float)
 
 
 def _tint(colour: RGB, shade: npt.NDArray[np.floating]) -> FloatArray:
-    """(..., 3) `colour` times `shade`."""
+    """(..., 3) `colour` multiplied by `shade`."""
     tinted: FloatArray = np.asarray(colour, dtype=np.float32) * shade[..., None]
     return tinted
 
 
 def _lines(values: FloatArray, period: float, width: float) -> FloatArray:
-    """1 on lines `width` broad every `period`, else 0."""
+    """1 on lines of the given width, one in every `period`; 0 elsewhere."""
     return ((values % period) < width).astype(np.float32)
 
 
 def _joints(first: FloatArray, second: FloatArray, size: float, gap: float) -> FloatArray:
-    """1 between square slabs of `size`, else 0."""
+    """1 on the joints between square slabs of `size`; 0 elsewhere."""
     return np.maximum(_lines(first, size, gap), _lines(second, size, gap))
 
 

@@ -19,19 +19,19 @@ def draw_bag(body: Body) -> None:
 
 
 def strap_over_trunk(bag: str, surface: Surface, hem: float, length: float) -> BoolArray | None:
-    """(N,) where the strap of `bag` covers the upper garment; None where it has none.
+    """(N,) which pixels of the upper garment the strap of a bag covers; None for a bag without a strap over it.
 
     Args:
-        bag: kind of bag.
-        surface: pixels of the garment.
-        hem: height of its lower edge in metres.
-        length: metres from hem to collar.
+        bag: Kind of bag.
+        surface: Pixels of the garment.
+        hem: Height of the garment's lower edge in metres.
+        length: Metres from hem to collar.
     """
     up = np.float32(hem) + surface.along * np.float32(length)
     if bag == "backpack":
         return (np.abs(np.abs(surface.angle) - 0.62) < 0.14) & (up > 1.12)
     if bag in ("shoulder bag", "tote"):
-        # From the right shoulder to the left hip, over chest and back alike: the angle folds at the sides.
+        # The strap runs from the right shoulder to the left hip over chest and back, so the angle folds at the sides.
         folded = np.where(
             np.abs(surface.angle) > np.pi / 2, np.sign(surface.angle) * np.pi - surface.angle, surface.angle
         )
@@ -42,7 +42,7 @@ def strap_over_trunk(bag: str, surface: Surface, hem: float, length: float) -> B
 
 
 def _leather(colour: RGB, flap: float, *, dark: float = 0.74) -> Paint:
-    """A bag's cloth with a darker flap above `flap` of its height (it is drawn from bottom to top)."""
+    """A bag's material with a dark seam at the fraction `flap` of its height, which counts from the bottom."""
     base = np.array(colour, dtype=np.float32)
 
     def paint(surface: Surface) -> FloatArray:
@@ -86,7 +86,7 @@ def _tote(body: Body) -> None:
 
 
 def _handbag(body: Body) -> None:
-    """Hangs from the right hand."""
+    """Draw a bag that hangs from the right hand."""
     hand = body.skeleton.arms[1].tip
     colour = CLOTH[body.person.bag_colour]
     top, bottom = hand + np.array([0, -0.09, 0.0]), hand + np.array([0, -0.27, 0.0])

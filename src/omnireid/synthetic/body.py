@@ -1,4 +1,4 @@
-"""A body on a canvas: its build, its joints, and the way its parts are put there."""
+"""A body on a canvas: its build, its joints, and how its parts are placed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Build:
     """Half widths and half thicknesses of a trunk of average stature, in metres.
 
     Attributes:
-        shoulder: from the middle to a shoulder joint.
-        chest: half width and half thickness.
-        waist: half width and half thickness.
-        hip: half width and half thickness.
-        limb: thickness of arms and legs, relative to the average.
+        shoulder: Distance from the middle to a shoulder joint.
+        chest: Half width and half thickness.
+        waist: Half width and half thickness.
+        hip: Half width and half thickness.
+        limb: Thickness of arms and legs, relative to the average.
     """
 
     shoulder: float
@@ -49,12 +49,12 @@ class Body:
     """One pedestrian in one pose in front of one camera.
 
     Attributes:
-        canvas: where it is drawn.
-        person: who it is.
-        pose: the moment of the walk.
-        view: from metres to pixels; stature is already in its scale.
-        skeleton: where the joints are, in metres of an average body.
-        folds: any number; where cloth creases in this crop.
+        canvas: The canvas it is drawn on.
+        person: The pedestrian's attributes.
+        pose: The moment of the walk.
+        view: Conversion from metres to pixels; its scale already includes the stature.
+        skeleton: Positions of the joints, in metres of an average body.
+        folds: Any number; it decides where cloth creases in this crop.
     """
 
     canvas: Canvas
@@ -66,11 +66,11 @@ class Body:
 
     @property
     def build(self) -> Build:
-        """Widths of this body."""
+        """The proportions of this body."""
         return BUILDS[self.person.build]
 
     def joint(self, left: float, up: float, front: float) -> DoubleArray:
-        """A point of the trunk in its rest pose, moved to where the trunk is."""
+        """A point given in the trunk's rest pose, moved to where the trunk is now."""
         return np.array([left, up + self.skeleton.rise, front])
 
     def tube(
@@ -84,16 +84,16 @@ class Body:
         caps: tuple[float, float] = (1.0, 1.0),
         keep: Keep | None = None,
     ) -> None:
-        """`Canvas.add_tube` in metres of the body.
+        """Call `Canvas.add_tube` with lengths in metres of the body.
 
         Args:
             start: (left, up, front) of one end.
-            end: the other end.
-            profile: (along, half width, half thickness), or (along, radius) of a round tube.
-            paint: colours of the surface.
-            turn: radians the tube is turned to the person's left, as a head is.
-            caps: height of the rounded ends.
-            keep: which pixels are there.
+            end: (left, up, front) of the other end.
+            profile: (along, half width, half thickness), or (along, radius) for a round tube.
+            paint: Colours of the surface.
+            turn: Rotation of the tube to the person's left in radians, as a head turns.
+            caps: Height of the rounded ends.
+            keep: Which pixels of the surface exist.
         """
         scale = self.view.scale
         yaw = self.pose.yaw

@@ -1,4 +1,4 @@
-"""Cameras: where they look from and what they do to colours, sharpness and noise."""
+"""Cameras: where they look from, and what they do to colours and sharpness."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """One camera, hanging where it hangs.
+    """One camera, fixed in its place.
 
     Attributes:
-        yaw: radians; the direction most people walk in, as `Pose.yaw`.
-        pitch: radians it looks down.
-        gains: factors of red, green and blue: the colour cast.
-        gamma: exponent of the brightness; above 1 is darker.
-        saturation: 0 grey to 1 as it is, or above.
-        resolution: native rows, as a fraction of the crop's.
-        blur: standard deviation in native pixels.
-        noise: standard deviation in grey levels.
+        yaw: Direction most people walk in, in radians, as `Pose.yaw`.
+        pitch: Angle by which the camera looks down, in radians.
+        gains: Factors for red, green and blue, which make the colour cast.
+        gamma: Exponent of the brightness; above 1 is darker.
+        saturation: 0 for grey, 1 for unchanged colours; more is possible.
+        resolution: Native rows as a fraction of the crop's rows.
+        blur: Standard deviation in native pixels.
+        noise: Standard deviation in grey levels.
         quality: JPEG quality.
-        light: where the light comes from.
-        shadow: how far shadows fall to the right, relative to their height.
-        backdrop: (H, W, 3) the place behind the people, `PANORAMA` crops wide.
+        light: Direction and ambient share of the light.
+        shadow: How far shadows fall to the right, relative to their height.
+        backdrop: (H, W, 3) place behind the people, `PANORAMA` crops wide.
     """
 
     yaw: float
@@ -52,19 +52,19 @@ class Camera:
 
     @cached_property
     def tones(self) -> list[int]:
-        """What it makes of the 256 levels of red, of green and of blue, by gain and gamma."""
+        """The output level for each of the 256 levels of red, green and blue, from gain and gamma."""
         tone = 255 * np.linspace(0, 1, 256) ** self.gamma
         return [round(level) for gain in self.gains for level in np.minimum(gain * tone, 255).tolist()]
 
 
 def draw_camera(camera_id: int, *, seed: int, difficulty: float, height: int) -> Camera:
-    """The camera with this id (from 1); it does not depend on how many others there are.
+    """Draw the properties of one camera. They do not depend on the number of cameras.
 
     Args:
-        camera_id: 1 or above.
-        seed: of the data set.
-        difficulty: 0, all cameras nearly alike and sharp, to 1, each with a cast, a view and a blur of its own.
-        height: rows of the backdrop, in pixels of the drawing.
+        camera_id: Camera id, from 1.
+        seed: Seed of the data set.
+        difficulty: From 0 (all cameras nearly alike and sharp) to 1 (each with its own cast, view and blur).
+        height: Height of the backdrop, in pixels of the drawing.
     """
     generator = seeded_generator(seed, Drawn.CAMERA, camera_id)
     cast, (tone, colour, sharp, soft) = generator.standard_normal(3), generator.random(4).tolist()
@@ -90,13 +90,13 @@ def draw_camera(camera_id: int, *, seed: int, difficulty: float, height: int) ->
 
 
 def take_picture(scene: ByteArray, camera: Camera, size: tuple[int, int], generator: np.random.Generator) -> bytes:
-    """What `camera` makes of a scene: a JPEG file's bytes.
+    """Turn a scene into the JPEG file that a camera would deliver, and return its bytes.
 
     Args:
         scene: (H, W, 3) RGB, larger than `size`.
-        camera: who looks.
-        size: width and height of the crop.
-        generator: for the noise.
+        camera: The camera.
+        size: Width and height of the crop.
+        generator: Source of the noise.
     """
     width, height = size
     native = (max(round(width * camera.resolution), 8), max(round(height * camera.resolution), 16))

@@ -1,4 +1,4 @@
-"""One crop: a pedestrian before a camera, as a detector would cut it out."""
+"""One crop: a pedestrian in front of a camera, cut out as a detector would do it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from omnireid.types import BoolArray, ByteArray
 
 
 def drawing_height(height: int) -> int:
-    """Rows a crop of `height` rows is drawn with, before the camera scales it down.
+    """The height at which a crop of `height` rows is drawn, before the camera scales it down.
 
-    Twice as many: three times as many look the same once a camera has blurred them, and take twice as long.
+    It is twice the height. Three times looks the same after the camera's blur and takes twice as long.
     """
     return 2 * height
 
 
 @dataclass(frozen=True)
 class _Framing:
-    """Where a detector put its box: figure height and foot position, as fractions of the crop's height and width."""
+    """How a detector framed the figure: its height and foot position as fractions of the crop's height and width."""
 
     size: float
     foot_x: float
@@ -35,14 +35,14 @@ class _Framing:
 def draw_crop(
     person: Pedestrian, camera: Camera, generator: np.random.Generator, *, difficulty: float, height: int
 ) -> bytes:
-    """Draw one crop of `person` seen by `camera`: a JPEG file's bytes.
+    """Draw one crop of a person seen by a camera, and return it as the bytes of a JPEG file.
 
     Args:
-        person: who is in the middle.
-        camera: who looks.
-        generator: for pose, framing, place, occlusion and noise.
-        difficulty: 0 to 1; how much these vary.
-        height: rows; a crop is half as wide.
+        person: The person in the middle.
+        camera: The camera that sees them.
+        generator: Source of randomness for pose, framing, place, occlusion and noise.
+        difficulty: How much these vary, from 0 to 1.
+        height: Height in pixels; a crop is half as wide.
     """
     jitter = np.clip(generator.standard_normal(4), -2, 2)
     spread = 0.04 + 0.10 * difficulty
@@ -57,7 +57,7 @@ def draw_crop(
 
 
 def draw_distractor(camera: Camera, generator: np.random.Generator, *, height: int) -> bytes:
-    """Draw what a detector finds by mistake: a stranger cut through, or nobody at all."""
+    """Draw a detector's mistake: a stranger cut off by the box, or nobody at all."""
     sideways, zoom, drop, turn, empty = generator.random(5)
     size = 0.0 if empty < 0.35 else 1.1 + 0.8 * zoom
     foot_x = 0.5 + (0.32 + 0.3 * sideways) * (1 if turn < 0.5 else -1)
@@ -77,7 +77,7 @@ def _draw_scene(
     occlusion: float,
     height: int,
 ) -> ByteArray:
-    """(H, W, 3) the scene before the camera has spoiled it; `occlusion` is the chance of something in the way."""
+    """(H, W, 3) scene as it is before the camera degrades it. `occlusion` is the chance of something in the way."""
     rows = drawing_height(height)
     columns = rows // 2
     pose = draw_pose(generator, yaw=yaw)
@@ -98,7 +98,7 @@ def _draw_scene(
 
 
 def _compose(canvas: Canvas, backdrop: ByteArray, view: Viewpoint, shear: float) -> ByteArray:
-    """The figures in front of the backdrop, with their shadow on the ground."""
+    """Put the figures and their shadow in front of the backdrop."""
     solid = np.isfinite(canvas.depth)
     dimmed = _shadow(solid, view, shear).point([255 - 140 * level // 255 for level in range(256)])
     scene = ImageChops.multiply(Image.fromarray(backdrop), Image.merge("RGB", (dimmed, dimmed, dimmed)))
@@ -108,9 +108,9 @@ def _compose(canvas: Canvas, backdrop: ByteArray, view: Viewpoint, shear: float)
 
 
 def _shadow(solid: BoolArray, view: Viewpoint, shear: float) -> Image.Image:
-    """How much of the light is missing, 0 to 255: the silhouette, laid flat on the ground and blurred."""
+    """The shadow's darkness, 0 to 255: the silhouette laid flat on the ground and blurred."""
     height, width = solid.shape
-    small = Image.fromarray(solid[::4, ::4])  # a quarter of the size is enough for something blurred
+    small = Image.fromarray(solid[::4, ::4])  # a quarter of the size is enough, since the shadow is blurred
     foot, flat = view.foot_y / 4, 0.26
     turned = (1.0, shear / flat, -foot * shear / flat, 0.0, 1 / flat, foot - foot / flat)
     laid = small.convert("L").transform(small.size, Image.Transform.AFFINE, turned, Image.Resampling.BILINEAR)
@@ -119,7 +119,7 @@ def _shadow(solid: BoolArray, view: Viewpoint, shear: float) -> Image.Image:
 
 
 def _draw_passer_by(canvas: Canvas, view: Viewpoint, generator: np.random.Generator, aside: float) -> None:
-    """Somebody else walks between camera and person."""
+    """Draw somebody else who walks between camera and person."""
     stranger = draw_pedestrian(generator, "mixed")
     pose = draw_pose(generator, yaw=2 * np.pi * generator.random())
     offset = (0.30 + 0.2 * aside) * (1 if generator.random() < 0.5 else -1) * canvas.depth.shape[1]
@@ -135,7 +135,7 @@ def _draw_passer_by(canvas: Canvas, view: Viewpoint, generator: np.random.Genera
 
 
 def _draw_bush(scene: ByteArray, generator: np.random.Generator, aside: float) -> ByteArray:
-    """Leaves in front of the legs."""
+    """Draw leaves in front of the legs."""
     height, width = scene.shape[:2]
     picture = Image.fromarray(scene)
     draw = ImageDraw.Draw(picture)
@@ -151,7 +151,7 @@ def _draw_bush(scene: ByteArray, generator: np.random.Generator, aside: float) -
 
 
 def _draw_pole(scene: ByteArray, generator: np.random.Generator, aside: float) -> ByteArray:
-    """A lamp post from top to bottom."""
+    """Draw a lamp post from top to bottom."""
     width = scene.shape[1]
     radius = (0.045 + 0.05 * generator.random()) * width
     middle = (0.22 + 0.56 * aside) * width
@@ -164,7 +164,7 @@ def _draw_pole(scene: ByteArray, generator: np.random.Generator, aside: float) -
 
 
 def _draw_railing(scene: ByteArray, generator: np.random.Generator, aside: float) -> ByteArray:
-    """Two bars and their posts in front of the legs."""
+    """Draw two bars and their posts in front of the legs."""
     height, width = scene.shape[:2]
     picture = Image.fromarray(scene)
     draw = ImageDraw.Draw(picture)

@@ -1,4 +1,4 @@
-"""A data set of drawn pedestrians, in Market-1501's layout, without any privacy question."""
+"""Data sets of drawn pedestrians in Market-1501's layout, free of any privacy question."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from omnireid.synthetic.sheet import write_sheet
 from omnireid.synthetic.worker import draw_in_processes, suggest_workers
 
 FORMAT = 1
-"""Version of the drawing, kept in `MARKER` under `MARKER_KEY`; a set of another version is not added to."""
+"""Version of the drawing code, kept in `MARKER` under `MARKER_KEY`. A set of another version is not taken over."""
 
 _MOVING = ".synthetic-unfinished"
 
@@ -38,20 +38,21 @@ def synthesize(
     workers: int | None = None,
     progress: bool = False,
 ) -> Path:
-    """Draw a data set of pedestrians: identities x cameras x per_camera crops.
+    """Draw a data set of pedestrians, with identities x cameras x per_camera crops.
 
-    Odd person ids train, even ones test; of each test person and camera the
-    first crop is a query and the others are gallery. With one crop a camera,
-    odd cameras hold the queries and even ones the gallery. With one camera all
-    true matches are in the query's own camera: evaluate without cameras then.
+    People with odd ids train, people with even ids test. The first crop of each
+    test person and camera is a query; the others are gallery. With a single crop
+    per camera, odd cameras hold the queries and even cameras the gallery. With a
+    single camera, every true match is in the query's own camera, so the set must be
+    evaluated without cameras.
 
-    The same parameters give the same bytes, on one machine with one version of
-    Pillow and NumPy, whatever the number of workers. A larger set contains the
-    smaller one: more identities, cameras or crops change nothing of the first
-    ones (but one crop a camera, which has its own rule).
+    On one machine, with one version of Pillow and NumPy, the same parameters give
+    the same bytes, whatever the number of workers. A larger set contains the smaller
+    one: more identities, cameras or crops leave the first ones unchanged. The
+    exception is a single crop per camera, which has its own rule.
 
     Args:
-        output: folder to create. One that already holds this very set is left as it is.
+        output: The folder to create. A folder that already holds the same set is left as it is.
         identities: see `Plan`, which describes this and the following values.
         cameras: see `Plan`.
         per_camera: see `Plan`.
@@ -60,40 +61,40 @@ def synthesize(
         cue: see `Plan`.
         difficulty: see `Plan`.
         height: see `Plan`.
-        workers: processes that draw; None takes what pays, at most one a core.
-        progress: show a bar on standard error.
+        workers: Number of drawing processes. None takes as many as pay off, at most one per core.
+        progress: Whether to show a bar on standard error.
 
     Returns:
-        The folder. Beside Market-1501's three it holds `MARKER`.
+        The folder. Besides Market-1501's three folders it holds `MARKER`.
 
     Raises:
         DataError: a parameter is out of range.
         OutputError: the folder holds something else, or cannot be written; nothing half-drawn is left.
-        StoppedError: Ctrl-C; nothing is left.
+        StoppedError: the user pressed Ctrl-C; nothing is left.
     """
     plan = Plan(identities, cameras, per_camera, distractors, seed, cue, float(difficulty), height)
     if workers is not None and workers < 1:
-        raise DataError(f"workers must be 1 or more; got {workers}. Leave it out for what pays on this machine.")
+        raise DataError(f"workers must be 1 or more; got {workers}. Leave it out to let omnireid choose.")
     root = Path(output)
     crops = planned_crops(plan)
     with sole_writer(root.absolute()):
         with output_errors(root):
             _clear_unfinished(root)
-        if not _holds(root, plan, crops):
+        if not _already_holds(root, plan, crops):
             _draw_into(root, plan, crops, suggest_workers(len(crops)) if workers is None else workers, progress)
     return root
 
 
 def draw_sheet(root: str | Path, sheet: str | Path, *, people: int = 6) -> Path:
-    """Draw a contact sheet of a synthetic set: a row for each of its first people, a column for each camera.
+    """Draw a contact sheet of a synthetic set, with a row for each of its first people and a column for each camera.
 
     Args:
-        root: a folder that `synthesize` has written.
-        sheet: the .png or .jpg file to write.
-        people: rows at most.
+        root: A folder that `synthesize` has written.
+        sheet: The .png or .jpg file to write.
+        people: Maximum number of rows.
 
     Returns:
-        The file.
+        The path of the sheet.
 
     Raises:
         DataNotFoundError: `root` is no synthetic set.
@@ -106,7 +107,7 @@ def draw_sheet(root: str | Path, sheet: str | Path, *, people: int = 6) -> Path:
             f"{root} is no synthetic data set: it has no readable {MARKER}. Draw one: omnireid synthesize {root}"
         )
     crops = [crop for crop in planned_crops(plan) if crop.image == 0 and 0 < crop.person_id <= people]
-    missing = _missing(root, crops)
+    missing = _missing_files(root, crops)
     if missing:
         raise IncompleteDatasetError(f"{missing[0]} is missing. Delete {root} and draw the set again.")
     shown = range(1, min(people, plan.identities) + 1)
@@ -115,7 +116,7 @@ def draw_sheet(root: str | Path, sheet: str | Path, *, people: int = 6) -> Path:
 
 
 def _read_plan(root: Path) -> Plan | None:
-    """What the synthetic set in `root` was drawn with; None where there is no set, or one of another format."""
+    """The parameters of the synthetic set in `root`; None if there is no set, or one of another version."""
     try:
         marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
         if marker.pop(MARKER_KEY) != FORMAT:
@@ -125,17 +126,17 @@ def _read_plan(root: Path) -> Plan | None:
         return None
 
 
-def _missing(root: Path, crops: Sequence[PlannedCrop]) -> list[Path]:
-    """The files of `crops` that are not there, or empty."""
+def _missing_files(root: Path, crops: Sequence[PlannedCrop]) -> list[Path]:
+    """The files of `crops` that are missing or empty."""
     paths = (root / crop.path for crop in crops)
     return [path for path in paths if not path.is_file() or not path.stat().st_size]
 
 
-def _holds(root: Path, plan: Plan, crops: Sequence[PlannedCrop]) -> bool:
-    """Whether `root` already is this very set; False where it is free.
+def _already_holds(root: Path, plan: Plan, crops: Sequence[PlannedCrop]) -> bool:
+    """Whether `root` already holds exactly this set; False if it does not exist or is empty.
 
     Raises:
-        OutputError: it is anything else.
+        OutputError: it holds anything else.
     """
     with output_errors(root):
         if not root.exists() or (root.is_dir() and not any(root.iterdir())):
@@ -152,7 +153,7 @@ def _holds(root: Path, plan: Plan, crops: Sequence[PlannedCrop]) -> bool:
     ]
     if others:
         raise OutputError(f"Cannot draw into {root}: it holds a synthetic set with {', '.join(others)}. {advice}")
-    missing = _missing(root, crops)
+    missing = _missing_files(root, crops)
     if missing:
         raise OutputError(
             f"{root} holds this very set, but {len(missing)} of its {len(crops)} crops are missing or empty, "
@@ -162,12 +163,12 @@ def _holds(root: Path, plan: Plan, crops: Sequence[PlannedCrop]) -> bool:
 
 
 def _draw_into(root: Path, plan: Plan, crops: Sequence[PlannedCrop], workers: int, progress: bool) -> None:
-    """Draw into a folder beside `root`, and give it its name when it is complete."""
+    """Draw into a temporary folder beside `root`, and rename it when it is complete."""
     partial = root.absolute().with_name(f".{root.absolute().name}.partial")
     try:
         with output_errors(root):
             if partial.exists():
-                shutil.rmtree(partial)  # of a run that was killed; the lock says that nobody writes it now
+                shutil.rmtree(partial)  # left by a killed run; the lock proves that nobody is writing it
             for folder in FOLDERS.values():
                 (partial / folder).mkdir(parents=True)
             with progress_bar("draw", len(crops), show=progress) as advance:
@@ -177,7 +178,7 @@ def _draw_into(root: Path, plan: Plan, crops: Sequence[PlannedCrop], workers: in
                     draw_in_processes(plan, partial, workers, advance)
             marker = {MARKER_KEY: FORMAT, **plan.parameters, "crops": count_splits(crops)}
             write_json(partial / MARKER, marker)
-            _move(partial, root)
+            _move_into_place(partial, root)
     except KeyboardInterrupt:
         raise StoppedError(f"Stopped; nothing is left of {root}. Run the same command to draw it again.") from None
     finally:
@@ -186,13 +187,13 @@ def _draw_into(root: Path, plan: Plan, crops: Sequence[PlannedCrop], workers: in
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _move(partial: Path, root: Path) -> None:
-    """Make `partial` become `root`, which is missing or empty."""
+def _move_into_place(partial: Path, root: Path) -> None:
+    """Move `partial` to `root`, which is missing or empty."""
     if not root.exists():
         partial.rename(root)
         return
-    # An empty folder may be a mount point or somebody's working folder, so it is filled and not replaced. The sign
-    # lets the next run know what a kill in between leaves for its own.
+    # An empty folder may be a mount point or somebody's working folder, so it is filled and not replaced. If the
+    # process is killed in between, the sign tells the next run that the remains are its own.
     sign = root / _MOVING
     sign.touch()
     for name in (*FOLDERS.values(), MARKER):
@@ -201,7 +202,7 @@ def _move(partial: Path, root: Path) -> None:
 
 
 def _clear_unfinished(root: Path) -> None:
-    """Empty `root` of a set that was being moved into it; where anything else is there too, nothing is touched."""
+    """Remove a half-moved set from `root`. If anything else is there too, nothing is touched."""
     sign = root / _MOVING
     if not sign.is_file() or not {path.name for path in root.iterdir()} <= {*FOLDERS.values(), MARKER, _MOVING}:
         return

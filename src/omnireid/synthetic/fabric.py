@@ -1,4 +1,4 @@
-"""What is woven into cloth or printed on it: patterns, folds and logos."""
+"""Cloth: woven patterns, folds and printed logos."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOLD_PIXELS = 128
 
 
 def plain(colour: RGB, *, folds: float = 0.0, offset: float = 0.0) -> Paint:
-    """One colour; `folds` (0 to 1) creases it, `offset` (any number) moves the creases."""
+    """Paint of one colour. `folds` (0 to 1) sets how deep its creases are, `offset` (any number) where they lie."""
     base = np.array(colour, dtype=np.float32)
     if not folds:
         return lambda _surface: base
@@ -30,7 +30,7 @@ def plain(colour: RGB, *, folds: float = 0.0, offset: float = 0.0) -> Paint:
 
 
 def crease(surface: Surface, strength: float, offset: float) -> FloatArray:
-    """(N,) brightness round 1 of cloth that hangs in folds."""
+    """(N,) brightness, around 1, of cloth that hangs in folds."""
     table = _fold_table()
     column = (surface.angle * 7 + (64 + offset * 11)).astype(np.intp) % _FOLD_PIXELS
     row = (surface.along * 60 + surface.angle * 9 + (64 + offset * 37)).astype(np.intp) % _FOLD_PIXELS
@@ -40,7 +40,7 @@ def crease(surface: Surface, strength: float, offset: float) -> FloatArray:
 
 @cache
 def _fold_table() -> FloatArray:
-    """Smooth noise in about [-1, 1] that repeats at its edges."""
+    """Smooth noise, roughly in [-1, 1], that wraps around at its edges."""
     noise = np.random.Generator(np.random.PCG64(2019)).random((_FOLD_PIXELS, _FOLD_PIXELS))
     picture = Image.fromarray(np.tile((noise * 255).astype(np.uint8), (3, 3)))
     soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(4)), dtype=np.float32)
@@ -50,25 +50,25 @@ def _fold_table() -> FloatArray:
 
 
 def weave(pattern: str, x: FloatArray, y: FloatArray, along: FloatArray) -> FloatArray:
-    """(N,) share of the second colour, 0 to 1, of cloth at `x`, `y` metres and `along` its length."""
+    """(N,) share of the second colour, 0 to 1, at `x`, `y` metres and the fraction `along` of the cloth's length."""
     if pattern == "hoops":
-        return (_within(y, 0.12) < 0.06).astype(np.float32)
+        return (_modulo(y, 0.12) < 0.06).astype(np.float32)
     if pattern == "pinstripes":
-        return (_within(x, 0.075) < 0.032).astype(np.float32)
+        return (_modulo(x, 0.075) < 0.032).astype(np.float32)
     if pattern == "checks":
-        columns, rows = _within(x, 0.12) < 0.06, _within(y, 0.12) < 0.06
+        columns, rows = _modulo(x, 0.12) < 0.06, _modulo(y, 0.12) < 0.06
         return 0.5 * (columns.astype(np.float32) + rows.astype(np.float32))
     if pattern == "dots":
         shifted = x + np.floor(y / 0.065) * 0.0425
-        dots: BoolArray = np.hypot(_within(shifted, 0.085) - 0.0425, _within(y, 0.065) - 0.0325) < 0.0215
+        dots: BoolArray = np.hypot(_modulo(shifted, 0.085) - 0.0425, _modulo(y, 0.065) - 0.0325) < 0.0215
         return dots.astype(np.float32)
     if pattern == "halves":
         return (along < 0.56).astype(np.float32)
     return np.zeros(len(x), dtype=np.float32)
 
 
-def _within(values: FloatArray, period: float) -> FloatArray:
-    """`values` modulo `period`; NumPy's own operator takes 20 times as long on float32."""
+def _modulo(values: FloatArray, period: float) -> FloatArray:
+    """`values` modulo `period`. NumPy's own operator takes 20 times as long on float32."""
     rest: FloatArray = values - period * np.floor(values * (1 / period))
     return rest
 
@@ -155,7 +155,7 @@ def logo_stencil(logo: str) -> BoolArray:
 
 
 def inside_logo(logo: str, x: FloatArray, y: FloatArray, size: float) -> BoolArray:
-    """(N,) whether points are printed, `x` to the right of and `y` above the middle of a logo `size` wide."""
+    """(N,) whether points lie on the print. `x` and `y` point right and up from the middle of a logo `size` wide."""
     stencil = logo_stencil(logo)
     column = np.floor((x / size + 0.5) * _LOGO_PIXELS).astype(np.intp)
     row = np.floor((0.5 - y / size) * _LOGO_PIXELS).astype(np.intp)

@@ -26,11 +26,11 @@ class _Cut:
     """How an upper garment is cut.
 
     Attributes:
-        sleeve: 0 none, 1 to above the elbow, 2 to the wrist.
-        hem: height of its lower edge in metres.
-        ease: how far it stands off the body, in metres.
-        flare: how much wider than the hip its hem is.
-        opening: half angle in radians of the open front.
+        sleeve: 0 for none, 1 for sleeves to above the elbow, 2 for sleeves to the wrist.
+        hem: Height of the lower edge in metres.
+        ease: Distance between garment and body in metres.
+        flare: How much wider the hem is than the hip, in metres.
+        opening: Half the angle of the open front, in radians.
     """
 
     sleeve: int
@@ -66,15 +66,15 @@ def draw_figure(canvas: Canvas, person: Pedestrian, pose: Pose, view: Viewpoint,
     """Draw one pedestrian.
 
     Args:
-        canvas: what to draw on; solids already there hide what lies behind them.
-        person: who it is.
-        pose: the moment of the walk.
-        view: from metres of a body of average stature to pixels.
-        folds: any number; where cloth creases.
+        canvas: The canvas to draw on. Solids that are already there hide what lies behind them.
+        person: The pedestrian's attributes.
+        pose: The moment of the walk.
+        view: Conversion from metres of a body of average stature to pixels.
+        folds: Any number; it decides where cloth creases.
     """
     build = BUILDS[person.build]
     if person.lower == "long skirt":
-        pose = replace(pose, stride=0.6 * pose.stride)  # which leaves no room for longer steps
+        pose = replace(pose, stride=0.6 * pose.stride)  # it leaves no room for longer steps
     skeleton = build_skeleton(pose, hip=0.5 * build.hip[0], shoulder=build.shoulder)
     body = Body(canvas, person, pose, replace(view, scale=view.scale * person.stature), skeleton, folds)
     _draw_legs(body)
@@ -90,7 +90,7 @@ def _draw_legs(body: Body) -> None:
     cloth = plain(CLOTH[person.lower_colour], folds=0.16, offset=body.folds)
     skin = plain(SKIN[person.skin])
     dressed = person.lower in _LEG_WIDTHS
-    covered = 0.5 if person.lower in ("skirt", "long skirt") else 0.0  # how much of a thigh a skirt hides anyway
+    covered = 0.5 if person.lower in ("skirt", "long skirt") else 0.0  # the part of a thigh that a skirt hides
     hip, knee, calf, ankle = (width * limb for width in _LEG_WIDTHS[person.lower if dressed else "bare"])
     paint = cloth if dressed else skin
     for leg in body.skeleton.legs:
@@ -126,7 +126,7 @@ def _draw_shoe(body: Body, leg: Limb) -> None:
     drop = np.array([0.0, -0.026, 0.0])
     body.tube(heel + drop, toe + 0.6 * drop, [(0, 0.036), (0.6, 0.040), (1, 0.032)], plain(sole))
     shaft = {"sneaker": 0.0, "high-top": 0.11, "boot": 0.24}[person.shoe]
-    if not shaft or person.lower == "wide":  # wide trousers fall over it
+    if not shaft or person.lower == "wide":  # wide trousers cover it
         return
     up = (leg.middle - leg.end) / np.linalg.norm(leg.middle - leg.end)
     _, _, calf, ankle = (width * body.build.limb for width in _LEG_WIDTHS.get(person.lower, _LEG_WIDTHS["bare"]))
@@ -159,7 +159,7 @@ def _draw_trunk(body: Body) -> None:
 
 
 def _upper_paint(body: Body, cut: _Cut, length: float) -> Paint:
-    """Cloth of the trunk: woven pattern, open front, logo on chest and back, strap of a bag."""
+    """Paint of the trunk: woven pattern, open front, logo on chest and back, strap of a bag."""
     person = body.person
     base = _rgb(CLOTH[person.upper_colour])
     second = base if person.pattern == "plain" else _rgb(CLOTH[person.pattern_colour])
@@ -184,7 +184,7 @@ def _upper_paint(body: Body, cut: _Cut, length: float) -> Paint:
 
 
 def _logo(person: Pedestrian, surface: Surface, girth: float, up: FloatArray) -> np.ndarray:
-    """Which pixels of the trunk are printed; `up` is metres above the middle of the chest."""
+    """Which pixels of the trunk show the logo. `up` is in metres above the middle of the chest."""
     middle, size = {"left": (0.085, 0.115), "centre": (0.0, 0.17), "right": (-0.085, 0.115)}[person.logo_place]
     chest = inside_logo(person.logo, surface.angle * np.float32(girth) - np.float32(middle), up, size)
     behind = np.where(surface.angle > 0, surface.angle - np.float32(np.pi), surface.angle + np.float32(np.pi))
@@ -222,7 +222,7 @@ def _draw_arms(body: Body) -> None:
 
 
 def _sleeve_paint(body: Body, *, reach: float) -> Paint:
-    """Cloth of an arm with a cuff at `reach` of its length; beyond a short sleeve's cuff there is skin."""
+    """Paint of an arm with a cuff at the fraction `reach` of its length. Beyond a short sleeve's cuff there is skin."""
     person = body.person
     base, skin = _rgb(CLOTH[person.upper_colour]), _rgb(SKIN[person.skin])
     trim = base if person.trim_colour == NOTHING else _rgb(CLOTH[person.trim_colour])

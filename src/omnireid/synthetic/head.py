@@ -14,7 +14,7 @@ from omnireid.types import BoolArray, DoubleArray, FloatArray
 _CHIN, _CROWN = 1.565, 1.70
 _SKULL = ((0.0, 0.061, 0.076), (0.45, 0.081, 0.099), (1.0, 0.080, 0.101))
 _CAPS = (0.75, 0.80)
-# How far hair stands off the head, and how low it reaches behind the ears (along the head, below 0 on the neck).
+# How far hair stands off the head, in metres.
 _VOLUME = {"buzz": 0.002, "short": 0.012, "curly": 0.048, "bob": 0.022, "long": 0.020, "ponytail": 0.008, "bun": 0.008}
 
 
@@ -46,7 +46,7 @@ def _tube(body: Body, extra: float, paint: Paint, keep: Keep | None = None) -> N
 
 
 def plain_face(body: Body) -> Paint:
-    """Skin with eyes, brows and a mouth."""
+    """Paint of a face: skin with eyes, brows and a mouth."""
     skin = np.array(SKIN[body.person.skin], dtype=np.float32)
     hair = HAIR.get(body.person.hair_colour, HAIR["black"])
     brow = np.array(hair, dtype=np.float32) * np.float32(0.7)
@@ -75,7 +75,7 @@ def _strands(rgb: tuple[int, int, int]) -> Paint:
 
 
 def _hair_line(hair: str, *, under_hat: bool) -> Keep:
-    """Hair covers the crown and the back of the head; how much of the sides depends on the style."""
+    """Which pixels of the head have hair: crown and back, and as much of the sides as the style covers."""
     top = 0.76 if under_hat else np.inf
     low = {"buzz": 0.25, "short": 0.12, "curly": 0.05, "bob": -1.0, "long": -1.0, "ponytail": 0.1, "bun": 0.1}[hair]
 
@@ -89,7 +89,7 @@ def _hair_line(hair: str, *, under_hat: bool) -> Keep:
 
 
 def _draw_lengths(body: Body, hair: Paint) -> None:
-    """What falls from the head or is tied to it."""
+    """Draw hair that falls from the head or is tied to it."""
     style = body.person.hair
     if style in ("bob", "long"):
         reach = 1.50 if style == "bob" else 1.30
@@ -103,7 +103,7 @@ def _draw_lengths(body: Body, hair: Paint) -> None:
 
 
 def _behind(body: Body, up: float, back: float) -> DoubleArray:
-    """A point behind the head, turned with it."""
+    """A point behind the head, which turns with it."""
     turn = body.pose.head_turn
     return body.joint(-back * np.sin(turn), up, -back * np.cos(turn))
 

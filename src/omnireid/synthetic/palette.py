@@ -1,4 +1,4 @@
-"""The colours things are drawn in, by name."""
+"""The colours of drawn things, by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLOTH: Mapping[str, RGB] = MappingProxyType(
         "beige": (210, 188, 150),
     }
 )
-"""Clothes, bags, shoes, hats and what is printed on them."""
+"""Colours of clothes, bags, shoes, hats and prints."""
 
 SKIN: Mapping[str, RGB] = MappingProxyType(
     {
@@ -57,12 +57,12 @@ _CONTRAST = 95.0
 
 
 def contrasting_colours(*against: str) -> tuple[str, ...]:
-    """Names of the cloth colours that can be told from every cloth colour in `against` at a glance."""
+    """Names of cloth colours that differ at a glance from every cloth colour in `against`."""
     return tuple(
         name for name, rgb in CLOTH.items() if all(_difference(rgb, CLOTH[other]) > _CONTRAST for other in against)
     )
 
 
 def _difference(first: RGB, second: RGB) -> float:
-    """Distance in RGB, 0 to 442."""
+    """Euclidean distance in RGB, 0 to 442."""
     return float(sum((a - b) ** 2 for a, b in zip(first, second, strict=True)) ** 0.5)

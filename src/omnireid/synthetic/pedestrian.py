@@ -1,4 +1,4 @@
-"""Who a drawn pedestrian is: a combination of visible attributes, and which of them tell people apart."""
+"""The identity of a drawn pedestrian: visible attributes, and which of them tell people apart."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from omnireid.synthetic.palette import CLOTH, HAIR, SKIN, contrasting_colours
 from omnireid.synthetic.seeds import Drawn, seeded_generator
 
 Cue = Literal["fine", "middle", "global", "mixed"]
-"""Where identity lives: in small details, in parts of the body, in the whole, or in all of them."""
+"""What tells people apart: small details, parts of the body, the whole, or all of them."""
 
 CUES: tuple[Cue, ...] = get_args(Cue)
 
 NOTHING = "none"
-"""An attribute that is not there, and the colour of what is not there."""
+"""The value of an attribute that is absent, and of the colour of anything absent."""
 
 
 @dataclass(frozen=True)
 class Pedestrian:
-    """What can be seen of one identity, whoever looks from wherever.
+    """The appearance of one identity, the same in every camera and view.
 
-    Two pedestrians are equal exactly when no crop could tell them apart: the
-    colour of something that is not there is always `NOTHING`.
+    Two pedestrians are equal exactly if no crop can tell them apart. So the colour of
+    something absent is always `NOTHING`.
 
     Attributes:
-        stature: height relative to the average, 0.9 to 1.1.
-        build: key of ``figure.BUILDS``.
-        skin: key of ``palette.SKIN``.
-        upper: garment of the upper body: tee, shirt, vest, jacket, hoodie or coat.
-        upper_colour: key of ``palette.CLOTH``, as are all colours below but the hair's.
-        lower: garment of the legs: trousers, slim, wide, shorts, skirt or long skirt.
-        lower_colour: colour of `lower`.
-        hair: hair style: buzz, short, curly, bob, long, ponytail or bun.
-        hair_colour: key of ``palette.HAIR``.
-        hat: none, cap, beanie or headscarf (which hides the hair).
-        hat_colour: colour of `hat`.
-        pattern: weave of the upper garment: plain, hoops, pinstripes, checks, dots or halves.
-        pattern_colour: second colour of `pattern`.
-        bag: none, backpack, shoulder bag, handbag or tote.
-        bag_colour: colour of `bag`.
-        logo: key of ``fabric.LOGOS``, or none; on chest and back.
-        logo_colour: colour of `logo`.
-        logo_place: left, centre or right of the wearer's chest.
-        shoe: sneaker, high-top or boot.
-        shoe_colour: colour of the upper part of the shoe.
-        sole_colour: colour of the sole.
-        trim_colour: colour of collar and cuffs.
+        stature: Height relative to the average, 0.9 to 1.1.
+        build: Key of ``figure.BUILDS``.
+        skin: Key of ``palette.SKIN``.
+        upper: Garment of the upper body: tee, shirt, vest, jacket, hoodie or coat.
+        upper_colour: Key of ``palette.CLOTH``, as all further colours except the hair's.
+        lower: Garment of the legs: trousers, slim, wide, shorts, skirt or long skirt.
+        lower_colour: Colour of `lower`.
+        hair: Hair style: buzz, short, curly, bob, long, ponytail or bun.
+        hair_colour: Key of ``palette.HAIR``.
+        hat: None, cap, beanie or headscarf (which hides the hair).
+        hat_colour: Colour of `hat`.
+        pattern: Weave of the upper garment: plain, hoops, pinstripes, checks, dots or halves.
+        pattern_colour: Second colour of `pattern`.
+        bag: None, backpack, shoulder bag, handbag or tote.
+        bag_colour: Colour of `bag`.
+        logo: Key of ``fabric.LOGOS``, or none; on chest and back.
+        logo_colour: Colour of `logo`.
+        logo_place: Left, centre or right of the wearer's chest.
+        shoe: Sneaker, high-top or boot.
+        shoe_colour: Colour of the upper part of the shoe.
+        sole_colour: Colour of the sole.
+        trim_colour: Colour of collar and cuffs.
     """
 
     stature: float = 1.0
@@ -80,7 +80,7 @@ class Pedestrian:
 STATURES = (0.9, 0.95, 1.0, 1.05, 1.1)
 _LOGOS = ("disc", "ring", "square", "triangle", "star", "cross", "diamond", "heart", "bolt", "bars")
 
-# A value that stands twice is drawn twice as often.
+# A value that is listed twice is drawn twice as often.
 _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "build": ("slim", "average", "average", "broad", "curvy", "stout"),
@@ -114,14 +114,14 @@ _SCALES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def cue_attributes(cue: Cue) -> tuple[str, ...]:
-    """Names of the attributes that tell identities apart under `cue`; the others are the same for everybody."""
+    """Names of the attributes that tell identities apart under `cue`. All others are the same for everybody."""
     return sum(_SCALES.values(), ()) if cue == "mixed" else _SCALES[cue]
 
 
 def draw_pedestrians(count: int, *, cue: Cue, seed: int) -> tuple[Pedestrian, ...]:
-    """Draw `count` people of whom no two look the same under `cue`.
+    """Draw `count` people. No two of them look the same under `cue`.
 
-    The first people do not depend on how many follow. Each cue has room for
+    The first people do not depend on the number that follow. Each cue has room for
     more than 100,000 people, so a count of data-set size always succeeds.
     """
     people: dict[Pedestrian, None] = {}
@@ -135,7 +135,7 @@ def draw_pedestrians(count: int, *, cue: Cue, seed: int) -> tuple[Pedestrian, ..
 
 
 def draw_pedestrian(generator: np.random.Generator, cue: Cue) -> Pedestrian:
-    """One person, with every attribute outside `cue` at its plain value."""
+    """Draw one person. Every attribute outside `cue` keeps its plain value."""
     drawn = {name: options[generator.integers(len(options))] for name, options in _CHOICES.items()}
     stature = STATURES[generator.integers(len(STATURES))]
     accents = generator.random(4).tolist()
@@ -152,12 +152,12 @@ def draw_pedestrian(generator: np.random.Generator, cue: Cue) -> Pedestrian:
 
 
 def _with_pattern(person: Pedestrian, accent: float) -> Pedestrian:
-    """The person with a second cloth colour that shows on the first."""
+    """Give the person a second cloth colour that stands out from the first."""
     return replace(person, pattern_colour=_pick(contrasting_colours(person.upper_colour), accent))
 
 
 def _with_print(person: Pedestrian, accents: Sequence[float], *, every: bool) -> Pedestrian:
-    """The person with logo and trim in colours that show; without `every`, some wear no logo or no trim."""
+    """Give the person logo and trim in colours that stand out. Without `every`, some get no logo or no trim."""
     ground = [person.upper_colour] + ([] if person.pattern == "plain" else [person.pattern_colour])
     logo_colour = _pick(contrasting_colours(*ground), accents[0])
     trim_colour = _pick(contrasting_colours(person.upper_colour), accents[1])
@@ -170,18 +170,18 @@ def _with_print(person: Pedestrian, accents: Sequence[float], *, every: bool) ->
 
 
 def _pick(options: tuple[str, ...], fraction: float) -> str:
-    """The option at `fraction` (0 to 1) of the list."""
+    """The option at the fraction (0 to 1) of the list's length."""
     return options[min(int(fraction * len(options)), len(options) - 1)]
 
 
 def without_hidden(person: Pedestrian) -> Pedestrian:
-    """The person with the properties of what is not there, or always covered, at one value."""
+    """Reset properties that no crop can show, since the thing is absent or always covered."""
     if person.lower == "wide":
         person = replace(person, shoe="sneaker")
     if person.lower == "long skirt" and person.shoe == "boot":
         person = replace(person, shoe="high-top")
     if person.upper == "vest" and person.hat == "headscarf":
-        person = replace(person, trim_colour=NOTHING)  # no cuffs, and the scarf hides the collar
+        person = replace(person, trim_colour=NOTHING)  # it has no cuffs, and the scarf hides the collar
     if person.pattern == "plain":
         person = replace(person, pattern_colour=NOTHING)
     if person.bag == NOTHING:

@@ -1,4 +1,4 @@
-"""Which crops a synthetic data set consists of, and under which names they are written."""
+"""The crops of a synthetic data set, and the names under which they are written."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """Every parameter by name, as plain JSON values."""
+        """Every parameter by name, as plain values for JSON."""
         return asdict(self)
 
 
@@ -90,10 +90,10 @@ class PlannedCrop:
 
     Attributes:
         split: train, query or gallery.
-        name: its file's name.
-        person_id: 1 and above; 0 for a distractor.
-        camera_id: 1 and above.
-        image: 0 and above; which crop of this person by this camera.
+        name: File name.
+        person_id: Person id from 1, or 0 for a distractor.
+        camera_id: Camera id from 1.
+        image: Number of the crop among those of this person by this camera, from 0.
     """
 
     split: str
@@ -104,12 +104,12 @@ class PlannedCrop:
 
     @property
     def path(self) -> Path:
-        """Its file, relative to the root of the data set."""
+        """The crop's file, relative to the root of the data set."""
         return Path(FOLDERS[self.split], self.name)
 
 
 def planned_crops(plan: Plan) -> tuple[PlannedCrop, ...]:
-    """Every crop of the data set, camera after camera."""
+    """List every crop of the data set, camera after camera."""
     crops: list[PlannedCrop] = []
     for camera_id in range(1, plan.cameras + 1):
         for person_id in range(1, plan.identities + 1):
@@ -122,9 +122,9 @@ def planned_crops(plan: Plan) -> tuple[PlannedCrop, ...]:
 
 
 def _split_of(person_id: int, camera_id: int, image: int, per_camera: int) -> str:
-    """Odd ids train, even ids test, so that more identities move nobody to the other side.
+    """Odd ids train and even ids test, so adding identities moves nobody to the other side.
 
-    The first crop of a camera is its query. Where it is the only one, it is the
+    A person's first crop by a camera is the query. If it is the only one, it is a
     query in odd cameras and in the gallery in even ones.
     """
     if person_id % 2:
@@ -140,15 +140,15 @@ def _named(split: str, person_id: int, camera_id: int, image: int, *, frame: int
 
 
 def count_splits(crops: Sequence[PlannedCrop]) -> dict[str, int]:
-    """Number of crops by split."""
+    """Count the crops of each split."""
     counts = Counter(crop.split for crop in crops)
     return {split: counts[split] for split in FOLDERS}
 
 
 def draw_planned(plan: Plan, crops: Sequence[PlannedCrop], root: Path, advance: Callable[[int], None]) -> None:
-    """Draw `crops` into the folders of `root`, which exist; `advance` is told of each one that is done.
+    """Draw `crops` into the existing folders of `root`, and call `advance(1)` after each.
 
-    What is drawn of a crop depends on `plan` and its own ids alone, not on the others.
+    A crop depends only on `plan` and its own ids, not on other crops.
     """
     people = draw_pedestrians(max((crop.person_id for crop in crops), default=0), cue=plan.cue, seed=plan.seed)
 

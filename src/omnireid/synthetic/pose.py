@@ -1,4 +1,4 @@
-"""How a pedestrian stands in front of a camera: the gait, the joints, and the way to the picture."""
+"""How a pedestrian stands in front of a camera: gait, joints, and projection to pixels."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Pose:
     """One moment of a walk.
 
     Attributes:
-        yaw: radians; 0 walks towards the viewer, pi / 2 to the right of the picture.
-        phase: radians of the gait cycle.
-        stride: radians a thigh swings out; 0 stands still.
-        head_turn: radians the head looks to the person's left.
-        arms: what the left and the right arm do: swing, pocket, phone or strap.
+        yaw: Walking direction in radians: 0 is towards the viewer, pi / 2 to the right of the picture.
+        phase: Position in the gait cycle in radians.
+        stride: Angle by which a thigh swings out in radians; 0 for standing still.
+        head_turn: Angle by which the head turns to the person's left in radians.
+        arms: Action of the left and the right arm: swing, pocket, phone or strap.
     """
 
     yaw: float
@@ -35,7 +35,7 @@ class Pose:
 
 
 def draw_pose(generator: np.random.Generator, *, yaw: float) -> Pose:
-    """A pose on a walk, turned by `yaw`."""
+    """Draw a pose of somebody who walks in the direction `yaw`."""
     phase, stride, turn = generator.random(), generator.random(), generator.random()
     arms = [_ARMS[generator.integers(len(_ARMS))] for _ in range(2)]
     return Pose(yaw, 2 * np.pi * phase, 0.12 + 0.38 * stride, 0.7 * (turn - 0.5), (arms[0], arms[1]))
@@ -43,15 +43,15 @@ def draw_pose(generator: np.random.Generator, *, yaw: float) -> Pose:
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """How metres become pixels.
+    """The conversion from metres to pixels.
 
     Attributes:
-        scale: pixels a metre.
-        foot_x: column of the point on the ground below the body.
-        foot_y: row of that point.
-        pitch: radians the camera looks down.
-        roll: radians the picture is tilted.
-        nearer: pixels of depth by which the body stands in front of others.
+        scale: Pixels per metre.
+        foot_x: Column of the point on the ground below the body.
+        foot_y: Row of that point.
+        pitch: Angle by which the camera looks down in radians.
+        roll: Angle by which the picture is tilted in radians.
+        nearer: Pixels of depth by which the body stands in front of others.
     """
 
     scale: float
@@ -62,7 +62,7 @@ class Viewpoint:
     nearer: float = 0.0
 
     def project(self, point: DoubleArray, yaw: float) -> tuple[float, float, float]:
-        """(x, y, depth) in pixels of (left, up, front) in metres of a body turned by `yaw`."""
+        """Project (left, up, front) in metres of a body turned by `yaw` to (x, y, depth) in pixels."""
         left, up, front = point.tolist()
         x = left * math.cos(yaw) + front * math.sin(yaw)
         z = front * math.cos(yaw) - left * math.sin(yaw)
@@ -77,7 +77,7 @@ class Viewpoint:
 class Limb:
     """Joints of an arm (shoulder, elbow, wrist, fingers) or a leg (hip, knee, ankle, toes), in metres.
 
-    Each is (left, up, front) of the body.
+    Each joint is (left, up, front) as seen from the body.
     """
 
     root: DoubleArray
@@ -91,9 +91,9 @@ class Skeleton:
     """Joints of a body of average stature, in metres. Index 0 is the left limb, 1 the right.
 
     Attributes:
-        legs: hip to toes.
-        arms: shoulder to fingers.
-        rise: how far the trunk stands above its place in the rest pose (a stride lowers it).
+        legs: Joints from hip to toes.
+        arms: Joints from shoulder to fingers.
+        rise: Height of the trunk above its rest position. A stride lowers it, so it is negative then.
     """
 
     legs: tuple[Limb, Limb]
@@ -102,12 +102,12 @@ class Skeleton:
 
 
 def build_skeleton(pose: Pose, *, hip: float, shoulder: float) -> Skeleton:
-    """Bend the joints as `pose` asks; the lower foot touches the ground.
+    """Bend the joints into a pose in which the lower foot touches the ground.
 
     Args:
-        pose: the moment of the walk.
-        hip: metres from the middle to a hip joint.
-        shoulder: metres from the middle to a shoulder joint.
+        pose: The moment of the walk.
+        hip: Metres from the middle to a hip joint.
+        shoulder: Metres from the middle to a shoulder joint.
     """
     phases = (pose.phase, pose.phase + np.pi)
     legs = [_leg(side * hip, phase, pose.stride) for side, phase in zip((1, -1), phases, strict=True)]
@@ -122,7 +122,7 @@ def build_skeleton(pose: Pose, *, hip: float, shoulder: float) -> Skeleton:
 
 
 def _sagittal(angle: float, length: float, left: float = 0.0) -> DoubleArray:
-    """A bone hanging down, swung forward by `angle`."""
+    """A hanging bone, swung forward by `angle`."""
     return np.array([left, -np.cos(angle) * length, np.sin(angle) * length])
 
 
@@ -138,7 +138,7 @@ def _leg(left: float, phase: float, stride: float) -> Limb:
 
 
 def _arm(side: int, shoulder: float, height: float, swing: float, kind: str) -> Limb:
-    """The arm on `side` (1 left, -1 right); `swing` is radians forward where the arm is free."""
+    """The arm on `side` (1 for left, -1 for right). A free arm swings forward by `swing` radians."""
     upper, bend, spread, inward = {
         "swing": (swing, 0.22 + 0.5 * max(swing, 0.0), 0.10, 0.0),
         "pocket": (-0.28, 0.75, 0.32, 0.10),

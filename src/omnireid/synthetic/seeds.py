@@ -1,4 +1,4 @@
-"""One random generator for each thing that is drawn, whatever else is drawn and in whatever order."""
+"""A random generator for each drawn thing, independent of what else is drawn and in which order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Drawn(IntEnum):
-    """What a generator is for. The numbers are part of what a seed means: never renumber them."""
+    """The purpose of a generator. Renumbering would change what every seed gives, so the numbers are final."""
 
     IDENTITY = 1
     CAMERA = 2
@@ -18,5 +18,5 @@ class Drawn(IntEnum):
 
 
 def seeded_generator(seed: int, drawn: Drawn, *index: int) -> np.random.Generator:
-    """The generator of the thing of kind `drawn` with this `index`; the same in every process and every order."""
+    """The generator for one thing: its kind and index. It is the same in every process and in any order."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, int(drawn), *index])))

@@ -1,4 +1,4 @@
-"""A contact sheet: one row a person, one column a camera."""
+"""Contact sheets, with a row for each person and a column for each camera."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ _GAP = 4
 
 
 def check_sheet_name(sheet: Path) -> None:
-    """Raise `OutputError` where `sheet` does not name a picture that can be written."""
+    """Check that `sheet` names a picture that can be written.
+
+    Raises:
+        OutputError: it has another suffix.
+    """
     if sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise OutputError(f"A sheet is a .png or .jpg file; got {sheet}. Choose a name such as sheet.png.")
 
 
 def write_sheet(rows: Sequence[Sequence[Path]], sheet: Path) -> None:
-    """Write the crops of `rows`, all of one size, side by side.
+    """Write a sheet of crops, all of one size, in rows.
 
     Raises:
         OutputError: the sheet cannot be written.

@@ -1,4 +1,4 @@
-"""Round solids on a canvas that knows depth: the one shape a drawn pedestrian is made of."""
+"""Round solids on a canvas with depth: drawn pedestrians are made of this one shape."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PLACES = np.linspace(0, 1, _STEPS)
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Where N visible pixels of a tube lie on it.
+    """Positions of N visible pixels on a tube.
 
     Attributes:
-        side: (N,) -1 at the left edge of the tube as it is seen to 1 at its right edge.
-        phase: (N,) radians on the cross-section of that right edge; 0 is the person's left.
-        along: (N,) 0 at the start of the tube to 1 at its end.
+        side: (N,) from -1 at the left edge of the tube as seen to 1 at its right edge.
+        phase: (N,) angle of that right edge on the cross-section, in radians; 0 is the person's left.
+        along: (N,) from 0 at the start of the tube to 1 at its end.
     """
 
     side: FloatArray
@@ -34,22 +34,22 @@ class Surface:
 
     @cached_property
     def angle(self) -> FloatArray:
-        """(N,) radians round the tube, -pi to pi; 0 faces the body's front, positive the person's left."""
+        """(N,) angle around the tube, -pi to pi: 0 is the body's front, positive is the person's left."""
         angle = float(np.pi / 2) - self.phase - np.arccos(self.side)
         angle[angle <= -np.pi] += float(2 * np.pi)
         return angle
 
 
 Paint = Callable[[Surface], FloatArray]
-"""(N, 3) or (3,) RGB in [0, 255] of the N pixels of a surface, before light and shade."""
+"""Gives the (N, 3) or (3,) RGB in [0, 255] of a surface's N pixels, before light and shade."""
 
 Keep = Callable[[Surface], BoolArray]
-"""(N,) whether a pixel of a surface is there at all."""
+"""Gives (N,) whether each pixel of a surface exists."""
 
 
 @dataclass(frozen=True)
 class Light:
-    """Light on the scene: where it comes from (x right, y down, z to the viewer) and how much is everywhere."""
+    """Light on the scene: where it comes from (x right, y down, z to the viewer), and its ambient share."""
 
     direction: tuple[float, float, float]
     ambient: float
@@ -57,20 +57,20 @@ class Light:
 
 @dataclass(frozen=True, eq=False)
 class _Tube:
-    """A tube that waits to be drawn.
+    """A tube that is yet to be drawn.
 
     Attributes:
         start: (x, y, depth) of one end of the axis, in pixels.
-        length: seen length of the axis.
-        rise: depth gained from start to end.
-        axis: seen direction of the axis, of length 1.
-        normal: direction across it, of length 1, to the right.
-        yaw: radians the cross-sections are turned.
+        length: Length of the axis as seen.
+        rise: Depth gained from start to end.
+        axis: Direction of the axis as seen, of length 1.
+        normal: Direction across the axis to the right, of length 1.
+        yaw: Angle by which the cross-sections are turned, in radians.
         widths: (_STEPS,) half widths.
         depths: (_STEPS,) half thicknesses.
-        caps: heights of the rounded ends, relative to the half width.
-        paint: colours.
-        keep: which pixels are there.
+        caps: Heights of the rounded ends, relative to the half width.
+        paint: Colours of the surface.
+        keep: Which pixels of the surface exist; None for all.
     """
 
     start: Point
@@ -87,15 +87,15 @@ class _Tube:
 
 
 @dataclass(frozen=True, eq=False)
-class _Rings:
-    """Cross-sections of T tubes as seen, `_STEPS` of each from start to end; all (T, _STEPS).
+class _CrossSections:
+    """Cross-sections of T tubes as seen, `_STEPS` for each tube from start to end. Every array is (T, _STEPS).
 
     Attributes:
-        reach: half the seen width.
-        phase: angle on the ellipse of its right edge.
-        slant: depth gained for each pixel to the right.
-        bulge: depth of the middle in front of the axis.
-        flare: growth of the seen width for each pixel along the axis.
+        reach: Half the width as seen.
+        phase: Angle of the right edge on the ellipse.
+        slant: Depth gained per pixel to the right.
+        bulge: Depth of the middle in front of the axis.
+        flare: Growth of the seen width per pixel along the axis.
     """
 
     reach: FloatArray
@@ -106,14 +106,14 @@ class _Rings:
 
 
 @dataclass(frozen=True, eq=False)
-class _Cover:
-    """Pixels near the tubes, one tube after the other; all (N,) but the last.
+class _NearbyPixels:
+    """The N pixels near the tubes, one tube after the other. Every array but the last is (N,).
 
     Attributes:
-        index: places in the flattened canvas.
-        tube: which tube.
-        run: pixels along its axis.
-        across: pixels to the right of it.
+        index: Index in the flattened canvas.
+        tube: Index of the tube.
+        run: Distance along the tube's axis in pixels.
+        across: Distance to the right of the axis in pixels.
         counts: (T,) number of pixels near each tube.
     """
 
@@ -126,17 +126,17 @@ class _Cover:
 
 @dataclass(frozen=True, eq=False)
 class _Spots:
-    """Pixels near all tubes, one tube after the other; all (N,).
+    """Where the N pixels near the tubes lie on them. Every array is (N,).
 
     Attributes:
-        inside: whether the tube covers the pixel.
-        side: -1 to 1 across the seen width.
-        along: 0 to 1.
-        phase: see `Surface`.
-        depth: pixels towards the viewer.
-        facing: 0 at the edge of the tube to 1 where it faces the viewer.
-        tilt: -1 to 1, how much the surface faces the start (-) or the end (+).
-        flatness: thickness towards the viewer relative to the seen width.
+        inside: Whether the tube covers the pixel.
+        side: See `Surface`.
+        along: See `Surface`.
+        phase: See `Surface`.
+        depth: Pixels towards the viewer.
+        facing: From 0 at the edge of the tube to 1 where it faces the viewer.
+        tilt: From -1 to 1: how much the surface faces the start (-) or the end (+).
+        flatness: Thickness towards the viewer relative to the seen width.
     """
 
     inside: BoolArray
@@ -150,15 +150,15 @@ class _Spots:
 
 
 class Canvas:
-    """Pixels with a depth each; the nearest solid wins, in whatever order they are added.
+    """Pixels with a depth each. The nearest solid wins, in whatever order solids are added.
 
-    Tubes are collected by `add_tube` and drawn together by `render`: most are a
-    few hundred pixels, so numpy would spend its time on calls, not on pixels
-    (measured: 13 ms a figure one by one, 7 ms together).
+    `add_tube` collects tubes, and `render` draws them together. Most tubes have a few
+    hundred pixels, so drawing them one by one would spend the time on NumPy calls
+    (measured: 13 ms for a figure one by one, 7 ms together).
 
     Attributes:
         colour: (H, W, 3) RGB.
-        depth: (H, W) float32 pixels towards the viewer; -inf where nothing was drawn.
+        depth: (H, W) float32, pixels towards the viewer; -inf where nothing was drawn.
     """
 
     def __init__(self, height: int, width: int, light: Light) -> None:
@@ -180,17 +180,17 @@ class Canvas:
         caps: tuple[float, float] = (1.0, 1.0),
         keep: Keep | None = None,
     ) -> None:
-        """Add a tube with elliptic cross-sections to what `render` draws.
+        """Add a tube with elliptic cross-sections, to be drawn by `render`.
 
         Args:
             start: (x, y, depth) of one end of the axis, in pixels.
             end: (x, y, depth) of the other end.
-            profile: (along, half width, half thickness): `along` rises from 0 to 1, the others are
+            profile: (along, half width, half thickness) tuples. `along` rises from 0 to 1; the others are in
                 pixels, measured across the body and from its back to its front.
-            paint: colours of the surface.
-            yaw: radians the body is turned; 0 faces the viewer, positive turns to the right of the picture.
-            caps: height of the rounded ends, relative to half the seen width; 0 cuts the end flat.
-            keep: which pixels are there; all where it is None.
+            paint: Colours of the surface.
+            yaw: Rotation of the body in radians: 0 faces the viewer, positive turns to the right of the picture.
+            caps: Height of the rounded ends, relative to half the seen width; 0 cuts the end flat.
+            keep: Which pixels of the surface exist; None for all.
         """
         length = math.hypot(end[0] - start[0], end[1] - start[1])
         axis = ((end[0] - start[0]) / length, (end[1] - start[1]) / length) if length > 1e-3 else (0.0, 1.0)
@@ -201,14 +201,14 @@ class Canvas:
         self._tubes.append(_Tube(start, max(length, 1e-3), rise, axis, normal, yaw, across, front, caps, paint, keep))
 
     def render(self) -> None:
-        """Draw the tubes added since the last call."""
+        """Draw the tubes that were added since the last call."""
         tubes, self._tubes = self._tubes, []
         if not tubes:
             return
-        rings = _rings(tubes)
-        cover = _cover(tubes, rings.reach.max(axis=1).tolist(), self.depth.shape)
-        spots = _place(tubes, rings, cover)
-        ends = np.cumsum(cover.counts).tolist()
+        rings = _cross_sections(tubes)
+        near = _find_pixels_near(tubes, rings.reach.max(axis=1).tolist(), self.depth.shape)
+        spots = _locate_on_tubes(tubes, rings, near)
+        ends = np.cumsum(near.counts).tolist()
         parts = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
         surfaces = [Surface(spots.side[part], spots.phase[part], spots.along[part]) for part in parts]
         inside = spots.inside
@@ -217,19 +217,19 @@ class Canvas:
                 inside[part] &= tube.keep(surface)
         depths, colours = self.depth.reshape(-1), self.colour.reshape(-1, 3)
         depth = np.where(inside, spots.depth, np.float32(-np.inf))
-        np.maximum.at(depths, cover.index, depth)
+        np.maximum.at(depths, near.index, depth)
         colour = np.empty((len(depth), 3), dtype=np.float32)
         for tube, part, surface in zip(tubes, parts, surfaces, strict=True):
             colour[part] = tube.paint(surface)
-        colour *= self._shade(tubes, spots, cover.tube)[:, None]
-        seen = np.flatnonzero(inside & (depth >= depths.take(cover.index)))
-        colours[cover.index.take(seen)] = np.minimum(colour.take(seen, axis=0), 255)
+        colour *= self._shade(tubes, spots, near.tube)[:, None]
+        seen = np.flatnonzero(inside & (depth >= depths.take(near.index)))
+        colours[near.index.take(seen)] = np.minimum(colour.take(seen, axis=0), 255)
 
     def _shade(self, tubes: list[_Tube], spots: _Spots, which: npt.NDArray[np.intp]) -> FloatArray:
-        """(N,) how bright each spot is: ambient light plus what falls on it straight."""
+        """(N,) brightness of each pixel, from ambient and direct light."""
         x, y, z = self._light
-        right = _at(which, [tube.normal[0] * x + tube.normal[1] * y for tube in tubes])
-        ahead = _at(which, [tube.axis[0] * x + tube.axis[1] * y for tube in tubes])
+        right = _value_of_tube(which, [tube.normal[0] * x + tube.normal[1] * y for tube in tubes])
+        ahead = _value_of_tube(which, [tube.axis[0] * x + tube.axis[1] * y for tube in tubes])
         bent = spots.side * spots.flatness
         toward = (right * bent + z * spots.facing) / np.sqrt(bent * bent + spots.facing * spots.facing + 1e-9)
         toward = toward * np.sqrt(1 - spots.tilt * spots.tilt) + ahead * spots.tilt
@@ -237,7 +237,7 @@ class Canvas:
         return shade
 
 
-def _rings(tubes: list[_Tube]) -> _Rings:
+def _cross_sections(tubes: list[_Tube]) -> _CrossSections:
     across, front = np.array([tube.widths for tube in tubes]), np.array([tube.depths for tube in tubes])
     yaw = np.array([tube.yaw for tube in tubes])[:, None]
     cosine, sine = np.cos(yaw), np.sin(yaw)
@@ -247,17 +247,17 @@ def _rings(tubes: list[_Tube]) -> _Rings:
     flare = np.diff(reach, axis=1, prepend=reach[:, :1])
     flare *= np.array([(_STEPS - 1) / max(tube.length, 1.0) for tube in tubes])[:, None]
     columns = (reach, phase, slant, across * front / reach, flare)
-    return _Rings(*(column.astype(np.float32) for column in columns))
+    return _CrossSections(*(column.astype(np.float32) for column in columns))
 
 
-def _at(which: npt.NDArray[np.intp], values: Sequence[float]) -> FloatArray:
-    """(N,) the value of the tube of each pixel."""
+def _value_of_tube(which: npt.NDArray[np.intp], values: Sequence[float]) -> FloatArray:
+    """(N,) value for each pixel, taken from its tube."""
     taken: FloatArray = np.array(values, dtype=np.float32).take(which)
     return taken
 
 
-def _box(tube: _Tube, reach: float, height: int, width: int) -> tuple[int, int, int, int]:
-    """Top, left, rows and columns of the part of the canvas that a tube may touch."""
+def _bounding_box(tube: _Tube, reach: float, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the part of the canvas that a tube may touch."""
     runs = (-reach * tube.caps[0], tube.length + reach * tube.caps[1])
     x = [tube.start[0] + tube.axis[0] * run for run in runs]
     y = [tube.start[1] + tube.axis[1] * run for run in runs]
@@ -267,9 +267,9 @@ def _box(tube: _Tube, reach: float, height: int, width: int) -> tuple[int, int, 
     return top, left, max(bottom - top, 0), max(right - left, 0)
 
 
-def _cover(tubes: list[_Tube], reaches: list[float], shape: tuple[int, ...]) -> _Cover:
-    """Find the pixels of a canvas of `shape` that may lie on the tubes."""
-    boxes = [_box(tube, reach, shape[0], shape[1]) for tube, reach in zip(tubes, reaches, strict=True)]
+def _find_pixels_near(tubes: list[_Tube], reaches: list[float], shape: tuple[int, ...]) -> _NearbyPixels:
+    """Find the pixels of a canvas of the given shape that may lie on the tubes."""
+    boxes = [_bounding_box(tube, reach, shape[0], shape[1]) for tube, reach in zip(tubes, reaches, strict=True)]
     tops, lefts, rows, columns = np.array(boxes, dtype=np.int32).T
     areas = rows * columns
     starts = np.cumsum(areas, dtype=np.int32) - areas
@@ -290,19 +290,19 @@ def _cover(tubes: list[_Tube], reaches: list[float], shape: tuple[int, ...]) -> 
     at = np.flatnonzero((np.abs(across) < spread(reaches)) & (run > spread(before)) & (run < spread(after)))
     index = row.take(at).astype(np.intp) * shape[1] + column.take(at)
     which = np.repeat(np.arange(len(tubes)), areas).take(at)
-    return _Cover(index, which, run.take(at), across.take(at), np.bincount(which, minlength=len(tubes)))
+    return _NearbyPixels(index, which, run.take(at), across.take(at), np.bincount(which, minlength=len(tubes)))
 
 
-def _place(tubes: list[_Tube], rings: _Rings, cover: _Cover) -> _Spots:
+def _locate_on_tubes(tubes: list[_Tube], rings: _CrossSections, near: _NearbyPixels) -> _Spots:
     """Find where on its tube each pixel lies."""
-    which, run, across = cover.tube, cover.run, cover.across
-    length = _at(which, [tube.length for tube in tubes])
+    which, run, across = near.tube, near.run, near.across
+    length = _value_of_tube(which, [tube.length for tube in tubes])
     along = np.clip(run / length, 0, 1)
     step = (along * (_STEPS - 1)).astype(np.intp) + which * _STEPS
     reach = rings.reach.take(step)
     beyond = run - along * length
     before, after = ([max(tube.caps[end], 1e-6) for tube in tubes] for end in (0, 1))
-    cap = np.where(beyond < 0, _at(which, before), _at(which, after))
+    cap = np.where(beyond < 0, _value_of_tube(which, before), _value_of_tube(which, after))
     lean = np.clip(beyond / (reach * cap), -1, 1)
     shrink = np.sqrt(np.maximum(1 - lean * lean, 1e-9))
     side = across / (reach * shrink)
@@ -310,7 +310,9 @@ def _place(tubes: list[_Tube], rings: _Rings, cover: _Cover) -> _Spots:
     side = np.clip(side, -1, 1)
     facing = np.sqrt(1 - side * side)
     bulge = rings.bulge.take(step)
-    depth = _at(which, [tube.start[2] for tube in tubes]) + along * _at(which, [tube.rise for tube in tubes])
+    depth = _value_of_tube(which, [tube.start[2] for tube in tubes]) + along * _value_of_tube(
+        which, [tube.rise for tube in tubes]
+    )
     depth += across * rings.slant.take(step) + bulge * shrink * facing
     tilt = np.clip(lean - rings.flare.take(step) * shrink, -0.95, 0.95)
     return _Spots(inside, side, along, rings.phase.take(step), depth, facing, tilt, bulge / reach)

@@ -1,10 +1,10 @@
 """Drawing in several processes.
 
-They are started as ``python -m omnireid.synthetic.worker`` and not by
-`multiprocessing`: that one runs the caller's script again in each process on
-macOS and Windows, which goes wrong in every script without a ``__main__`` guard.
-A process reads its share as JSON from standard input and reports in lines of
-JSON on standard output.
+They are started as ``python -m omnireid.synthetic.worker`` rather than by
+`multiprocessing`, which on macOS and Windows runs the caller's script again in
+each process. That fails in every script without a ``__main__`` guard. A process
+reads its share as JSON from standard input and reports progress in lines of JSON
+on standard output.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from omnireid.machine import usable_cores
 from omnireid.synthetic.plan import Plan, draw_planned, planned_crops
 
 _REPORT_EVERY = 10
-_CROPS_WORTH_A_PROCESS = 300  # starting one takes as long as drawing about 40
+_CROPS_WORTH_A_PROCESS = 300  # starting a process takes as long as drawing about 40 crops
 
 
 def suggest_workers(crops: int) -> int:
-    """How many processes pay for this many crops: at most one a core, and 8."""
+    """The number of processes that pay off for this many crops, at most one per core and at most 8."""
     if getattr(sys, "frozen", False) or not sys.executable:
         return 1  # a bundled program has no Python to start
     return max(1, min(usable_cores(), 8, crops // _CROPS_WORTH_A_PROCESS))
@@ -46,7 +46,7 @@ def draw_in_processes(plan: Plan, root: Path, workers: int, advance: Callable[[i
     processes: list[subprocess.Popen[str]] = []
     try:
         for _ in range(workers):
-            processes.append(  # noqa: PERF401  (those started before one fails must be in the list)
+            processes.append(  # noqa: PERF401  (if one fails to start, the earlier ones must be in the list)
                 subprocess.Popen(
                     [sys.executable, "-m", "omnireid.synthetic.worker"],
                     stdin=subprocess.PIPE,
@@ -58,21 +58,21 @@ def draw_in_processes(plan: Plan, root: Path, workers: int, advance: Callable[[i
         with ThreadPoolExecutor(workers) as threads:
             try:
                 shares = [
-                    threads.submit(_follow, process, _task(plan, root, share, workers), advance)
+                    threads.submit(_run_share, process, _task(plan, root, share, workers), advance)
                     for share, process in enumerate(processes)
                 ]
                 for share in shares:
                     share.result()
             finally:
-                _end(processes)  # an error or Ctrl-C: the threads wait for what they will never be told
+                _kill_all(processes)  # after an error or Ctrl-C, the threads would wait for reports that never come
     finally:
-        _end(processes)
+        _kill_all(processes)
         for process in processes:
             process.__exit__(None, None, None)
 
 
-def _end(processes: list[subprocess.Popen[str]]) -> None:
-    """Kill the processes that still run."""
+def _kill_all(processes: list[subprocess.Popen[str]]) -> None:
+    """Kill the processes that are still running."""
     for process in processes:
         process.kill()
 
@@ -81,11 +81,11 @@ def _task(plan: Plan, root: Path, share: int, workers: int) -> str:
     return json.dumps({"plan": plan.parameters, "root": str(root.absolute()), "share": share, "workers": workers})
 
 
-def _follow(process: subprocess.Popen[str], task: str, advance: Callable[[int], None]) -> None:
-    """Give a process its share and listen until it has ended."""
+def _run_share(process: subprocess.Popen[str], task: str, advance: Callable[[int], None]) -> None:
+    """Send a process its share, and pass on its progress until it ends."""
     if process.stdin is None or process.stdout is None:
         raise OutputError("A drawing process was started without pipes. Run again with one worker.")
-    with suppress(BrokenPipeError):  # it has ended already; its return code says more
+    with suppress(BrokenPipeError):  # the process has ended already; its return code says more
         process.stdin.write(task)
         process.stdin.close()
     for line in process.stdout:
@@ -100,14 +100,14 @@ def _follow(process: subprocess.Popen[str], task: str, advance: Callable[[int], 
         )
 
 
-def _say(report: dict[str, object]) -> None:
+def _report(report: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(report) + "\n")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """Draw the share that standard input asks for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, and it ends this process
+    """Draw the share described on standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     task = json.load(sys.stdin)
     plan = Plan(**task["plan"])
     crops = planned_crops(plan)
@@ -118,13 +118,13 @@ def main() -> None:
         nonlocal drawn
         drawn += count
         if drawn % _REPORT_EVERY == 0:
-            _say({"drawn": _REPORT_EVERY})
+            _report({"drawn": _REPORT_EVERY})
 
     try:
         draw_planned(plan, crops[first:last], Path(task["root"]), advance)
-        _say({"drawn": drawn % _REPORT_EVERY})
+        _report({"drawn": drawn % _REPORT_EVERY})
     except OSError as error:
-        _say({"errno": error.errno, "strerror": error.strerror})
+        _report({"errno": error.errno, "strerror": error.strerror})
 
 
 if __name__ == "__main__":
