@@ -43,7 +43,7 @@ MAY_IMPORT = {
 TORCH_ROOMS = {"models", "training", "export"}
 TORCH_NEVER = {
     *(PACKAGE / "training" / name for name in ("recipes.py", "options.py", "samplers.py")),
-    *(PACKAGE / "models" / f"{name}.py" for name in ("layer_plan", "checkpoint_keys", "coverage")),
+    *(PACKAGE / "models" / f"{name}.py" for name in ("layer_plan", "checkpoint_keys", "coverage", "graph_builder")),
     *(PACKAGE / "models" / f"osnet_{name}.py" for name in ("config", "graph", "keys", "plan")),
 }
 TORCH_AT_CALL_TIME = {

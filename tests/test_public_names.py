@@ -22,6 +22,7 @@ PUBLIC = {
     "Dataset",
     "Embedder",
     "EmbeddingTable",
+    "ExportOptions",
     "Labels",
     "Preprocessing",
     "QueryExpansion",

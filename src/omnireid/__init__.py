@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from omnireid.evaluation.ranking import evaluate_ranking as evaluate_ranking
     from omnireid.evaluation.scores import RankingScores as RankingScores
     from omnireid.export.exporting import export_weights as export_weights
+    from omnireid.export.options import ExportOptions as ExportOptions
     from omnireid.images.preprocess import Preprocessing as Preprocessing
     from omnireid.models.zoo import create_model as create_model
     from omnireid.retrieval.expansion import QueryExpansion as QueryExpansion
@@ -57,6 +58,7 @@ _HOME_OF = {
     "Dataset": "omnireid.types",
     "Embedder": "omnireid.embedding.embedder",
     "EmbeddingTable": "omnireid.embedding.tables",
+    "ExportOptions": "omnireid.export.options",
     "Labels": "omnireid.types",
     "Preprocessing": "omnireid.images.preprocess",
     "QueryExpansion": "omnireid.retrieval.expansion",

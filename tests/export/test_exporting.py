@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from tests.embedding.colours import colour_network
 
-from omnireid import load_embedder
+from omnireid import create_model, load_embedder
 from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
 from omnireid.embedding.parity import GATES, Parity, compare_embeddings, probe_crops
 from omnireid.embedding.weights_file import WeightsFile
@@ -27,7 +27,7 @@ from omnireid.export.options import ExportOptions
 from omnireid.export.parity_gate import BATCH_SIZES
 from omnireid.export.quantisation import list_parts, quantise
 from omnireid.images.preprocess import Preprocessing
-from omnireid.weights.artefact import METADATA_KEY
+from omnireid.weights.artefact import METADATA_KEY, WeightsMetadata, write_artefact
 from omnireid.weights.graph_file import Graph, GraphFormat, GraphPrecision, read_graph, seal_onnx, write_graph
 
 CROPS = probe_crops(32, 64, 32, seed=1)
@@ -164,6 +164,16 @@ def test_calibration_takes_images_of_any_size_and_as_many_as_are_of_use(tmp_path
     many = read_calibration([CROPS[0], *[CROPS[1]] * 2000, CROPS[2]], size)
     assert len(many) == MOST_CROPS
     assert np.array_equal(many[[0, 1, -1]], CROPS[[0, 1, 2]])
+
+
+def test_weights_of_an_ablation_are_exported_by_the_name_they_were_trained_under(tmp_path: Path) -> None:
+    model = create_model("osnet_x0_25_one_stream")
+    metadata = WeightsMetadata("osnet_x0_25_one_stream", model.embedding_width, Preprocessing(64, 32))
+    path = tmp_path / "w.safetensors"
+    write_artefact(path, {name: tensor.numpy() for name, tensor in model.state_dict().items()}, metadata)
+    exported = export(path)
+    assert exported.graph.metadata.weights == metadata
+    assert tuple(exported.parities) == BATCH_SIZES
 
 
 def test_a_graph_is_not_exported_again(tmp_path: Path, untrained: Path) -> None:

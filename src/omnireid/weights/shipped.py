@@ -1,4 +1,4 @@
-"""The weights inside the package: small artefacts that are found by name, and the one that is used by default."""
+"""Weights that ship inside the package: small artefacts, found by name, and the one that is used by default."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from omnireid.weights.artefact import WeightsMetadata
 from omnireid.weights.published import WeightsScores
 
 DEFAULT_WEIGHTS = "osnet_x0_25.market1501"
-"""The shipped weights that are used where none are named: the variant, a dot, the training data."""
+"""Name of the shipped weights that are used by default: the network, a dot, the training data."""
 
 
 def weights_folder() -> Path:
-    """Where the package keeps its weights; the folder is missing in a build that ships none."""
+    """The folder where the package keeps its weights. It is missing in a build that ships none."""
     return Path(str(files("omnireid").joinpath("weights")))
 
 
 def shipped_weights() -> dict[str, Path]:
-    """The weights that ship with this build: name to artefact, sorted by name; empty where it ships none."""
+    """The weights that ship with this build: name to artefact, sorted by name. Empty if it ships none."""
     # A name that starts with a dot is a file still being written.
     found = (path for path in weights_folder().glob("*.safetensors") if not path.name.startswith("."))
     return {path.name.removesuffix(".safetensors"): path for path in sorted(found)}
 
 
 def find_shipped(name: str) -> Path | None:
-    """The artefact that ships under `name`; None where there is none.
+    """Look up the artefact that ships under `name`; None if there is none.
 
     Raises:
-        WeightsNotFoundError: `name` is the default, and this build ships no weights under it.
+        WeightsNotFoundError: `name` is the default, but this build does not ship it.
     """
     shipped = shipped_weights()
     if name == DEFAULT_WEIGHTS and name not in shipped:
