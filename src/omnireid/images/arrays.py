@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnireid.errors import ImageError, ImageTooLargeError
-
-_Bytes = npt.NDArray[np.uint8]
+from omnireid.types import ByteArray
 
 
 def too_large(label: str, max_pixels: int, size: tuple[int, int] | None = None) -> ImageTooLargeError:
@@ -19,7 +18,7 @@ def too_large(label: str, max_pixels: int, size: tuple[int, int] | None = None) 
     )
 
 
-def rgb_of_array(array: npt.NDArray[np.generic], label: str, max_pixels: int) -> _Bytes:
+def rgb_of_array(array: npt.NDArray[np.generic], label: str, max_pixels: int) -> ByteArray:
     """Convert a grey, RGB or RGBA array of uint8 or uint16 to (H, W, 3) uint8. The result may be a view.
 
     Raises:
@@ -62,7 +61,7 @@ def array_of_tensor(source: object, label: str) -> npt.NDArray[np.generic] | Non
     return array
 
 
-def eight_bits(image: npt.NDArray[np.generic], label: str) -> _Bytes:
+def eight_bits(image: npt.NDArray[np.generic], label: str) -> ByteArray:
     """Scale 0–65535 to 0–255.
 
     Raises:
@@ -74,17 +73,17 @@ def eight_bits(image: npt.NDArray[np.generic], label: str) -> _Bytes:
             f"{label} has 16 bits a pixel, but no value above {highest} of 65,535. It looks like an 8-bit image in 16 "
             "bits, and would come out black. Convert it first: array.astype(np.uint8)."
         )
-    scaled: _Bytes = np.round(image.astype(np.float32) / 257).astype(np.uint8)
+    scaled: ByteArray = np.round(image.astype(np.float32) / 257).astype(np.uint8)
     return scaled
 
 
-def _over_black(pixels: _Bytes) -> _Bytes:
+def _over_black(pixels: ByteArray) -> ByteArray:
     """Make three channels of one, three, or three and alpha."""
     if pixels.shape[2] == 3:
         return pixels
     if pixels.shape[2] == 4:
         alpha = pixels[..., 3:].astype(np.uint16)
-        over_black: _Bytes = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
+        over_black: ByteArray = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
         return over_black
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 

@@ -17,8 +17,9 @@ from omnireid.errors import ImageError
 from omnireid.images.arrays import array_of_tensor, eight_bits, rgb_of_array, too_large
 from omnireid.images.formats import FORMAT_NAMES, FORMATS, SUFFIXES
 from omnireid.images.jpeg import decode_plain_jpeg, is_plain_jpeg
+from omnireid.types import ByteArray
 
-RgbArray = npt.NDArray[np.uint8]
+RgbArray = ByteArray
 """(H, W, 3) uint8, red first."""
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.generic]

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-_Bytes = npt.NDArray[np.uint8]
+from omnireid.types import ByteArray
 
 STEP_BYTES = 100_000
 """Bytes of images per step, about four crops of 64 × 128. Everything a step touches then fits a core's L2 cache."""
@@ -20,7 +19,7 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self._memory = np.empty(0, dtype=np.uint8)
 
-    def parts(self, unit: int, *units: int) -> list[_Bytes]:
+    def parts(self, unit: int, *units: int) -> list[ByteArray]:
         """Flat arrays of `unit` bytes times each of `units`."""
         size = unit * sum(units)
         if self._memory.size < size:
@@ -37,7 +36,7 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-def double(images: Sequence[_Bytes], out: _Bytes) -> None:
+def double(images: Sequence[ByteArray], out: ByteArray) -> None:
     """Double height and width of `images` into `out`, bit-equal to Pillow's bilinear `resize`.
 
     This takes Market-1501's crops (64 × 128) to the network's 128 × 256. At a factor of two Pillow weighs the nearer
@@ -53,7 +52,7 @@ def double(images: Sequence[_Bytes], out: _Bytes) -> None:
         _double_step(images[start : start + step], out[start : start + step])
 
 
-def _double_step(images: Sequence[_Bytes], out: _Bytes) -> None:
+def _double_step(images: Sequence[ByteArray], out: ByteArray) -> None:
     count, (height, width, _) = len(images), images[0].shape
     flat, even, odd, wide, scratch = _scratch.parts(count * height * width * 3, 1, 1, 1, 2, 6)
     small = flat.reshape(count, height, width, 3)
@@ -76,7 +75,9 @@ def _double_step(images: Sequence[_Bytes], out: _Bytes) -> None:
     top_and_bottom[:, -1, 1] = rows[height - 1 :: height]
 
 
-def _weigh(first: _Bytes, second: _Bytes, nearer_first: _Bytes, nearer_second: _Bytes, scratch: _Bytes) -> None:
+def _weigh(
+    first: ByteArray, second: ByteArray, nearer_first: ByteArray, nearer_second: ByteArray, scratch: ByteArray
+) -> None:
     """(3 · first + second + 2) // 4 and (first + 3 · second + 2) // 4, without leaving 8 bits.
 
     With m = (a + b) // 2, rounded down, (3a + b + 2) // 4 = (a + m + 1) // 2; and for two bytes,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from omnireid.types import ByteArray
 
 try:
     from simplejpeg import decode_jpeg
@@ -16,7 +15,7 @@ _JFIF, _JFIF_LENGTH = 0xE0, 16  # Pillow refuses a shorter one, libjpeg does not
 _HARMLESS = frozenset({0xC4, 0xDB, 0xDD, 0xFE})  # Huffman and quantisation tables, restart interval, comment
 
 
-def decode_plain_jpeg(content: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
+def decode_plain_jpeg(content: bytes, max_pixels: int) -> ByteArray | None:
     """Decode a JPEG file that is plain and complete.
 
     Returns:
@@ -27,7 +26,7 @@ def decode_plain_jpeg(content: bytes, max_pixels: int) -> npt.NDArray[np.uint8] 
     if decode_jpeg is None or not is_plain_jpeg(content, max_pixels):
         return None
     try:
-        pixels: npt.NDArray[np.uint8] = decode_jpeg(content, strict=True)
+        pixels: ByteArray = decode_jpeg(content, strict=True)
     except (ValueError, RuntimeError):
         return None
     return pixels

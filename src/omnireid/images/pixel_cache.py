@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import PIL
 
 from omnireid.errors import DataError, DataNotFoundError, DiskFullError, ImageError
@@ -31,6 +30,7 @@ from omnireid.images.decode import check_regular_file
 from omnireid.images.preprocess import Preprocessing
 from omnireid.machine import usable_cores
 from omnireid.progress import progress_bar
+from omnireid.types import ByteArray
 
 PIXEL_PATH = f"1, Pillow {PIL.__version__}"
 """Version of `Preprocessing.resize`. Raise it when its pixels change; Pillow's version may change them too."""
@@ -61,7 +61,7 @@ class PixelCache:
     height: int
     width: int
     key: str
-    pixels: npt.NDArray[np.uint8]
+    pixels: ByteArray
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def _open(path: Path, key: str, shape: tuple[int, ...]) -> PixelCache | str | No
         return f"it cannot be read: {error}"
 
 
-def _checked_pixels(path: Path, key: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def _checked_pixels(path: Path, key: str, shape: tuple[int, ...]) -> ByteArray:
     record = json.loads(_record_path(path).read_text(encoding="utf-8"))
     checksums = record["checksums"]
     is_ours = (record["omnireid_store"], record["key"], record["shape"]) == (_FORMAT, key, [*shape])
@@ -242,7 +242,7 @@ def _checked_pixels(path: Path, key: str, shape: tuple[int, ...]) -> npt.NDArray
     size = path.stat().st_size
     if size != record["bytes"]:
         raise _DamagedError(f"it has {size:,} bytes, not {record['bytes']:,}")
-    pixels: npt.NDArray[np.uint8] = np.lib.format.open_memmap(path, mode="r")
+    pixels: ByteArray = np.lib.format.open_memmap(path, mode="r")
     if pixels.shape != shape or pixels.dtype != np.uint8 or not pixels.flags.c_contiguous:
         raise _DamagedError(f"its header says {pixels.shape} {pixels.dtype}")
     for chunk in np.unique(np.linspace(0, len(checksums) - 1, SAMPLED_CHUNKS).round().astype(int)).tolist():
@@ -281,9 +281,7 @@ def _build(
     write_json(_record_path(path), record, indent=None)
 
 
-def _decoded(
-    paths: Sequence[Path], preprocessing: Preprocessing, workers: int | None
-) -> Iterator[npt.NDArray[np.uint8]]:
+def _decoded(paths: Sequence[Path], preprocessing: Preprocessing, workers: int | None) -> Iterator[ByteArray]:
     """Yield the crops in order, one chunk at a time."""
     for batch in iterate_batches(paths, preprocessing, batch_size=CHUNK, workers=workers):
         yield batch.pixels

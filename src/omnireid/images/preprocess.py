@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from omnireid.errors import ImageError, ShapeError
 from omnireid.images.decode import ImageSource, RgbArray, rgb_pixels
 from omnireid.images.doubling import double
+from omnireid.types import FloatArray
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -105,7 +105,7 @@ class Preprocessing:
             _double_into(out, halves)
         return errors
 
-    def normalise(self, pixels: RgbArray) -> npt.NDArray[np.float32]:
+    def normalise(self, pixels: RgbArray) -> FloatArray:
         """Turn (N, height, width, 3) uint8 into the (N, 3, height, width) float32 the network takes."""
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (self.height, self.width, 3):
             raise ShapeError(
@@ -118,13 +118,13 @@ class Preprocessing:
             out[:, channel] -= np.float32(mean / std)
         return out
 
-    def apply(self, source: ImageSource) -> npt.NDArray[np.float32]:
+    def apply(self, source: ImageSource) -> FloatArray:
         """Turn one image into (3, height, width) float32.
 
         >>> Preprocessing(2, 1).apply(np.zeros((8, 4, 3), np.uint8)).shape
         (3, 2, 1)
         """
-        crop: npt.NDArray[np.float32] = self.normalise(self.resize(source)[np.newaxis])[0]
+        crop: FloatArray = self.normalise(self.resize(source)[np.newaxis])[0]
         return crop
 
 

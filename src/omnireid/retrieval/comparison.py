@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from omnireid.retrieval.distance import (
     squared_norms,
     to_distances,
 )
-from omnireid.types import Distance, FloatArray, IntArray
+from omnireid.types import AnyArray, Distance, FloatArray, IntArray
 
 _GOOD_BLOCK_BYTES = 64 * 2**20  # of ranking values; clearing a larger block costs more than it saves
 _GOOD_BLOCK_ROWS = 768  # with fewer rows, packing the gallery again for each block slows the product by 5 % and more
@@ -64,7 +64,7 @@ class EmbeddingComparison:
         query_norms: (Q,) squared lengths of the queries.
     """
 
-    query: npt.NDArray[Any]
+    query: AnyArray
     gallery: ComparableGallery
     query_norms: FloatArray = field(repr=False)
 

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from omnireid.errors import EmbeddingError, SettingError, ShapeError
-from omnireid.types import DISTANCES, Distance, FloatArray, IntArray, as_array
+from omnireid.types import DISTANCES, AnyArray, Distance, FloatArray, IntArray, as_array
 
 LARGEST_SQUARED_NORM = float(np.finfo(np.float32).max) / 8  # above it a distance could overflow float32
 
@@ -31,7 +30,7 @@ _CHUNK_BYTES = 16 * 2**20  # of float32 rows that are converted at a time, unles
 _LARGEST_OPERAND_BYTES = 192 * 2**20  # of prepared gallery that is kept; a larger one is prepared for each block
 
 
-def as_embeddings(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
+def as_embeddings(values: npt.ArrayLike, what: str) -> AnyArray:
     """Check that `values` is a table of N embeddings of width D, one a row.
 
     Args:
@@ -57,7 +56,7 @@ def as_embeddings(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
     return array
 
 
-def check_widths(query: npt.NDArray[Any], gallery: npt.NDArray[Any]) -> None:
+def check_widths(query: AnyArray, gallery: AnyArray) -> None:
     """Refuse embeddings of two widths: they were not made by one model.
 
     Raises:
@@ -82,13 +81,13 @@ def check_distance(distance: str) -> Distance:
     raise SettingError(f"distance: there is no {distance!r}. Known: {', '.join(DISTANCES)}.")
 
 
-def convert_rows(embeddings: npt.NDArray[Any]) -> FloatArray:
+def convert_rows(embeddings: AnyArray) -> FloatArray:
     """Convert (N, D) rows to contiguous float32. This is exact for float16, and float32 rows are not copied."""
     with np.errstate(over="ignore"):  # squared_norms reports an overflow, with its row
         return np.ascontiguousarray(embeddings, dtype=np.float32)
 
 
-def _chunks(embeddings: npt.NDArray[Any]) -> Iterator[tuple[int, FloatArray]]:
+def _chunks(embeddings: AnyArray) -> Iterator[tuple[int, FloatArray]]:
     """Index of the first row, and the float32 rows, of each chunk. Float32 embeddings are one chunk and not copied."""
     is_ready = embeddings.dtype == np.float32 and embeddings.flags.c_contiguous
     rows = len(embeddings) if is_ready else max(1, _CHUNK_BYTES // (4 * embeddings.shape[1]))
@@ -96,7 +95,7 @@ def _chunks(embeddings: npt.NDArray[Any]) -> Iterator[tuple[int, FloatArray]]:
         yield start, convert_rows(embeddings[start : start + rows])
 
 
-def squared_norms(embeddings: npt.NDArray[Any], what: str) -> FloatArray:
+def squared_norms(embeddings: AnyArray, what: str) -> FloatArray:
     """Compute the squared length of each of N embeddings, (N,) float32, and check that all are finite.
 
     Raises:
@@ -124,7 +123,7 @@ def squared_norms(embeddings: npt.NDArray[Any], what: str) -> FloatArray:
     return norms
 
 
-def find_copies(embeddings: npt.NDArray[Any], norms: FloatArray) -> tuple[IntArray, IntArray]:
+def find_copies(embeddings: AnyArray, norms: FloatArray) -> tuple[IntArray, IntArray]:
     """Find the rows that equal an earlier row, so that they can be given its distances.
 
     Equal rows need not get equal columns from a matrix product: OpenBLAS on an
@@ -167,7 +166,7 @@ class ComparableGallery:
             too large to keep.
     """
 
-    embeddings: npt.NDArray[Any]
+    embeddings: AnyArray
     distance: Distance
     factors: FloatArray = field(repr=False)
     copies: IntArray = field(repr=False)
@@ -177,7 +176,7 @@ class ComparableGallery:
     def __len__(self) -> int:
         return len(self.embeddings)
 
-    def compare(self, query: npt.NDArray[Any], out: FloatArray) -> None:
+    def compare(self, query: AnyArray, out: FloatArray) -> None:
         """Write the ranking values of (B, D) queries and the whole gallery to `out`, (B, G) float32.
 
         Equal gallery rows get equal values.
@@ -198,7 +197,7 @@ class ComparableGallery:
             out[:, self.copies] = out[:, self.firsts]
 
 
-def make_operand(gallery: npt.NDArray[Any], factors: FloatArray, distance: Distance) -> FloatArray:
+def make_operand(gallery: AnyArray, factors: FloatArray, distance: Distance) -> FloatArray:
     """Make the gallery rows whose product with (q, 1), or with q for ``cosine``, is the ranking value.
 
     One more column costs the product next to nothing. Adding ‖g‖²/2 to all values
@@ -213,7 +212,7 @@ def make_operand(gallery: npt.NDArray[Any], factors: FloatArray, distance: Dista
     return operand
 
 
-def prepare_gallery(gallery: npt.NDArray[Any], distance: Distance) -> ComparableGallery:
+def prepare_gallery(gallery: AnyArray, distance: Distance) -> ComparableGallery:
     """Check G gallery embeddings and compute everything that is the same for all queries.
 
     Raises:

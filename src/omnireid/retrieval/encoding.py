@@ -6,14 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 
 from omnireid.retrieval.neighbours import Neighbours, Points
 from omnireid.retrieval.search import THREADS, IndexArray
 from omnireid.retrieval.sparse import SparseRows, join_rows
-from omnireid.types import IntArray
-
-BoolArray = npt.NDArray[np.bool_]
+from omnireid.types import BoolArray, IntArray
 
 _BLOCK_BYTES = 16 * 2**20  # that one thread works on at a time
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from omnireid.retrieval.comparison import EmbeddingComparison, compare_embeddings
 from omnireid.retrieval.distance import convert_rows
 from omnireid.retrieval.search import IndexArray, find_nearest
-from omnireid.types import Distance, FloatArray, IntArray
+from omnireid.types import AnyArray, Distance, FloatArray, IntArray
 
 _PAIR_BYTES = 8 * 2**20  # of embeddings gathered at a time to compare single pairs
 
@@ -53,7 +51,7 @@ class Points:
         return np.maximum(self.offsets[rows] + self.scales[rows] * values, 0)
 
 
-def make_points(embeddings: npt.NDArray[Any], distance: Distance) -> Points:
+def make_points(embeddings: AnyArray, distance: Distance) -> Points:
     """Prepare N embeddings, converted to float32, for comparison with each other."""
     rows = convert_rows(embeddings)
     comparison = compare_embeddings(rows, rows, distance)
