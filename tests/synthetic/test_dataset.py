@@ -195,10 +195,17 @@ def test_a_kill_while_an_empty_folder_is_filled_is_made_good_by_the_next_run(
             raise KeyboardInterrupt
         done.append(move(source, target))
 
+    unlink = Path.unlink
+
+    def killed_at_the_sign(path: Path, missing_ok: bool = False) -> None:
+        if path.name == dataset._MOVING:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "move", killed)
         if moved == 4:
-            patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(Path, "unlink", killed_at_the_sign)
         patch.setattr(dataset, "_clear_unfinished", lambda _root: None)  # a kill leaves no time to clear up
         with pytest.raises((StoppedError, KeyboardInterrupt)):
             synthesize(root, **SMALL)
