@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
+from omnireid.embedding.torch_runtime import load_weights
 from omnireid.machine import describe
 from omnireid.models.backbone import Backbone
-from omnireid.models.checkpoint import load_checkpoint
-from omnireid.models.checkpoint_file import read_checkpoint
 from omnireid.models.zoo import ARCHITECTURES
+from omnireid.weights.checkpoint_file import read_checkpoint
 
 BATCH, RUNS = 32, 7
 
@@ -29,8 +29,9 @@ def put_back(model: Backbone, path: Path, architecture: str) -> int:
     own_names, state = ARCHITECTURES[architecture].key_layout.own_names, model.state_dict()
     smallest = torch.finfo(torch.float32).tiny
     denormal = 0
-    for key, tensor in read_checkpoint(path).tensors.items():
-        if tensor.is_floating_point() and own_names.get(key, key) in state:
+    for key, stored in read_checkpoint(path).tensors.items():
+        if stored.is_float and own_names.get(key, key) in state:
+            tensor = torch.from_numpy(stored.as_float32())
             denormal += int(((tensor.abs() < smallest) & (tensor != 0)).sum())
             state[own_names.get(key, key)].copy_(tensor)
     return denormal
@@ -49,12 +50,12 @@ def rate(model: Backbone, images: torch.Tensor) -> tuple[float, torch.Tensor]:
 
 
 def main(path: Path) -> None:
-    checkpoint = load_checkpoint(path)
-    model = checkpoint.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network, metadata = load_weights(path)
+    model = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(BATCH, 3, 256, 128, generator=torch.Generator().manual_seed(0))
     images = images.contiguous(memory_format=torch.channels_last)
     as_loaded, embeddings = rate(model, images)
-    denormal = put_back(model, path, checkpoint.architecture)
+    denormal = put_back(model, path, metadata.architecture)
     as_stored, others = rate(model, images)
     print(f"{path.name}: {denormal} denormal values")
     print(f"as stored  {as_stored:7.1f} crops/s")

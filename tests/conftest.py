@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +20,9 @@ from omnireid import create_model
 from omnireid.images.preprocess import Preprocessing
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # Small networks gain nothing from threads, and lose a factor of ten where other processes want the cores.
 # Set before torch is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,6 +31,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["OMNIREID_CACHE"] = tempfile.mkdtemp(prefix="omnireid-tests-")
 atexit.register(shutil.rmtree, os.environ["OMNIREID_CACHE"], ignore_errors=True)
 
+GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -62,3 +70,50 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_artefact(path, tensors, metadata)
     return path
+
+
+def _load_module(path: Path) -> ModuleType:
+    """Import a script by its path, under a name of its own."""
+    spec = importlib.util.spec_from_file_location(f"{path.parent.parent.name}_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def rule() -> ModuleType:
+    return _load_module(GOLDEN / "weights_by_rule.py")
+
+
+@pytest.fixture(scope="session")
+def original_rule(shared: Path) -> ModuleType:
+    """The script that `rule` is a copy of."""
+    return _load_module(shared / "golden" / "weights_by_rule.py")
+
+
+@pytest.fixture(scope="session")
+def published_state(rule: ModuleType) -> Callable[[str], dict[str, Tensor]]:
+    """A published layout, 751 classes, with weights by rule; a fresh dict at each call."""
+    made: dict[str, dict[str, Tensor]] = {}
+
+    def state(variant: str) -> dict[str, Tensor]:
+        if variant not in made:
+            import torch
+
+            made[variant] = {key: torch.from_numpy(array) for key, array in rule.state_dict(variant).items()}
+        return dict(made[variant])
+
+    return state
+
+
+@pytest.fixture(scope="session")
+def small_state(published_state: Callable[[str], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The published osnet_x0_25, the smallest one."""
+    return published_state("osnet_x0_25")

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from omnireid import synthesize
 from omnireid.embedding import weights_file
@@ -48,9 +50,13 @@ TORCH_NEVER = {
 }
 TORCH_AT_CALL_TIME = {
     PACKAGE / "embedding" / "torch_runtime.py",
+    PACKAGE / "models" / "state.py",
     PACKAGE / "models" / "zoo.py",
 }
-MODELS_AT_CALL_TIME = {PACKAGE / "embedding" / "torch_runtime.py", PACKAGE / "embedding" / "weights_file.py"}
+MODELS_AT_CALL_TIME = {
+    *(PACKAGE / "embedding" / name for name in ("torch_runtime.py", "weights_file.py")),
+    *(PACKAGE / "weights" / name for name in ("checkpoint.py", "source.py")),
+}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -202,7 +208,7 @@ print('done')
 def test_the_weights_of_the_package_need_the_core_install_alone(
     tmp_path: Path, untrained: Path, crop_folder: Path
 ) -> None:
-    """With their graph beside them, as in a wheel: no torch, no onnx, no openvino."""
+    """With their graph beside them, as in a wheel: no torch, no openvino, and no graph to build with onnx."""
     folder = tmp_path / "shipped"
     folder.mkdir()
     weights = folder / f"{DEFAULT_WEIGHTS}.safetensors"
@@ -239,6 +245,31 @@ print('done')
     weights.write_bytes(weights.read_bytes() + b" ")
     with pytest.raises(CheckpointError, match="was not made from .* beside it. Reinstall omnireid"):
         check_beside(weights)
+
+
+def test_files_of_others_need_the_core_install_alone(
+    tmp_path: Path, small_state: dict[str, torch.Tensor], crop_folder: Path
+) -> None:
+    """A public checkpoint and a plain safetensors file are read and run without torch."""
+    legacy, plain = tmp_path / "w.pth", tmp_path / "plain.safetensors"
+    torch.save(small_state, legacy, _use_new_zipfile_serialization=False)
+    save_file(small_state, plain)
+    code = """
+from omnireid.cli import main
+crops, legacy, plain, ours, output = sys.argv[1:]
+assert main(['inspect', legacy]) == 0
+assert main(['convert', legacy, '--output', ours]) == 0
+for weights in (legacy, plain, ours):
+    target = output + weights[-3:] + '.parquet'
+    assert main(['embed', crops, '--weights', weights, '--runtime', 'onnxruntime', '--output', target]) == 0
+assert 'torch' not in sys.modules
+print('done')
+"""
+    files = (legacy, plain, tmp_path / "ours.safetensors", tmp_path / "out")
+    done = run_without_torch(code, str(crop_folder), *map(str, files))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("done")
+    assert "100 % of the backbone" in done.stdout
 
 
 def check_beside(weights: Path) -> None:

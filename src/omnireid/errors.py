@@ -225,17 +225,18 @@ def list_briefly(values: Sequence[object], count: int = 3) -> str:
     return text if len(values) <= count else f"{text} and {len(values) - count:,} more"
 
 
-def require(library: str, extra: str, purpose: str) -> None:
-    """Check that an optional library can be imported.
+def require(library: str, extra: str | None, purpose: str) -> None:
+    """Check that a library can be imported.
 
     Args:
         library: Name of the module.
-        extra: Extra of omnireid that installs it.
+        extra: Extra of omnireid that installs it; None for a library of the core install.
         purpose: What needs it, as the beginning of a sentence, such as ``Drawing curves``.
 
     Raises:
         MissingDependencyError: it is not installed, or its import fails, in whatever way; the message says which.
     """
+    package = library if extra is None else f"'omnireid[{extra}]'"
     try:
         import_module(library)
     except Exception as error:
@@ -245,9 +246,9 @@ def require(library: str, extra: str, purpose: str) -> None:
             and (error.name or library).split(".")[0] == library.split(".", maxsplit=1)[0]
         ):
             raise MissingDependencyError(
-                f"{purpose} needs {library}, which is not installed. Install it with: pip install 'omnireid[{extra}]'"
+                f"{purpose} needs {library}, which is not installed. Install it with: pip install {package}"
             ) from error
         raise MissingDependencyError(
             f"{purpose} needs {library}, which is installed but cannot be imported: {first_line(error)}. Install it "
-            f"again with: pip install --force-reinstall 'omnireid[{extra}]'"
+            f"again with: pip install --force-reinstall {package}"
         ) from error

@@ -175,4 +175,4 @@ def test_graphs_that_do_not_embed(tmp_path: Path, untrained: Path, capsys: pytes
     assert "its input and output are tensor(float) [2]" in capsys.readouterr().err
     (tmp_path / "text.onnx").write_text("text")
     assert main(["convert", str(tmp_path / "text.onnx"), *words]) == 2
-    assert "cannot be read as an ONNX graph" in capsys.readouterr().err
+    assert "text.onnx is text, not weights. It starts with 'text'" in capsys.readouterr().err

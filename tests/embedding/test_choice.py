@@ -100,6 +100,14 @@ def test_a_remembered_way_that_is_gone_is_chosen_anew() -> None:
     assert choice.text() == "runtime onnxruntime fp32: the only one here that runs; omnireid bench says why"
 
 
+def test_a_slow_last_resort_says_what_would_be_faster() -> None:
+    missing = "This needs openvino, which is not installed. Install it with: pip install 'omnireid[openvino]'"
+    ways = [broken(name, MissingDependencyError(missing)) for name in ("onnxruntime", "openvino")]
+    _, choice = take(*ways, Candidate("torch", "fp32", candidate("torch").open, is_last_resort=True))
+    told = f"runtime torch fp32: slow on a CPU, and the only one here that runs. Of the faster ones: {missing}"
+    assert choice.text() == told
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"name": 1}', '{"name": "x", "rates": [], "refused": {}}', NO_RATE, "\0"]
 )

@@ -189,7 +189,7 @@ def test_a_graph_is_not_exported_again(tmp_path: Path, untrained: Path) -> None:
     ("library", "asked", "message"),
     [
         ("openvino", {"to": "openvino"}, r"OpenVINO.s graphs needs openvino.*omnireid\[openvino\]"),
-        ("onnx", {}, r"needs onnx.*omnireid\[export\]"),
+        ("onnx", {}, r"needs onnx.*pip install onnx"),
     ],
 )
 def test_a_library_that_is_not_installed(

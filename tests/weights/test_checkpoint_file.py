@@ -267,7 +267,7 @@ def test_a_file_without_weights(tmp_path: Path, content: Any, found: str) -> Non
 
 
 def test_a_path_without_a_file(tmp_path: Path) -> None:
-    with pytest.raises(WeightsNotFoundError, match="No file of weights at"):
+    with pytest.raises(WeightsNotFoundError, match="No such file of weights: "):
         read_checkpoint(tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
         read_checkpoint(tmp_path)

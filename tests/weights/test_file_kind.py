@@ -86,7 +86,7 @@ def test_what_is_known_to_be_no_weights(tmp_path: Path, content: bytes, message:
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(WeightsNotFoundError, match=r"No file of weights at .*none\.pth"):
+    with pytest.raises(WeightsNotFoundError, match=r"No such file of weights: .*none\.pth"):
         identify_weights(tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
         identify_weights(tmp_path)

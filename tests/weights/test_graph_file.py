@@ -74,9 +74,14 @@ def test_files_that_are_no_graph(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(WeightsNotFoundError, match="No such file of weights"):
         read_graph(path)
     (tmp_path / "w.bin").write_bytes(b"")
-    for content in (b"", b"<html>", b"\0" * 100):
+    for content, message in (
+        (b"", "is empty"),
+        (b"<html>", "is a web page"),
+        (b"\0" * 100, "is not a graph"),
+        (b"<?xml version='1.0'?><net>", "is not an OpenVINO graph"),
+    ):
         path.write_bytes(content)
-        with pytest.raises(CheckpointError, match="cannot be read as an ONNX|is not an OpenVINO|without omnireid"):
+        with pytest.raises(CheckpointError, match=message):
             read_graph(path)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.files import sha256_of
-from omnireid.weights.graph_file import GRAPH_SUFFIXES, GraphMetadata, read_graph
+from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
+from omnireid.weights.graph_file import GraphMetadata, read_graph
 
 RUNTIMES: tuple[RuntimeName, ...] = ("onnxruntime", "openvino", "torch")
 
@@ -63,7 +64,7 @@ def find_references(paths: Sequence[Path]) -> dict[Path, Way | None]:
     Raises:
         WeightsError: a graph is damaged or not one of ours.
     """
-    weights = {sha256_of(path): path for path in paths if path.suffix not in GRAPH_SUFFIXES}
+    weights = {sha256_of(path): path for path in paths if identify_weights(path) not in GRAPH_KINDS}
     runtime: RuntimeName = "onnxruntime" if find_spec("torch") is None else "torch"
     references: dict[Path, Way | None] = {}
     for path in paths:
@@ -72,11 +73,11 @@ def find_references(paths: Sequence[Path]) -> dict[Path, Way | None]:
         if origin is not None:
             references[path] = Way(origin, runtime, "fp32")
         elif graph is not None and graph.precision == "fp32":
-            references[path] = Way(path, "openvino" if path.suffix == ".xml" else "onnxruntime", "fp32")
+            references[path] = Way(path, "openvino" if identify_weights(path) == "openvino" else "onnxruntime", "fp32")
         else:
             references[path] = None
     return references
 
 
 def _graph_metadata(path: Path) -> GraphMetadata | None:
-    return read_graph(path).metadata if path.suffix in GRAPH_SUFFIXES else None
+    return read_graph(path).metadata if identify_weights(path) in GRAPH_KINDS else None

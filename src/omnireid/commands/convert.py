@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnireid.commands.options import WeightsPositional
+from omnireid.commands.options import StateOption, WeightsPositional
 from omnireid.weights.description import WeightsDescription
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ def convert(
     *,
     output: Path,
     description: WeightsDescription = WeightsDescription(),
+    state: StateOption = None,
     half: bool = False,
 ) -> None:
     """Turn a checkpoint into an omnireid artefact: one safe file that says what it is and how to use it.
@@ -36,22 +37,24 @@ def convert(
     """
     from dataclasses import replace
 
-    from omnireid.embedding.torch_runtime import load_weights
     from omnireid.errors import ExportError, OutputError
     from omnireid.files import sha256_of
     from omnireid.weights.artefact import halve, write_artefact
     from omnireid.weights.fetch import resolve_weights
+    from omnireid.weights.file_kind import identify_weights
+    from omnireid.weights.source import read_weights
 
     path = resolve_weights(weights)
-    suffix = ".onnx" if path.suffix == ".onnx" else ".safetensors"
+    kind = identify_weights(path)
+    suffix = ".onnx" if kind == "onnx" else ".safetensors"
     if output.suffix != suffix:
         raise OutputError(f"This artefact's name ends in {suffix}; got {output}. Try {output.with_suffix(suffix)}.")
-    if path.suffix == ".onnx":
+    if kind == "onnx":
         if half:
             raise ExportError(f"{path} is a graph, which convert leaves as it is: leave --half out.")
         _adopt(path, output, description)
         return
-    model, found = load_weights(path, architecture=description.architecture)
+    tensors, found = read_weights(path, architecture=description.architecture, state=state)
     size = found.preprocessing
     height = size.height if description.height is None else description.height
     width = size.width if description.width is None else description.width
@@ -61,9 +64,8 @@ def convert(
         distance=description.distance or found.distance,
         licence=description.licence or found.licence,
         training_data=description.training_data or found.training_data,
-        origin=f"{path.name}, SHA-256 {sha256_of(path)}",
+        origin=f"{path.name if kind == 'artefact' else found.origin}, SHA-256 {sha256_of(path)}",
     )
-    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     write_artefact(output, halve(tensors) if half else tensors, metadata)
     _tell(output, metadata)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnireid.commands.options import ArchitectureOption, WeightsPositional
+from omnireid.commands.options import ArchitectureOption, StateOption, WeightsPositional
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -25,13 +25,16 @@ class _Findings:
 
 
 def inspect(
-    weights: WeightsPositional = DEFAULT_WEIGHTS, *, architecture: ArchitectureOption = None, json: bool = False
+    weights: WeightsPositional = DEFAULT_WEIGHTS,
+    *,
+    architecture: ArchitectureOption = None,
+    state: StateOption = None,
+    json: bool = False,
 ) -> None:
     """Say what a file of weights is, its licence, and how it covers its network.
 
     Nothing in the file is executed. A file that cannot be used is reported key by
-    key all the same, and the exit code is 2. How an artefact covers its network is
-    checked where torch is installed.
+    key all the same, and the exit code is 2.
 
     Example: omnireid inspect osnet_x0_25_market1501.pth
 
@@ -40,14 +43,16 @@ def inspect(
     """
     from omnireid.errors import WeightsError
     from omnireid.weights.fetch import resolve_weights
+    from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
 
     path = resolve_weights(weights)
-    if path.suffix in (".onnx", ".xml"):
+    kind = identify_weights(path)
+    if kind in GRAPH_KINDS:
         found = _of_graph(path, architecture)
-    elif path.suffix == ".safetensors":
+    elif kind == "artefact":
         found = _of_artefact(path, architecture)
     else:
-        found = _of_checkpoint(path, architecture)
+        found = _of_checkpoint(path, architecture, state)
     if json:
         print(json_format.dumps(found.values, indent=2))
     else:
@@ -122,19 +127,16 @@ def _coverage_of_artefact(
     path: Path, architecture: str, tensors: Tensors
 ) -> tuple[dict[str, object] | None, str, str | None]:
     """Its coverage as plain values and as text, and why `load_embedder` would refuse it; None where it would not."""
-    from omnireid.embedding.torch_runtime import load_weights
-    from omnireid.errors import MissingDependencyError, OmnireidError
+    from omnireid.errors import OmnireidError
+    from omnireid.models.coverage import compare
+    from omnireid.models.zoo import ARCHITECTURES
+    from omnireid.weights.source import read_weights
 
     refusal = None
     try:
-        load_weights(path)
-    except MissingDependencyError:
-        return None, "coverage      not checked: that needs torch (pip install 'omnireid[torch]')", None
+        read_weights(path)
     except OmnireidError as error:
         refusal = str(error)
-    from omnireid.models.coverage import compare
-    from omnireid.models.zoo import ARCHITECTURES
-
     if architecture not in ARCHITECTURES:
         return None, f"coverage      not checked: no network {architecture!r} is known here", refusal
     found = {name: tensor.shape for name, tensor in tensors.items()}
@@ -146,20 +148,18 @@ def _is_statistic(name: str) -> bool:
     return name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def _of_checkpoint(path: Path, architecture: str | None) -> _Findings:
-    from omnireid.embedding.torch_runtime import require_torch
-
-    require_torch()
-    from omnireid.models.checkpoint import inspect_checkpoint
+def _of_checkpoint(path: Path, architecture: str | None, state: str | None) -> _Findings:
+    from omnireid.weights.checkpoint import inspect_checkpoint
     from omnireid.weights.published import find_published_file
 
-    found = inspect_checkpoint(path, architecture)
+    found = inspect_checkpoint(path, architecture, state=state)
     known = find_published_file(found.sha256)
     wrapping = [f"under {found.wrapper!r}" if found.wrapper else "", f"prefix {found.prefix!r}" if found.prefix else ""]
     wrapping.append(f"beside {', '.join(found.beside)}" if found.beside else "")
+    written = "safetensors file" if found.source_format == "safetensors" else f"{found.source_format} format"
     lines = {
         "file": str(path),
-        "kind": f"torch checkpoint, {found.source_format} format, {', '.join(found.data_types)}",
+        "kind": f"checkpoint, {written}, {', '.join(found.data_types)}",
         "wrapping": ", ".join(filter(None, wrapping)) or "a bare state dict",
         "sha256": found.sha256,
         "known as": known.name if known else "not one of the published files known here",
@@ -176,6 +176,7 @@ def _of_checkpoint(path: Path, architecture: str | None) -> _Findings:
         "wrapper": found.wrapper,
         "prefix": found.prefix,
         "beside": list(found.beside),
+        "other_states": list(found.other_states),
         "data_types": list(found.data_types),
         "num_classes": found.num_classes,
         "known": known.name if known else None,

@@ -37,6 +37,13 @@ WeightsPositional = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="
 WeightsOption = Annotated[str, tyro.conf.arg(metavar="WEIGHTS", help=_WEIGHTS)]
 OptionalWeights = Annotated[str | None, tyro.conf.arg(metavar="WEIGHTS", help=_WEIGHTS)]
 ArchitectureOption = Annotated[str | None, tyro.conf.arg(help=field_text(NetworkOptions, "architecture"))]
+StateOption = Annotated[
+    str | None,
+    tyro.conf.arg(
+        help="Take the weights under this entry of a checkpoint, such as ema for a moving average; omnireid inspect "
+        "names the entries. By default the usual one, such as state_dict."
+    ),
+]
 LayoutOption = Annotated[str, tyro.conf.arg(help=field_text(DataOptions, "layout"))]
 SeedOption = Annotated[int, tyro.conf.arg(help=field_text(DataOptions, "seed"))]
 SkipUnreadableOption = Annotated[

@@ -65,9 +65,12 @@ class Choice:
     def text(self) -> str:
         """One line for a person."""
         if not self.rates:
-            return (
-                f"runtime {self.name}: the only one here{' that runs; omnireid bench says why' if self.refused else ''}"
-            )
+            if not self.refused:
+                return f"runtime {self.name}: the only one here"
+            if not self.name.startswith("torch"):
+                return f"runtime {self.name}: the only one here that runs; omnireid bench says why"
+            reasons = " ".join(dict.fromkeys(reason.splitlines()[0] for reason in self.refused.values()))
+            return f"runtime {self.name}: slow on a CPU, and the only one here that runs. Of the faster ones: {reasons}"
         slower = "; ".join(f"{name} {rate:,.0f}" for name, rate in self.rates.items() if name != self.name)
         when = "as found earlier" if self.is_remembered else "remembered for next time"
         return f"runtime {self.name}: {self.rates[self.name]:,.0f} crops/s here{slower and f' ({slower})'}, {when}"

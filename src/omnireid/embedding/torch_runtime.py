@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,11 @@ import numpy as np
 
 from omnireid.embedding.network import Network, check_threads, count_threads, no_memory
 from omnireid.embedding.options import Precision
-from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError, require
+from omnireid.errors import DeviceMemoryError, ModelError, require
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
-from omnireid.weights.artefact import WeightsMetadata, check_architecture, read_artefact
-from omnireid.weights.graph_file import GRAPH_SUFFIXES
-from omnireid.weights.published import find_published_file
+from omnireid.weights.artefact import WeightsMetadata
+from omnireid.weights.source import read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -114,41 +112,21 @@ def require_torch() -> None:
 
 
 def load_weights(path: Path, *, architecture: str | None = None) -> tuple[Backbone, WeightsMetadata]:
-    """The model (evaluation mode, float32, CPU, no classifier) and metadata of an artefact or a foreign checkpoint.
+    """Build the network of an artefact or a foreign checkpoint in torch: evaluation mode, float32, CPU, no classifier.
 
     Raises:
-        WeightsError: the file cannot be used.
+        WeightsError: The file cannot be used.
+        ModelError: The file is a graph, or of another architecture.
         MissingDependencyError: torch is not installed.
     """
     require_torch()
-    from omnireid.models.checkpoint import load_checkpoint, load_state
-    from omnireid.models.zoo import find_architecture
+    from omnireid.models.state import load_state
+    from omnireid.models.zoo import create_model
 
-    if path.suffix in GRAPH_SUFFIXES:
-        raise ModelError(
-            f"{path} is a graph for onnxruntime or openvino; torch runs artefacts (.safetensors) and checkpoints. "
-            "Leave --runtime out, or name the weights the graph was exported from."
-        )
-    if path.suffix == ".safetensors":
-        tensors, metadata = read_artefact(path)
-        check_architecture(path, metadata, architecture)
-        known = find_architecture(metadata.architecture)
-        if metadata.embedding_dimension != known.embedding_width:
-            raise CheckpointError(
-                f"{path} says that its embeddings have {metadata.embedding_dimension} values; those of "
-                f"{metadata.architecture} have {known.embedding_width}. Write the artefact again from the original "
-                "weights with: omnireid convert"
-            )
-        model = known.build(None, None)
-        load_state(model, tensors, where=str(path))
-        return model.eval(), metadata
-    checkpoint = load_checkpoint(path, architecture)
-    width = checkpoint.model.embedding_width
-    metadata = WeightsMetadata(checkpoint.architecture, embedding_dimension=width, origin=path.name)
-    published = find_published_file(checkpoint.sha256)
-    if published is not None:
-        metadata = replace(metadata, training_data=published.training_data, licence=published.licence)
-    return checkpoint.model, metadata
+    tensors, metadata = read_weights(path, architecture=architecture)
+    model = create_model(metadata.architecture)
+    load_state(model, tensors, where=str(path))
+    return model.eval(), metadata
 
 
 @contextmanager

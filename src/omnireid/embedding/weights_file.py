@@ -1,4 +1,4 @@
-"""A file of weights and the ways to run it: read or turned into a graph once, however many ways are tried."""
+"""A file of weights and the ways to run it. It is read, or turned into a graph, once, however many ways are tried."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from omnireid.embedding.network import Network
 from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.errors import CheckpointError
 from omnireid.files import sha256_of
-from omnireid.weights.artefact import Tensors, WeightsMetadata, check_architecture, read_artefact
-from omnireid.weights.graph_file import GRAPH_SUFFIXES, Graph, GraphMetadata, read_graph
+from omnireid.weights.artefact import Tensors, WeightsMetadata, check_architecture
+from omnireid.weights.file_kind import GRAPH_KINDS, WeightsKind, identify_weights
+from omnireid.weights.graph_file import Graph, GraphMetadata, read_graph
 from omnireid.weights.shipped import weights_folder
+from omnireid.weights.source import read_weights
 
 
 class WeightsFile:
-    """A graph, an artefact or a checkpoint; nothing is read before it is asked for.
+    """A graph, an artefact or a checkpoint. Nothing is read before it is asked for.
 
     Args:
-        path: the file.
-        architecture: of a checkpoint whose keys do not tell; of the others, what they must be.
+        path: The file.
+        architecture: Name of the network a checkpoint must be; None lets its keys decide. Other files must agree.
     """
 
     def __init__(self, path: Path, architecture: str | None = None) -> None:
@@ -32,42 +34,48 @@ class WeightsFile:
         self._architecture = architecture
 
     @cached_property
+    def kind(self) -> WeightsKind:
+        """What the file is, decided by its content.
+
+        Raises:
+            WeightsNotFoundError: No such file.
+            CheckpointError: It is no file of weights.
+        """
+        return identify_weights(self.path)
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether the file is a graph, which runtimes take as it is."""
+        return self.kind in GRAPH_KINDS
+
+    @cached_property
     def metadata(self) -> WeightsMetadata:
         """What the weights are.
 
         Raises:
-            WeightsError: the file cannot be used.
-            ModelError: it is of another architecture.
-            MissingDependencyError: it is a checkpoint, and torch is not installed.
+            WeightsError: The file cannot be used.
+            ModelError: It is of another architecture.
         """
         return self.graph.metadata.weights if self._ready_graph is not None else self.weights[1]
 
     @property
     def sha256(self) -> str:
-        """Of the weights; see `Embedder.weights_sha256`."""
+        """SHA-256 of the weights; see `Embedder.weights_sha256`."""
         if self._ready_graph is not None and self.graph.metadata.precision != "int8":
             return self.graph.metadata.weights_sha256
         return sha256_of(self.path)
 
     @cached_property
     def weights(self) -> tuple[Tensors, WeightsMetadata]:
-        """The network's tensors and metadata of an artefact, without torch, or of a checkpoint, with it."""
-        if self.path.suffix == ".safetensors":
-            tensors, metadata = read_artefact(self.path)
-            check_architecture(self.path, metadata, self._architecture)
-            return tensors, metadata
-        from omnireid.embedding.torch_runtime import load_weights
-
-        model, metadata = load_weights(self.path, architecture=self._architecture)
-        return {name: tensor.numpy() for name, tensor in model.state_dict().items()}, metadata
+        """The network's tensors and their metadata, read without torch; see `omnireid.weights.source.read_weights`."""
+        return read_weights(self.path, architecture=self._architecture)
 
     @cached_property
     def graph(self) -> Graph:
-        """The graph as it is stored; in float32 where it is made here.
+        """The graph as it is stored, or made here in float32.
 
         Raises:
-            MissingDependencyError: it is to be made here, and the library onnx is not installed.
-            CheckpointError: it cannot be read, or the graph beside the weights of the package is of others.
+            WeightsError: The file cannot be used, or the graph beside weights of the package belongs to others.
         """
         if self._ready_graph is None:
             return self.make_graph("fp32")
@@ -82,8 +90,8 @@ class WeightsFile:
 
     @cached_property
     def _ready_graph(self) -> Path | None:
-        """The file that is a graph already; the weights of the package have theirs beside them."""
-        if self.path.suffix in GRAPH_SUFFIXES:
+        """The file that is a graph already. Weights of the package have theirs beside them."""
+        if self.is_graph:
             return self.path
         beside = self.path.with_suffix(".onnx")
         return beside if self.path.parent == weights_folder() and beside.is_file() else None
@@ -97,11 +105,11 @@ class WeightsFile:
     def candidates(
         self, runtime: RuntimeName, precision: Precision, *, device: str, threads: int | None
     ) -> Sequence[Candidate]:
-        """The ways to run it that `runtime` and `precision` leave open, the reference first.
+        """List the ways to run the weights that `runtime` and `precision` leave open, the reference first.
 
-        torch is one of them where it is asked for or there is an NVIDIA GPU, and else the last resort: on a CPU its
-        eager steps are several times slower than the others (benchmarks/embedding.py), and importing it takes longer
-        than trying those.
+        torch is among them where it is asked for or the machine has an NVIDIA GPU. Otherwise it is the last resort:
+        on a CPU its eager steps are several times slower than the others (benchmarks/embedding.py), and importing it
+        takes longer than trying those.
         """
         own: Precision = "fp32" if self._ready_graph is None else self.graph.metadata.precision
         graphs: tuple[RuntimeName, ...] = ("onnxruntime", "openvino") if runtime == "auto" else (runtime,)
@@ -115,10 +123,10 @@ class WeightsFile:
                 ways += [(name, own)] if own == "int8" else [(name, "fp32"), (name, "bf16")]
             else:
                 ways.append((name, "fp32"))
-        if self.path.suffix == ".xml" and runtime == "auto":
+        if self.kind == "openvino" and runtime == "auto":
             ways = [way for way in ways if way[0] == "openvino"]
         found = [self._candidate(name, wanted, device, threads) for name, wanted in ways]
-        if runtime == "auto" and self.path.suffix not in GRAPH_SUFFIXES and find_spec("torch") is not None:
+        if runtime == "auto" and not self.is_graph and find_spec("torch") is not None:
             has_gpu = device != "cpu" and shutil.which("nvidia-smi") is not None
             wanted = "fp32" if precision == "auto" else precision
             found.append(self._candidate("torch", wanted, device, threads, last_resort=not has_gpu))
@@ -135,7 +143,7 @@ class WeightsFile:
                     self.path, architecture=self._architecture, precision=precision, device=device, threads=threads
                 )[0]
             graph = self.graph
-            if precision == "fp16" and graph.metadata.precision == "fp32" and self.path.suffix not in GRAPH_SUFFIXES:
+            if precision == "fp16" and graph.metadata.precision == "fp32" and not self.is_graph:
                 graph = self.make_graph("fp16")
             if runtime == "openvino":
                 from omnireid.embedding.openvino_runtime import open_network
@@ -147,12 +155,11 @@ class WeightsFile:
 
 
 def make_graph(tensors: Tensors, metadata: GraphMetadata, *, where: str) -> Graph:
-    """Build the graph that `metadata` describes, of the network's tensors.
+    """Build the graph that `metadata` describes from the network's tensors.
 
     Raises:
-        CoverageError: the tensors are not those of the network.
-        ModelError: no such architecture.
-        MissingDependencyError: the library onnx is not installed.
+        CoverageError: The tensors are not those of the network.
+        ModelError: There is no such architecture.
     """
     from omnireid.models.zoo import find_architecture
 

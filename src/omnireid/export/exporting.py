@@ -25,7 +25,7 @@ from omnireid.progress import progress_bar
 from omnireid.types import Dataset, FloatArray
 from omnireid.weights.artefact import METADATA_KEY
 from omnireid.weights.fetch import resolve_weights
-from omnireid.weights.file_kind import identify_weights
+from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
 from omnireid.weights.graph_file import Graph, GraphFormat, record_of, seal_onnx, sealed, write_graph
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
@@ -95,7 +95,7 @@ def export_weights(
     if options.precision == "int8" and calibration is None:
         raise ExportError("int8 needs crops of yours to calibrate with: calibration=… (--calibration FOLDER).")
     path = resolve_weights(weights)
-    if identify_weights(path) in ("onnx", "openvino"):
+    if identify_weights(path) in GRAPH_KINDS:
         raise ExportError(
             f"{path} is a graph already. Export from the weights it was made from (.safetensors or a checkpoint), "
             "which the result is compared with."

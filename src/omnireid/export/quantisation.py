@@ -74,7 +74,7 @@ def quantise(content: bytes, pixels: RgbArray, *, keep: Sequence[str] = ()) -> b
         MissingDependencyError: The libraries of the extra ``export`` are not installed.
     """
     check_calibration(pixels)
-    require("onnx", "export", "Quantising")
+    require("onnx", None, "Quantising")
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 

@@ -1,4 +1,4 @@
-"""How much of a network a file of weights covers, key by key, and what the file is where it does not."""
+"""How much of a network a file of weights covers, key by key, and what the file probably is where it does not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from omnireid.models.layer_plan import COUNTER, Shape
+from omnireid.models.zoo import ARCHITECTURES, find_architecture
 
 _BACKBONE = re.compile(r"(conv[1-5]|transition[23]|pool[23]|fc)\.")
 _CLASSIFIER = "classifier."
@@ -20,18 +21,18 @@ _BASIC_BLOCKS = {2: "ResNet-18", 6: "ResNet-34"}
 class CoverageReport:
     """What became of every key, of the file and of the network.
 
-    Keys stand as the file has them, without a ``module.`` and its like; missing ones as such a file would have
-    them. A missing ``num_batches_tracked`` is not reported: old files have none and nothing reads it.
+    Keys are written as the file writes them, without a ``module.`` and its like; missing ones as such a file would
+    write them. A missing ``num_batches_tracked`` is not reported: old files have none and nothing reads it.
 
     Attributes:
-        architecture: the variant the file was held against.
-        loaded: in both, and of one shape.
-        missing: in the network only.
-        unexpected: in the file only.
-        mismatched: in both, of different shapes; see `shapes`.
-        left_out: a classifier that was not asked for.
-        shapes: mismatched key to its shape in the file and in the network.
-        notes: what else a reader should know, a sentence each.
+        architecture: Name of the network that the file was held against.
+        loaded: Keys in both, with the same shape.
+        missing: Keys in the network only.
+        unexpected: Keys in the file only.
+        mismatched: Keys in both, with different shapes; see `shapes`.
+        left_out: Keys of a classifier, which embedding does not need.
+        shapes: Mismatched key to its shape in the file and in the network.
+        notes: What else a reader should know, a sentence each.
     """
 
     architecture: str
@@ -45,23 +46,23 @@ class CoverageReport:
 
     @property
     def backbone_coverage(self) -> float:
-        """Fraction in [0, 1] of the network's tensors that the file fills; classifier and counters not counted."""
+        """Fraction in [0, 1] of the network's tensors that the file fills, without the classifier and the counters."""
         loaded = _count_backbone(self.loaded)
         expected = loaded + _count_backbone(self.missing) + _count_backbone(self.mismatched)
         return loaded / expected if expected else 0.0
 
     @property
     def is_complete(self) -> bool:
-        """Whether the file fills the whole network and holds no further piece of a backbone.
+        """Whether the file fills the whole network and holds no other part of a backbone.
 
-        The second half matters: a network with batch norms holds all that one with instance norms in their place
-        asks for, and is another network.
+        The second half matters: a network with batch norms has every tensor of the one with instance norms in their
+        place, and yet it is another network.
         """
         surplus = any(_BACKBONE.match(key) and not key.endswith(COUNTER) for key in self.unexpected)
         return not (self.missing or self.mismatched or surplus)
 
     def table(self) -> str:
-        """The report as text: counts, then every key that was not simply loaded."""
+        """The report as text: the counts, then every key that was not simply loaded."""
         lines = [
             f"architecture  {self.architecture}",
             f"coverage      {_percent(self.backbone_coverage)} of the backbone",
@@ -110,13 +111,13 @@ def compare(
     """Hold a file against a network.
 
     Args:
-        architecture: the network's name, for the report.
-        found: key to shape in the file; in published names, or in our own.
-        expected: our key to shape in the network.
-        own_names: published key to our key; none where the file can only be in our own.
+        architecture: Name of the network, for the report.
+        found: Key to shape in the file, in published names or in our own.
+        expected: Our key to shape in the network.
+        own_names: Published key to our key; None where the file can only have our own names.
 
     Returns:
-        The report, and the file's key to our key for all that is to be loaded.
+        The report, and the file's key to our key for every tensor that is to be loaded.
     """
     own_names = own_names or {}
     targets: dict[str, str] = {}
@@ -149,8 +150,34 @@ def compare(
     return report, targets
 
 
+def hold_against(architecture: str, found: Mapping[str, Shape]) -> tuple[CoverageReport, dict[str, str]]:
+    """Hold a file against a network by name, a classifier left out; see `compare`.
+
+    Raises:
+        ModelError: There is no network of that name.
+    """
+    layout = find_architecture(architecture).key_layout
+    return compare(architecture, found, layout.shapes, layout.own_names)
+
+
+def best_fit(found: Mapping[str, Shape], first: str | None = None) -> CoverageReport:
+    """Hold a file against every network, and return the report of the one it covers best.
+
+    A complete one wins, `first` before the others. A partial file is taken for a part of a network in its own right,
+    not of an ablation.
+    """
+    reports = []
+    for name in sorted(ARCHITECTURES, key=lambda name: name != first):
+        report, _ = hold_against(name, found)
+        if report.is_complete:
+            return report
+        if ARCHITECTURES[name].ablation_of is None:
+            reports.append(report)
+    return max(reports, key=lambda report: report.backbone_coverage)
+
+
 def refusal(where: str, report: CoverageReport, cause: str) -> str:
-    """Why the file is refused: counts, the first keys, the likely cause and the next step."""
+    """Say why a file is refused: the counts, the first keys, the likely cause and the next step."""
     lines = [
         f"{where} does not cover the backbone of {report.architecture}: {_count_backbone(report.loaded)} tensors fit "
         f"({_percent(report.backbone_coverage)} of the backbone), {len(report.missing)} are missing, "
@@ -168,12 +195,12 @@ def refusal(where: str, report: CoverageReport, cause: str) -> str:
 
 
 def likely_cause(found: Mapping[str, Shape], report: CoverageReport, best: CoverageReport) -> str:
-    """What the file probably is, in a sentence or two.
+    """Say what a file probably is, in a sentence or two.
 
     Args:
-        found: key to shape in the file.
-        report: the file against the network that was asked for.
-        best: the file against the variant that it fits best.
+        found: Key to shape in the file.
+        report: The file against the network that was asked for.
+        best: The file against the network that it fits best.
     """
     family = name_family(found)
     if family:
@@ -197,7 +224,7 @@ def likely_cause(found: Mapping[str, Shape], report: CoverageReport, best: Cover
 
 
 def name_family(keys: Iterable[str]) -> str | None:
-    """The well-known family of networks whose names these are, OSNet apart; None where there is no telling."""
+    """Name the well-known family of networks, other than OSNet, that uses these keys; None where none is known."""
     names = list(keys)
     if any(re.search(r"(^|\.)layer1\.0\.conv1\.", name) for name in names):
         is_bottleneck = any(re.search(r"(^|\.)layer1\.0\.conv3\.", name) for name in names)

@@ -216,7 +216,7 @@ class GraphBuilder:
 
 
 def _import_onnx() -> Any:
-    require("onnx", "export", "Making an ONNX graph")
+    require("onnx", None, "Making an ONNX graph")
     import onnx
     import onnx.helper
     import onnx.numpy_helper

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from omnireid.errors import CheckpointError
-from omnireid.weights.file_kind import WeightsKind, identify_weights
+from omnireid.weights.file_kind import GRAPH_KINDS, WeightsKind, identify_weights
 from omnireid.weights.stored_tensor import Storage, StoredTensor, contiguous_strides
 from omnireid.weights.torch_file import read_torch_file
 
@@ -77,7 +77,7 @@ def read_checkpoint(path: Path, state: str | None = None) -> CheckpointFile:
         CheckpointError: The file is unreadable or truncated, holds no weights, or has no entry `state`.
     """
     kind = identify_weights(path)
-    if kind in ("onnx", "openvino"):
+    if kind in GRAPH_KINDS:
         raise CheckpointError(f"{path} is a graph, not a checkpoint. Open it with omnireid.load_embedder.")
     content, source_format = _read_content(path, kind)
     found = _find_state(content) if state is None else _find_named_state(path, content, state)

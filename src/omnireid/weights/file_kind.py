@@ -24,7 +24,11 @@ WeightsKind = Literal["artefact", "state dict", "checkpoint", "onnx", "openvino"
 - ``openvino``: the XML of an OpenVINO graph, whose values are in the ``.bin`` beside it.
 """
 
+GRAPH_KINDS: tuple[WeightsKind, ...] = ("onnx", "openvino")
+"""The kinds that a runtime takes as they are."""
+
 _HEAD = 4096
+_BLANK = "\ufeff \r\n\t"
 _LONGEST_HEADER = 100_000_000  # safetensors' own limit
 _COMPRESSED = {
     b"\x1f\x8b": "a gzip file",
@@ -61,8 +65,10 @@ def identify_weights(path: Path) -> WeightsKind:
         return "onnx"
     _refuse_foreign(path, head)
     text = _as_text(head)
-    if text is not None and text.lstrip("\ufeff \r\n\t").startswith(("<?xml", "<net")) and "<net" in text:
+    if text is not None and text.lstrip(_BLANK).startswith(("<?xml", "<net")) and "<net" in text:
         return "openvino"
+    if text is not None and not head.startswith((b"c", b"(")):  # Python's oldest pickles are text that begins so
+        raise CheckpointError(f"{path} is {describe_text(head)}. Get the file again.")
     return "checkpoint"
 
 
@@ -77,7 +83,7 @@ def _read_head(path: Path) -> tuple[bytes, int]:
         with path.open("rb") as stream:
             head = stream.read(_HEAD)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise WeightsNotFoundError(f"No file of weights at {path}. Check the path.") from error
+        raise WeightsNotFoundError(f"No such file of weights: {path}. Check the path.") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
     if not head:
@@ -156,7 +162,7 @@ def describe_text(head: bytes) -> str | None:
     text = _as_text(head)
     if text is None:
         return None
-    kind = "a web page: the download failed" if text.lstrip("\ufeff \r\n\t").startswith("<") else "text, not weights"
+    kind = "a web page: the download failed" if text.lstrip(_BLANK).startswith("<") else "text, not weights"
     return f"{kind}. It starts with {text[:40]!r}"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from omnireid.errors import CheckpointError, WeightsNotFoundError, first_line, require
 from omnireid.files import atomic_output
 from omnireid.weights.artefact import FORMAT_VERSION, METADATA_KEY, WeightsMetadata
+from omnireid.weights.file_kind import identify_weights
 
 if TYPE_CHECKING:
     import onnxruntime
 
 GraphFormat = Literal["onnx", "openvino"]
 GraphPrecision = Literal["fp32", "fp16", "int8"]
-GRAPH_SUFFIXES: Mapping[str, GraphFormat] = {".onnx": "onnx", ".xml": "openvino"}
 
 _NO_DIGEST = "0" * 64
 # In an XML attribute, quotes are escaped.
@@ -96,7 +95,7 @@ def seal_onnx(content: bytes, metadata: GraphMetadata) -> bytes:
     Raises:
         MissingDependencyError: the library onnx is not installed.
     """
-    require("onnx", "export", "Writing an ONNX graph")
+    require("onnx", None, "Writing an ONNX graph")
     import onnx
 
     model = onnx.load_from_string(content)
@@ -124,7 +123,9 @@ def read_graph(path: Path) -> Graph:
         WeightsNotFoundError: no such file, or an ``.xml`` without its ``.bin``.
         CheckpointError: not a graph, not one of ours, altered, damaged, or written by a newer version.
     """
-    graph_format = GRAPH_SUFFIXES[path.suffix]
+    graph_format = identify_weights(path)
+    if graph_format not in ("onnx", "openvino"):
+        raise CheckpointError(f"{path} is not a graph, whatever its name says. See what it is with: omnireid inspect")
     content, values = _read(path), b""
     if graph_format == "openvino":
         values = _read(path.with_suffix(".bin"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -8,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from omnireid.errors import CheckpointError, CoverageError, ModelError, UnsafeCheckpointError
-from omnireid.models.checkpoint import inspect_checkpoint, load_checkpoint, load_state
-from omnireid.models.osnet import OSNet
-from omnireid.models.osnet_config import OSNetConfig
+from omnireid.models.state import load_state
 from omnireid.models.zoo import ARCHITECTURES, create_model
+from omnireid.weights.checkpoint import Checkpoint, inspect_checkpoint, load_checkpoint
 from omnireid.weights.published import find_published_file
+from omnireid.weights.source import read_weights
 
 State = dict[str, Tensor]
 
@@ -26,6 +28,13 @@ IMAGES = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
 def save(path: Path, content: Any, *, legacy: bool = False) -> Path:
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     return path
+
+
+def model_of(checkpoint: Checkpoint) -> nn.Module:
+    """The network of a checkpoint, ready to embed."""
+    model = create_model(checkpoint.architecture)
+    load_state(model, checkpoint.tensors)
+    return model.eval()
 
 
 def resnet50_state() -> State:
@@ -41,73 +50,59 @@ def resnet50_state() -> State:
 @pytest.mark.parametrize("name", [name for name, known in ARCHITECTURES.items() if known.published_name])
 def test_every_published_layout_loads_whole(name: str, tmp_path: Path, published_state: Callable[[str], State]) -> None:
     state = published_state(name)
-    checkpoint = load_checkpoint(save(tmp_path / "weights.pth", state), keep_classifier=True)
-    report = checkpoint.report
+    checkpoint = load_checkpoint(save(tmp_path / "weights.pth", state))
+    report = checkpoint.inspection.report
     assert checkpoint.architecture == name
-    assert checkpoint.num_classes == 751
+    assert checkpoint.inspection.num_classes == 751
     assert report.backbone_coverage == 1.0
-    assert set(report.loaded) == set(state)
-    assert (report.missing, report.unexpected, report.mismatched, report.left_out) == ((), (), (), ())
+    assert set(report.loaded) == set(state) - CLASSIFIER
+    assert (report.missing, report.unexpected, report.mismatched, set(report.left_out)) == ((), (), (), CLASSIFIER)
     assert report.notes == ()
-    loaded = sorted(float(tensor.double().sum()) for tensor in checkpoint.model.state_dict().values())
-    assert loaded == sorted(float(tensor.double().sum()) for tensor in state.values())
+    assert {key: values.shape for key, values in checkpoint.tensors.items()} == ARCHITECTURES[name].key_layout.shapes
+    names = ARCHITECTURES[name].key_layout.published_names
+    for key, values in checkpoint.tensors.items():
+        assert np.array_equal(values, state[names[key]].numpy())
 
 
 def test_what_comes_out(tmp_path: Path, small_state: State) -> None:
     checkpoint = load_checkpoint(str(save(tmp_path / "w.pth", small_state, legacy=True)))
-    assert not checkpoint.model.training
-    assert checkpoint.model.classifier is None
-    assert {parameter.dtype for parameter in checkpoint.model.parameters()} == {torch.float32}
-    assert checkpoint.source_format == "legacy"
-    assert set(checkpoint.report.left_out) == CLASSIFIER
-    assert len(checkpoint.report.loaded) == 565
+    assert {values.dtype.name for values in checkpoint.tensors.values()} == {"float32", "int64"}
+    assert checkpoint.inspection.source_format == "legacy"
+    assert set(checkpoint.inspection.report.left_out) == CLASSIFIER
+    assert len(checkpoint.inspection.report.loaded) == 565
 
 
 @pytest.mark.parametrize("classes", [1, 4101])
-def test_a_classifier_of_any_size(tmp_path: Path, small_state: State, classes: int) -> None:
-    state = small_state | {
-        "classifier.weight": torch.full((classes, 512), 0.5),
-        "classifier.bias": torch.arange(float(classes)),
-    }
-    path = save(tmp_path / "w.pth", state)
-    assert load_checkpoint(path).num_classes == classes
-    kept = load_checkpoint(path, keep_classifier=True).model
-    assert kept.classifier is not None
-    assert torch.equal(kept.classifier.bias, state["classifier.bias"])
+def test_a_classifier_of_any_size_is_left_out(tmp_path: Path, small_state: State, classes: int) -> None:
+    state = small_state | {"classifier.weight": torch.zeros(classes, 512), "classifier.bias": torch.zeros(classes)}
+    checkpoint = load_checkpoint(save(tmp_path / "w.pth", state))
+    assert checkpoint.inspection.num_classes == classes
+    assert not CLASSIFIER & set(checkpoint.tensors)
 
 
 def test_without_a_classifier(tmp_path: Path, small_state: State) -> None:
     path = save(tmp_path / "w.pth", {key: small_state[key] for key in small_state if key not in CLASSIFIER})
-    assert load_checkpoint(path).num_classes is None
-    with pytest.raises(CoverageError, match="no classifier of 512 inputs to keep"):
-        load_checkpoint(path, keep_classifier=True)
-
-
-def test_a_classifier_without_bias_cannot_be_kept(tmp_path: Path, small_state: State) -> None:
-    path = save(tmp_path / "w.pth", {key: small_state[key] for key in small_state if key != "classifier.bias"})
-    assert load_checkpoint(path).num_classes == 751
-    with pytest.raises(CoverageError, match=r"First missing: classifier\.bias"):
-        load_checkpoint(path, keep_classifier=True)
+    assert load_checkpoint(path).inspection.num_classes is None
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 2e-2), (torch.bfloat16, 1e-1), (torch.float64, 0)])
 def test_other_precisions(tmp_path: Path, small_state: State, dtype: torch.dtype, tolerance: float) -> None:
     state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in small_state.items()}
     checkpoint = load_checkpoint(save(tmp_path / "w.pth", state))
-    exact = load_checkpoint(save(tmp_path / "exact.pth", small_state)).model
+    exact = model_of(load_checkpoint(save(tmp_path / "exact.pth", small_state)))
     with torch.no_grad():
-        found, expected = checkpoint.model(IMAGES), exact(IMAGES)
+        found, expected = model_of(checkpoint)(IMAGES), exact(IMAGES)
     assert found.dtype == torch.float32
     assert float((found - expected).abs().max()) <= tolerance * float(expected.max())
-    assert checkpoint.report.notes == (f"Stored as {str(dtype)[6:]}; loaded as float32.",)
+    assert checkpoint.inspection.report.notes == (f"Stored as {str(dtype)[6:]}; loaded as float32.",)
 
 
 def test_no_counters(tmp_path: Path, small_state: State) -> None:
     state = {key: value for key, value in small_state.items() if not key.endswith("num_batches_tracked")}
     checkpoint = load_checkpoint(save(tmp_path / "w.pth", state))
-    assert checkpoint.report.backbone_coverage == 1.0
-    assert checkpoint.report.missing == ()
-    assert checkpoint.model.state_dict()["fc.norm.num_batches_tracked"] == 0
+    assert checkpoint.inspection.report.backbone_coverage == 1.0
+    assert checkpoint.inspection.report.missing == ()
+    assert checkpoint.tensors["fc.norm.num_batches_tracked"] == 0
 
 
 def test_wrapped_prefixed_and_with_numpy_beside(tmp_path: Path, small_state: State) -> None:
@@ -129,9 +124,9 @@ def test_our_own_names_in_a_pth(tmp_path: Path) -> None:
         model = create_model(name, 5, generator=torch.Generator().manual_seed(1)).eval()
         checkpoint = load_checkpoint(save(tmp_path / "w.pth", model.state_dict()))
         assert checkpoint.architecture == name
-        assert checkpoint.num_classes == 5
+        assert checkpoint.inspection.num_classes == 5
         with torch.no_grad():
-            assert torch.equal(checkpoint.model(IMAGES), model(IMAGES))
+            assert torch.equal(model_of(checkpoint)(IMAGES), model(IMAGES))
 
 
 def test_batch_norms_are_not_taken_for_instance_norms(tmp_path: Path) -> None:
@@ -144,13 +139,13 @@ def test_batch_norms_are_not_taken_for_instance_norms(tmp_path: Path) -> None:
 def test_keys_win_over_the_file_name(tmp_path: Path, small_state: State) -> None:
     checkpoint = load_checkpoint(save(tmp_path / "osnet_x1_0_msmt17.pt", small_state))
     assert checkpoint.architecture == "osnet_x0_25"
-    assert checkpoint.report.notes == (
+    assert checkpoint.inspection.report.notes == (
         "The file name says osnet_x1_0, its keys and shapes say osnet_x0_25: the keys were believed.",
     )
     agreeing = load_checkpoint(save(tmp_path / "OSNet_x0_25_msmt17.pt", small_state))
-    assert agreeing.report.notes == ()
+    assert agreeing.inspection.report.notes == ()
     unknown = load_checkpoint(save(tmp_path / "osnet_x0_9.pt", small_state))
-    assert unknown.report.notes == ()
+    assert unknown.inspection.report.notes == ()
 
 
 def test_the_file_name_is_held_against_where_keys_tell_nothing(tmp_path: Path) -> None:
@@ -267,7 +262,9 @@ def test_a_whole_pickled_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_extra_head_is_reported_and_does_no_harm(tmp_path: Path, small_state: State) -> None:
-    report = load_checkpoint(save(tmp_path / "w.pth", small_state | {"attributes.bias": torch.ones(3)})).report
+    report = load_checkpoint(
+        save(tmp_path / "w.pth", small_state | {"attributes.bias": torch.ones(3)})
+    ).inspection.report
     assert report.unexpected == ("attributes.bias",)
     assert report.backbone_coverage == 1.0
 
@@ -283,70 +280,46 @@ def test_the_public_checkpoint(shared: Path, rule: ModuleType) -> None:
     path = shared / "weights" / "osnet_x0_25_market1501.pth"
     checkpoint = load_checkpoint(path)
     assert checkpoint.architecture == "osnet_x0_25"
-    assert checkpoint.source_format == "legacy"
-    assert checkpoint.num_classes == 751
-    assert checkpoint.report.backbone_coverage == 1.0
-    assert checkpoint.report.missing == checkpoint.report.unexpected == checkpoint.report.mismatched == ()
-    published = find_published_file(checkpoint.sha256)
+    assert checkpoint.inspection.source_format == "legacy"
+    assert checkpoint.inspection.num_classes == 751
+    report = checkpoint.inspection.report
+    assert report.backbone_coverage == 1.0
+    assert report.missing == report.unexpected == report.mismatched == ()
+    published = find_published_file(checkpoint.inspection.sha256)
     assert published is not None
     assert published.name == "torchreid/osnet_x0_25.market1501"
     assert published.size == path.stat().st_size
     with torch.no_grad():
-        embedding = checkpoint.model(torch.from_numpy(rule.images(2)))
+        embedding = model_of(checkpoint)(torch.from_numpy(rule.images(2)))
     assert embedding.shape == (2, 512)
     assert 0 < float(embedding.max()) < 100
 
 
-def arrays(model: nn.Module) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    return {key: tensor.numpy().copy() for key, tensor in model.state_dict().items()}
+def test_plain_safetensors_of_others(tmp_path: Path, small_state: State) -> None:
+    path = tmp_path / "osnet.safetensors"
+    save_file({f"module.{key}": value for key, value in small_state.items()}, path)
+    checkpoint = load_checkpoint(path)
+    assert (checkpoint.architecture, checkpoint.inspection.source_format) == ("osnet_x0_25", "safetensors")
+    expected = load_checkpoint(save(tmp_path / "w.pth", small_state)).tensors
+    assert all(np.array_equal(values, expected[key]) for key, values in checkpoint.tensors.items())
+    save_file({key: value for key, value in small_state.items() if not key.startswith("conv5")}, path)
+    with pytest.raises(CoverageError, match=r"osnet\.safetensors does not cover the backbone of osnet_x0_25"):
+        load_checkpoint(path)
 
 
-def test_load_state_fills_whole() -> None:
-    source = OSNet(OSNetConfig(width=0.3, gate="fixed"), generator=torch.Generator().manual_seed(1)).eval()
-    target = OSNet(source.config).eval()
-    content = arrays(source)
-    for array in content.values():
-        array.setflags(write=False)  # as safetensors may hand them out
-    report = load_state(target, content)
-    assert report.architecture == "this network"
-    assert report.backbone_coverage == 1.0
-    with torch.no_grad():
-        assert torch.equal(target(IMAGES), source(IMAGES))
-
-
-def test_load_state_takes_tensors_of_half_precision_and_leaves_a_classifier_out() -> None:
-    source, target = (
-        create_model("osnet_x0_25", 9, generator=torch.Generator().manual_seed(1)),
-        create_model("osnet_x0_25"),
+def test_a_moving_average_beside_the_weights_is_told(tmp_path: Path, small_state: State) -> None:
+    average = {f"module.{key}": value * 2 if value.is_floating_point() else value for key, value in small_state.items()}
+    path = save(tmp_path / "best.pth.tar", {"ema": average, "state_dict": small_state, "epoch": 3})
+    inspection = inspect_checkpoint(path)
+    assert (inspection.wrapper, inspection.other_states) == ("state_dict", ("ema",))
+    told = (
+        "2 complete sets of weights, and 'state_dict' was taken. To use 'ema', convert it: omnireid convert "
+        "best.pth.tar --state ema --output best-ema.safetensors"
     )
-    halves = {key: value.half() if value.is_floating_point() else value for key, value in source.state_dict().items()}
-    report = load_state(target, halves)
-    assert report.architecture == "osnet_x0_25"
-    assert set(report.left_out) == CLASSIFIER
-    key = "conv5.conv.weight"
-    assert torch.equal(target.state_dict()[key], source.state_dict()[key].half().float())
-
-
-def test_load_state_is_all_or_nothing() -> None:
-    source, target = (
-        create_model("osnet_x0_25", generator=torch.Generator().manual_seed(1)),
-        create_model("osnet_x0_25"),
-    )
-    before = arrays(target)
-    content = arrays(source)
-    del content["fc.linear.bias"]
-    with pytest.raises(CoverageError, match=r"(?s)^w\.safetensors does not cover .*First missing: fc\.linear\.bias"):
-        load_state(target, content, where="w.safetensors")
-    content = arrays(source)
-    content["fc.linear.bias"][0] = np.nan
-    with pytest.raises(CheckpointError, match=r"^w\.safetensors: fc\.linear\.bias has 1 values that are not finite"):
-        load_state(target, content, where="w.safetensors")
-    after = arrays(target)
-    assert all(np.array_equal(before[key], after[key]) for key in before)
-
-
-def test_load_state_names_the_right_variant() -> None:
-    with pytest.raises(
-        CoverageError, match=r"(?s)^This state does not cover the backbone of osnet_x0_25: .*This is osnet_x0_5: "
-    ):
-        load_state(create_model("osnet_x0_25"), arrays(create_model("osnet_x0_5")))
+    assert told in inspection.report.table()
+    with pytest.warns(UserWarning, match=re.escape(told)):
+        tensors, metadata = read_weights(path)
+    assert metadata.origin == "best.pth.tar, the weights under 'state_dict'"
+    other, metadata = read_weights(path, state="ema")  # asked for by name, it is no surprise
+    assert metadata.origin == "best.pth.tar, the weights under 'ema'"
+    assert np.array_equal(other["fc.linear.weight"], 2 * tensors["fc.linear.weight"])
