@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnireid.errors import ModelError, ShapeError
-from omnireid.models.complexity import count_parameters
 from omnireid.models.layers import initialise
 from omnireid.models.osnet import OSNet
 from omnireid.models.osnet_config import ABLATIONS, OSNetConfig
@@ -218,17 +218,15 @@ DIFFERENCES = {
 }
 
 
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_every_ablation_builds_runs_and_costs_what_its_layers_cost(name: str) -> None:
-    model = OSNet(ABLATIONS[name]).eval()
-    assert count_parameters(model) == 2_169_508 + DIFFERENCES[name]
-    with torch.no_grad():
-        assert model(pictures(2)).shape == (2, 512)
+@pytest.mark.parametrize("row", ABLATIONS)
+def test_an_ablation_costs_what_its_layers_cost(row: str) -> None:
+    name = "osnet_x1_0" if row == "primary" else f"osnet_x1_0_{row}"
+    assert ARCHITECTURES[name].parameters == 2_169_508 + DIFFERENCES[row]
 
 
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_every_weight_of_every_ablation_learns(name: str) -> None:
-    model = OSNet(ABLATIONS[name]).train()
+@pytest.mark.parametrize("row", ABLATIONS)
+def test_every_weight_of_every_ablation_learns(row: str) -> None:
+    model = OSNet(replace(ABLATIONS[row], width=0.25)).train()
     model(pictures(4)).square().sum().backward()
     idle = [key for key, parameter in model.named_parameters() if parameter.grad is None]
     assert idle == []
