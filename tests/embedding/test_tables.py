@@ -197,3 +197,29 @@ def test_a_column_of_mixed_types_is_named() -> None:
     crops = Crops(PATHS, columns={"note": [1, "x", None]})
     with pytest.raises(DataError, match="column 'note' mixes types"):
         to_arrow(EmbeddingTable(crops, table().embeddings, PROVENANCE))
+
+
+def test_what_the_first_version_wrote_stays_readable(tmp_path: Path) -> None:
+    """The bytes of its metadata; changing them would make every table out there useless."""
+    record = (
+        b'{"distance": "euclidean", "format_version": 1, "job": "007b", "licence": "Apache-2.0", "model": "means", '
+        b'"omnireid_version": "0.1.0.dev0", "preprocessing": {"height": 8, "interpolation": "bilinear", "mean": '
+        b'[0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "width": 4}, "runtime": "openvino bf16", "skipped": '
+        b'[["b.jpg", "is empty"]], "weights_sha256": "c0c0"}'
+    )
+    columns = {
+        "path": pa.array(["a.jpg"]),
+        "person_id": pa.array([0]),
+        "camera_id": pa.array([None], pa.int64()),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array([1.0, 2.0], pa.float32()), 2),
+        "person_name": pa.array(["bob"]),
+    }
+    pq.write_table(pa.table(columns).replace_schema_metadata({b"omnireid": record}), tmp_path / "e.parquet")
+    read = read_embeddings(tmp_path / "e.parquet")
+    assert (read.paths, read.embeddings.tolist()) == ((Path("a.jpg"),), [[1.0, 2.0]])
+    assert read.labels is not None
+    assert read.labels.person_ids.tolist() == [0]
+    assert read.labels.camera_ids is None
+    assert read.columns == {"person_name": ("bob",)}
+    assert (read.provenance.precision, read.provenance.skipped) == ("bf16", (("b.jpg", "is empty"),))
+    assert to_arrow(read).schema.metadata == {b"omnireid": record}
