@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.data.fabrication import touch
 
-from omnireid.data.crops import find_images, image_names, split_of, walk_images
+from omnireid.data.crops import PassedOver, find_images, image_names, split_of, walk_images
 from omnireid.data.folders import existing_forms, given_path, missing_files
 from omnireid.data.market_names import market_ids
 from omnireid.errors import DataError, list_briefly
@@ -110,12 +110,17 @@ def test_only_regular_files_are_listed_and_the_others_are_named(tmp_path: Path) 
 
 
 def test_pictures_in_formats_that_are_not_read_are_counted_and_named(tmp_path: Path) -> None:
-    touch(tmp_path, ["a/1.jpg", "a/2.HEIC", "3.heic", "b/4.cr2", "list.txt", "._5.heic"])
+    touch(tmp_path, ["a/1.jpg", "a/2.NEF", "3.nef", "b/4.cr2", "list.txt", "._5.nef"])
     notes = find_images(tmp_path, 2).passed_over.notes
     assert notes == (
-        "3 picture(s) in formats that are not read were passed over (.cr2: 1, .heic: 2): 3.heic, a/2.HEIC, b/4.cr2. "
+        "3 picture(s) in formats that are not read were passed over (.cr2: 1, .nef: 2): 3.nef, a/2.NEF, b/4.cr2. "
         "Convert them to JPEG or PNG.",
     )
+
+
+def test_heic_needs_an_optional_library_and_the_note_names_it() -> None:
+    assert "install pillow-heif" in PassedOver(unread=("a.heic",)).notes[0]
+    assert "pillow-heif" not in PassedOver(unread=("a.nef",)).notes[0]
 
 
 def test_thumbnail_folders_are_no_crops_and_are_named(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_link_to_a_data_set_is_no_second_data_set(tmp_path: Path) -> None:
 def test_what_is_passed_over_in_a_known_layout_is_in_its_notes(tmp_path: Path) -> None:
     root = fabrication.market(tmp_path)
     os.mkfifo(root / "query" / "0003_c1s1_000002_00.jpg")
-    touch(root, ["bounding_box_test/0003_c1s1_000003_00.heic"])
+    touch(root, ["bounding_box_test/0003_c1s1_000003_00.nef"])
     notes = load_dataset(root).notes
     assert any(note.startswith("query: 1 pipe(s), socket(s) or device(s)") for note in notes)
     assert any(note.startswith("bounding_box_test: 1 picture(s) in formats that are not read") for note in notes)

@@ -173,11 +173,11 @@ def test_a_gallery_of_one_identity_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_files_that_were_passed_over_are_told(clean: Path) -> None:
-    (clean / "gallery/3/a/2.heic").write_bytes(b"")
+    (clean / "gallery/3/a/2.nef").write_bytes(b"")
     (clean / "gallery/3/@eaDir/1.png").mkdir(parents=True)
     summaries = [finding.summary for finding in examine(load_dataset(clean), decode=False).findings]
     assert summaries == [
-        "gallery: 1 picture(s) in formats that are not read were passed over (.heic: 1): 3/a/2.heic. "
+        "gallery: 1 picture(s) in formats that are not read were passed over (.nef: 1): 3/a/2.nef. "
         "Convert them to JPEG or PNG.",
         "gallery: 1 folder(s) of thumbnails or system files were passed over: 3/@eaDir.",
     ]

@@ -227,8 +227,8 @@ def test_one_name_in_two_normal_forms_is_one_person(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_unread_formats_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"There is no image in .*3 picture.*\(.heic: 3\).*Convert"):
-        load_dataset(touch(tmp_path, ["a/1.heic", "a/2.heic", "b/1.HEIC"]))
+    with pytest.raises(DataNotFoundError, match=r"There is no image in .*3 picture.*\(.nef: 3\).*Convert"):
+        load_dataset(touch(tmp_path, ["a/1.nef", "a/2.nef", "b/1.NEF"]))
 
 
 def test_the_split_does_not_depend_on_the_machine(tmp_path: Path) -> None:

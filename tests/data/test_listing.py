@@ -52,12 +52,12 @@ def test_a_crop_that_is_named_in_two_ways_is_listed_once(folder: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders there")
 def test_what_is_passed_over_in_a_folder_is_said(folder: Path) -> None:
     os.mkfifo(folder / "pipe.jpg")
-    (folder / "deep" / "d.heic").touch()
+    (folder / "deep" / "d.nef").touch()
     with pytest.warns(UserWarning, match="passed over") as caught:
         listing = list_crops([str(folder)])
     assert sorted(names(listing.paths)) == ["a.PNG", "b.jpg", "c.webp"]
     said = [str(warning.message) for warning in caught]
-    assert said[0].startswith(f"{folder}: 1 picture(s) in formats that are not read were passed over (.heic: 1)")
+    assert said[0].startswith(f"{folder}: 1 picture(s) in formats that are not read were passed over (.nef: 1)")
     assert said[1].startswith(f"{folder}: 1 pipe(s), socket(s) or device(s) named like images were passed over")
     with pytest.raises(DataError, match=r"pipe.jpg is no regular file"):
         list_crops([str(folder / "pipe.jpg")])

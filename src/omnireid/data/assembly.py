@@ -101,7 +101,7 @@ def assemble(data: OwnData, request: Request) -> Dataset:
     notes = (f"{dropped:,} crop(s) of person -1 left out; -1 marks junk, a crop that counts neither way.",) * bool(
         dropped
     )
-    crops = _crops(data, rows)
+    crops = _number_rows(data, rows)
     distractors = frozenset({DISTRACTOR_PERSON_ID}) if data.has_distractors else frozenset[int]()
     roles = None if data.rows[0].role is None else np.array([data.rows[i].role for i in rows])
     if roles is None:
@@ -132,7 +132,7 @@ def assemble(data: OwnData, request: Request) -> Dataset:
     )
 
 
-def _crops(data: OwnData, order: Sequence[int]) -> Split:
+def _number_rows(data: OwnData, order: Sequence[int]) -> Split:
     """The rows at `order`, with their ids numbered and any names kept in columns."""
     rows = [data.rows[i] for i in order]
     places = np.asarray(order, dtype=np.int64)

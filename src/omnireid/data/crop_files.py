@@ -55,7 +55,7 @@ def examine_files(dataset: Dataset, *, progress: bool) -> list[Finding]:
     """Read every file of the data set and report what is wrong with any."""
     paths = list(dict.fromkeys(path for split in dataset.splits.values() for path in split.paths))
     files = read_crop_files(paths, progress=progress)
-    return [*_unreadable(files), *_duplicates(dataset, paths), *_odd_sizes(dataset, files)]
+    return [*_find_unreadable(files), *_find_duplicates(dataset, paths), *_find_odd_sizes(dataset, files)]
 
 
 def _read_crop_file(path: Path) -> CropFile:
@@ -68,7 +68,7 @@ def _read_crop_file(path: Path) -> CropFile:
     return CropFile(None, (height, width))
 
 
-def _unreadable(files: dict[Path, CropFile]) -> list[Finding]:
+def _find_unreadable(files: dict[Path, CropFile]) -> list[Finding]:
     problems = [file.problem for file in files.values() if file.problem is not None]
     if not problems:
         return []
@@ -85,7 +85,7 @@ def _unreadable(files: dict[Path, CropFile]) -> list[Finding]:
     ]
 
 
-def _duplicates(dataset: Dataset, paths: Sequence[Path]) -> list[Finding]:
+def _find_duplicates(dataset: Dataset, paths: Sequence[Path]) -> list[Finding]:
     """Files with the same bytes: across train and test, and inside query and gallery."""
     learned, tested = (
         {path for name, split in dataset.splits.items() if name in names for path in split.paths}
@@ -130,7 +130,7 @@ def _duplicates(dataset: Dataset, paths: Sequence[Path]) -> list[Finding]:
     return findings
 
 
-def _odd_sizes(dataset: Dataset, files: dict[Path, CropFile]) -> list[Finding]:
+def _find_odd_sizes(dataset: Dataset, files: dict[Path, CropFile]) -> list[Finding]:
     sizes = {path: file.size for path, file in files.items() if file.size is not None}
     small = [path for path, (height, width) in sizes.items() if height < SMALL_HEIGHT or width < SMALL_WIDTH]
     landscape = [path for path, (height, width) in sizes.items() if width > height]

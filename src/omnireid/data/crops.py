@@ -26,6 +26,8 @@ _PICTURE_SUFFIXES = frozenset(
 )
 """Suffixes of picture formats, read or not: a file with one of them is never left out without a word."""
 
+_HEIC_SUFFIXES = frozenset({".heic", ".heics", ".heif", ".hif"})
+
 _Found = Literal["image", "unread", "special", "system"]
 
 
@@ -52,7 +54,8 @@ class PassedOver:
             counts = ", ".join(f"{suffix}: {count:,}" for suffix, count in sorted(suffixes.items()))
             notes.append(
                 f"{len(self.unread):,} picture(s) in formats that are not read were passed over ({counts}): "
-                f"{list_briefly(self.unread)}. Convert them to JPEG or PNG."
+                f"{list_briefly(self.unread)}. Convert them to JPEG or PNG"
+                f"{', or install pillow-heif' if _HEIC_SUFFIXES & set(suffixes) else ''}."
             )
         if self.special:
             notes.append(
@@ -164,8 +167,7 @@ def no_image_error(folder: Path, passed_over: PassedOver, advice: str) -> DataNo
     """The error for a folder without any image; it counts what is there and is not read."""
     there = " ".join(passed_over.notes)
     return DataNotFoundError(
-        f"There is no image in {folder} (images end in {', '.join(sorted(IMAGE_SUFFIXES))}). "
-        f"{there}{' ' * bool(there)}{advice}"
+        f"There is no image in {folder} (.jpg, .png and others; docs/datasets.md). {there}{' ' * bool(there)}{advice}"
     )
 
 

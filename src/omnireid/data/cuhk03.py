@@ -106,7 +106,7 @@ def read_new(root: Path, request: Request, kind: Kind) -> Dataset:
         raise DataError(
             f"{parts.lists} lists {len(names)} files, {len(people)} labels and {len(cameras)} cameras. Copy it again."
         )
-    folder = _images(root, parts, kind, request)
+    folder = _image_folder(root, parts, kind, request)
     samples = [Sample(folder / name, *ids) for name, *ids in zip(names, people, cameras, strict=True)]
     chosen = {
         split: [samples[index - 1] for index in np.ravel(variables[f"{split}_idx"]).tolist()]  # counted from 1
@@ -142,7 +142,7 @@ def read_classic(root: Path, request: Request, kind: Kind) -> Dataset:
     """
     layout = LAYOUTS[f"cuhk03-classic-{kind}"]
     parts = find_parts(root, kind)
-    folder = _images(root, parts, kind, request)
+    folder = _image_folder(root, parts, kind, request)
     testsets = parts.testsets or folder.parent / TESTSETS_FILE
     if not testsets.is_file() and parts.release is not None:
         testsets = store_testsets(parts.release)
@@ -174,7 +174,7 @@ def read_classic(root: Path, request: Request, kind: Kind) -> Dataset:
     )
 
 
-def _images(root: Path, parts: Parts, kind: Kind, request: Request) -> Path:
+def _image_folder(root: Path, parts: Parts, kind: Kind, request: Request) -> Path:
     if parts.images is not None:
         return parts.images
     if parts.release is not None:

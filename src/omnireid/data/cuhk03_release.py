@@ -102,7 +102,7 @@ def read_testsets(path: Path) -> list[TestSet]:
         raise DataError(f"{path} is damaged ({error}). Delete it and read {RELEASE_FILE} again.") from error
 
 
-def _array(file: Any, place: Any) -> Any:
+def _read_array(file: Any, place: Any) -> Any:
     """The array stored under a name or a reference.
 
     Raises:
@@ -116,10 +116,10 @@ def _array(file: Any, place: Any) -> Any:
         ) from error
 
 
-def _references(file: Any, name: str) -> list[Any]:
+def _read_references(file: Any, name: str) -> list[Any]:
     if name not in file:
         raise DataError(f"{file.filename} has no {name}; it has {', '.join(sorted(file))}. Is it {RELEASE_FILE}?")
-    return list(_array(file, name).ravel())
+    return list(_read_array(file, name).ravel())
 
 
 def _require_count(file: Any, name: str, found: int, wanted: int) -> None:
@@ -127,9 +127,9 @@ def _require_count(file: Any, name: str, found: int, wanted: int) -> None:
         raise DataError(f"{name} in {file.filename} has {found} entries, not {wanted}. Is it {RELEASE_FILE}?")
 
 
-def _people(file: Any, reference: Any) -> Any:
+def _references_by_person(file: Any, reference: Any) -> Any:
     """(people, images of each) references to the images of one pair of cameras."""
-    people = _array(file, reference).T
+    people = _read_array(file, reference).T
     if people.ndim != 2:
         raise DataError(f"A camera pair in {file.filename} has shape {people.shape}. Is it {RELEASE_FILE}?")
     return people
@@ -137,8 +137,8 @@ def _people(file: Any, reference: Any) -> Any:
 
 def _write_testsets(file: Any, path: Path, release: Path) -> None:
     testsets = []
-    for reference in _references(file, "testsets"):
-        people = _array(file, reference).T
+    for reference in _read_references(file, "testsets"):
+        people = _read_array(file, reference).T
         if people.ndim != 2 or people.shape[1] != 2:
             raise DataError(f"A test set in {release} has shape {people.shape}, not (people, 2). Is it {RELEASE_FILE}?")
         try:
@@ -158,12 +158,12 @@ def _write_images(file: Any, kind: Kind, target: Path, *, progress: bool) -> Non
         temporary = target.parent / f".{target.name}-{secrets.token_hex(6)}"
         temporary.mkdir()  # has a new folder's usual permissions; tempfile's would be private
     try:
-        pairs = [_people(file, reference) for reference in _references(file, kind)]
+        pairs = [_references_by_person(file, reference) for reference in _read_references(file, kind)]
         _require_count(file, kind, len(pairs), 5)
         with progress_bar(
             f"extract {target.name}", sum(len(people) for people in pairs), unit="people", show=progress
         ) as advance:
-            for name, pixels in _images(file, pairs, advance):
+            for name, pixels in _read_images(file, pairs, advance):
                 with output_errors(target):
                     Image.fromarray(pixels).save(temporary / name)
         with output_errors(target):
@@ -172,12 +172,14 @@ def _write_images(file: Any, kind: Kind, target: Path, *, progress: bool) -> Non
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _images(file: Any, pairs: list[Any], advance: Any) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.uint8]]]]:
+def _read_images(
+    file: Any, pairs: list[Any], advance: Any
+) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.uint8]]]]:
     """Yield file name and (H, W, 3) pixels of each image. Where there is none, the cell's array lacks three axes."""
     for pair, people in enumerate(pairs, start=1):
         for person, references in enumerate(people, start=1):
             for number, reference in enumerate(references, start=1):
-                pixels = _array(file, reference).T  # MATLAB orders axes the other way round
+                pixels = _read_array(file, reference).T  # MATLAB orders axes the other way round
                 if pixels.ndim == 3:
                     camera_id = 1 if number <= 5 else 2
                     name = f"{pair}_{person:03d}_{camera_id}_{number:02d}.png"

@@ -66,8 +66,8 @@ def load_dataset(
         raise UnknownLayoutError(_no_such_layout(layout))
     path = given_path(root)
     with input_errors(path):
-        _require(path)
-        chosen, home = _locate(path, layout)
+        _require_something(path)
+        chosen, home = _find_layout(path, layout)
     if not 0 <= split < chosen.split_count:
         raise DataError(
             f"{chosen.name} has {chosen.split_count} split(s), counted from 0; there is no split {split}. "
@@ -101,7 +101,7 @@ def _no_such_layout(name: str) -> str:
     return f"No layout {name!r}.{hint} Known: auto, {', '.join(LAYOUTS)}."
 
 
-def _require(path: Path) -> None:
+def _require_something(path: Path) -> None:
     """Check that `path` exists and, if it is a folder, that something is in it."""
     if not is_there(path):
         parent = path.parent
@@ -113,7 +113,7 @@ def _require(path: Path) -> None:
         raise DataNotFoundError(f"The folder {path} is empty. Unpack the data set into it, or give another folder.")
 
 
-def _locate(path: Path, name: str) -> tuple[Layout, Path]:
+def _find_layout(path: Path, name: str) -> tuple[Layout, Path]:
     """Find the layout to use, and the data set's root: `path`, or the nearest folder below it that fits."""
     if path.is_file():
         if path.suffix.lower() in manifest.MANIFEST_SUFFIXES and name in ("auto", "manifest"):
@@ -125,20 +125,23 @@ def _locate(path: Path, name: str) -> tuple[Layout, Path]:
     if name == "folder":
         return LAYOUTS[name], path
     wanted = [layout for layout in LAYOUTS.values() if name in ("auto", layout.name) and layout.name != "folder"]
-    for level in _levels(path):
-        found = _readable([(layout, home) for home, names in level for layout in wanted if layout.detect(home, names)])
+    for level in _folders_by_depth(path):
+        found = _without_incomplete(
+            [(layout, home) for home, names in level for layout in wanted if layout.detect(home, names)]
+        )
         if len(found) > 1:
-            raise UnknownLayoutError(_several(path, found))
+            raise UnknownLayoutError(_several_fit(path, found))
         if found:
             return found[0]
     if name != "auto":
         raise IncompleteDatasetError(
-            f"Neither {path} nor a folder in it is a {name}. Expected: {LAYOUTS[name].expected}. Found: {_found(path)}."
+            f"Neither {path} nor a folder in it is a {name}. Expected: {LAYOUTS[name].expected}. Found: "
+            f"{_contents_briefly(path)}."
         )
     images = find_images(path, 4)
     if not images.files:
         raise no_image_error(
-            path, images.passed_over, f"Found: {_found(path)}. Unpack the data set, or give another folder."
+            path, images.passed_over, f"Found: {_contents_briefly(path)}. Unpack the data set, or give another folder."
         )
     problem = folder.form_problem(path)
     if problem is not None:
@@ -146,14 +149,14 @@ def _locate(path: Path, name: str) -> tuple[Layout, Path]:
     return LAYOUTS["folder"], path
 
 
-def _readable(found: list[tuple[Layout, Path]]) -> list[tuple[Layout, Path]]:
+def _without_incomplete(found: list[tuple[Layout, Path]]) -> list[tuple[Layout, Path]]:
     """Drop layouts that lack a part if another can read the same folder, and repeats of one real folder."""
     homes = {home for layout, home in found if layout.is_readable(home)}
     kept = [(layout, home) for layout, home in found if home not in homes or layout.is_readable(home)]
     return list({(layout.name, home.resolve()): (layout, home) for layout, home in reversed(kept)}.values())[::-1]
 
 
-def _levels(root: Path) -> Iterator[list[tuple[Path, frozenset[str]]]]:
+def _folders_by_depth(root: Path) -> Iterator[list[tuple[Path, frozenset[str]]]]:
     """Yield the folders at depth 0, 1 and 2, each with the names in it.
 
     Folders below `root` that may not be looked into count as empty.
@@ -165,11 +168,11 @@ def _levels(root: Path) -> Iterator[list[tuple[Path, frozenset[str]]]]:
         level = [home / name for home, entries in listed for name, is_folder in entries if is_folder]
 
 
-def _found(path: Path) -> str:
+def _contents_briefly(path: Path) -> str:
     return list_briefly([name + "/" * is_folder for name, is_folder in folder_names(path)], 12)
 
 
-def _several(path: Path, found: list[tuple[Layout, Path]]) -> str:
+def _several_fit(path: Path, found: list[tuple[Layout, Path]]) -> str:
     lines = "\n".join(f"  {layout.name} in {home}: {layout.sentence}" for layout, home in found)
     if len({layout.name for layout, _ in found}) == len(found):
         return f"Several layouts fit {path}:\n{lines}\nSay which one with layout (--layout {found[0][0].name})."
@@ -181,8 +184,8 @@ def _nothing_fits(path: Path, problem: str) -> str:
     lists = [name for name, _ in folder_names(path) if Path(name).suffix.lower() in manifest.MANIFEST_SUFFIXES]
     hint = f" If {lists[0]} is a manifest, give its own path." if lists else ""
     return (
-        f"{path} looks like no data set known here. Found: {_found(path)}. As your own crops in folders it cannot be "
-        f"read: {problem}.{hint} Expected one of:\n{lines}\n"
+        f"{path} looks like no data set known here. Found: {_contents_briefly(path)}. As your own crops in folders it "
+        f"cannot be read: {problem}.{hint} Expected one of:\n{lines}\n"
         "Say which one it is with layout (--layout) to see what is missing, or list the crops in a manifest "
         "(docs/datasets.md)."
     )

@@ -28,7 +28,13 @@ def examine(dataset: Dataset, *, decode: bool = True, progress: bool = False) ->
     Returns:
         Counts and findings. Nothing is raised for what is found: see `Examination.usable`.
     """
-    findings = [*_published(dataset), *_gallery(dataset), *_identities(dataset), *_queries(dataset), *_notes(dataset)]
+    findings = [
+        *_check_published_counts(dataset),
+        *_check_gallery_identities(dataset),
+        *_check_identities(dataset),
+        *_check_queries(dataset),
+        *_report_notes(dataset),
+    ]
     if decode:
         findings += examine_files(dataset, progress=progress)
     order = ("error", "warning", "note")
@@ -40,7 +46,7 @@ def examine(dataset: Dataset, *, decode: bool = True, progress: bool = False) ->
         licence=dataset.licence,
         split_index=dataset.split_index,
         split_count=dataset.split_count,
-        splits=tuple(_counts(name, split) for name, split in dataset.splits.items()),
+        splits=tuple(_count_split(name, split) for name, split in dataset.splits.items()),
         decoded=decode,
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.severity))),
     )
@@ -59,7 +65,7 @@ def has_true_match(query: Split, gallery: Split, protocol: Protocol) -> npt.NDAr
     return found
 
 
-def _counts(name: str, split: Split) -> SplitCounts:
+def _count_split(name: str, split: Split) -> SplitCounts:
     by_camera = None
     if split.camera_ids is not None:
         cameras, images = np.unique(split.camera_ids, return_counts=True)
@@ -67,7 +73,7 @@ def _counts(name: str, split: Split) -> SplitCounts:
     return SplitCounts(name, len(split), len(np.unique(split.person_ids)), by_camera)
 
 
-def _published(dataset: Dataset) -> list[Finding]:
+def _check_published_counts(dataset: Dataset) -> list[Finding]:
     differences = count_differences(dataset, LAYOUTS[dataset.layout])
     if not differences:
         return []
@@ -83,7 +89,7 @@ def _published(dataset: Dataset) -> list[Finding]:
     ]
 
 
-def _gallery(dataset: Dataset) -> list[Finding]:
+def _check_gallery_identities(dataset: Dataset) -> list[Finding]:
     problem = few_identities(dataset)
     if problem is None:
         return []
@@ -91,7 +97,7 @@ def _gallery(dataset: Dataset) -> list[Finding]:
     return [Finding("few-identities", "warning", len(dataset.gallery), summary, (), f"Add {advice}")]
 
 
-def _notes(dataset: Dataset) -> list[Finding]:
+def _report_notes(dataset: Dataset) -> list[Finding]:
     reported = {*count_differences(dataset, LAYOUTS[dataset.layout]), few_identities(dataset)}
     notes = [note for note in dataset.notes if note not in reported]
     findings = [Finding("note", "note", 0, note, (), "Say so where you report numbers.") for note in notes]
@@ -105,14 +111,14 @@ def _notes(dataset: Dataset) -> list[Finding]:
     return findings
 
 
-def _people(dataset: Dataset, names: Sequence[str]) -> IntArray:
+def _person_ids_in(dataset: Dataset, names: Sequence[str]) -> IntArray:
     parts = [split.person_ids for name, split in dataset.splits.items() if name in names]
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
 
 
-def _identities(dataset: Dataset) -> list[Finding]:
+def _check_identities(dataset: Dataset) -> list[Finding]:
     findings = []
-    shared = np.intersect1d(_people(dataset, ("train",)), _people(dataset, ("query", "gallery")))
+    shared = np.intersect1d(_person_ids_in(dataset, ("train",)), _person_ids_in(dataset, ("query", "gallery")))
     if len(shared) and not LAYOUTS[dataset.layout].people_numbered_apart:
         findings.append(
             Finding(
@@ -126,7 +132,7 @@ def _identities(dataset: Dataset) -> list[Finding]:
         )
     for name, split in dataset.splits.items():
         if name in ("train", "gallery") and split.camera_ids is not None:
-            findings += _single_camera(name, split, dataset)
+            findings += _check_single_camera(name, split, dataset)
     _, counts = np.unique(dataset.train.person_ids, return_counts=True)
     alone = np.unique(dataset.train.person_ids)[counts == 1]
     if len(alone):
@@ -143,7 +149,7 @@ def _identities(dataset: Dataset) -> list[Finding]:
     return findings
 
 
-def _single_camera(name: str, split: Split, dataset: Dataset) -> list[Finding]:
+def _check_single_camera(name: str, split: Split, dataset: Dataset) -> list[Finding]:
     """Find identities seen by one camera only. For the gallery, people with queries are checked, queries included."""
     people, cameras = split.person_ids, split.camera_ids
     assert cameras is not None
@@ -169,7 +175,7 @@ def _single_camera(name: str, split: Split, dataset: Dataset) -> list[Finding]:
     ]
 
 
-def _queries(dataset: Dataset) -> list[Finding]:
+def _check_queries(dataset: Dataset) -> list[Finding]:
     query, gallery = dataset.query, dataset.gallery
     found = has_true_match(query, gallery, dataset.protocol)
     lost = np.flatnonzero(~found)

@@ -42,8 +42,8 @@ def read(root: Path, request: Request) -> Dataset:
             f"{root} is not a complete grid: {_SPLIT_FILE} is missing. It comes in the data set's archive and holds "
             "the 10 official splits; put it beside probe/ and gallery/."
         )
-    probe, gallery = _crops(root / "probe"), _crops(root / "gallery")
-    learned = _train_people(root / _SPLIT_FILE, request.split, {crop.person_id for crop in probe})
+    probe, gallery = _read_crops(root / "probe"), _read_crops(root / "gallery")
+    learned = _read_train_people(root / _SPLIT_FILE, request.split, {crop.person_id for crop in probe})
     return Dataset(
         name=LAYOUT.name,
         layout=LAYOUT.name,
@@ -58,7 +58,7 @@ def read(root: Path, request: Request) -> Dataset:
     )
 
 
-def _crops(folder: Path) -> list[Sample]:
+def _read_crops(folder: Path) -> list[Sample]:
     """The crops of a folder. ``0001_1_25004_107_32_106_221.jpeg`` shows person 1 in camera 1."""
     found = [(name, _NAME.match(name)) for name in image_names(folder)]
     strange = [name for name, match in found if match is None]
@@ -70,7 +70,7 @@ def _crops(folder: Path) -> list[Sample]:
     return [Sample(folder / name, int(match.group(1)), int(match.group(2))) for name, match in found if match]
 
 
-def _train_people(file: Path, index: int, people: set[int]) -> set[int]:
+def _read_train_people(file: Path, index: int, people: set[int]) -> set[int]:
     """Look up the training people of one split.
 
     ``trainIdxAll`` holds a cell for each split; the third field of the struct in it lists the people.

@@ -50,7 +50,7 @@ def partition(crops: Split, *, seed: int, distractors: frozenset[int] = frozense
     Raises:
         DataError: no identity can be searched for; the message names the ids and cameras seen.
     """
-    crops = _sorted(crops)
+    crops = _sort_by_path(crops)
     people = [int(person) for person in np.unique(crops.person_ids) if int(person) not in distractors]
     rows = _rows_by_person(crops)
     searchable = [person for person in people if _can_be_searched(crops, rows[person])]
@@ -76,14 +76,14 @@ def draw_queries(crops: Split, *, seed: int, distractors: frozenset[int] = froze
     Raises:
         DataError: no identity can be searched for.
     """
-    crops = _sorted(crops)
+    crops = _sort_by_path(crops)
     queries: list[int] = []
     alone = []
     for person, rows in _rows_by_person(crops).items():
         if person in distractors:
             continue
         if _can_be_searched(crops, rows):
-            queries += _queries_of(crops, person, rows, seed)
+            queries += _draw_queries_of_person(crops, person, rows, seed)
         else:
             alone.append(person)
     if not queries:
@@ -99,7 +99,7 @@ def draw_queries(crops: Split, *, seed: int, distractors: frozenset[int] = froze
     return Partition(crops.select(nobody), crops.select(is_query), crops.select(~is_query), (note,) if alone else ())
 
 
-def _sorted(crops: Split) -> Split:
+def _sort_by_path(crops: Split) -> Split:
     names = [path.as_posix() for path in crops.paths]
     return crops.select(np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64))
 
@@ -117,7 +117,7 @@ def _can_be_searched(crops: Split, rows: list[int]) -> bool:
     return len(set(crops.camera_ids[rows].tolist())) > 1
 
 
-def _queries_of(crops: Split, person: int, rows: list[int], seed: int) -> list[int]:
+def _draw_queries_of_person(crops: Split, person: int, rows: list[int], seed: int) -> list[int]:
     """The rows drawn as queries: one for each camera, or a single one if cameras are not known."""
     if crops.camera_ids is None:
         return [rows[_draw_number(seed, "query", person) % len(rows)]]

@@ -48,7 +48,7 @@ def read(root: Path, request: Request) -> Dataset:
     Even splits take their queries from camera a and their gallery from camera b; odd splits the other way round.
     """
     require_folders(root, tuple(_CAMERAS), LAYOUT.name)
-    crops = {folder: _crops(root / folder, camera_id) for folder, camera_id in _CAMERAS.items()}
+    crops = {folder: _crops_by_person(root / folder, camera_id) for folder, camera_id in _CAMERAS.items()}
     people = list(crops["cam_a"])
     if people != list(crops["cam_b"]):
         alone = sorted(set(people) ^ set(crops["cam_b"]))
@@ -56,7 +56,7 @@ def read(root: Path, request: Request) -> Dataset:
             f"{root} is not a complete viper: {len(alone)} person(s) are in only one of cam_a/ and cam_b/: "
             f"{list_briefly(alone)}. Unpack the data set again."
         )
-    train_people, test_people = _partition(root, request.split // 2, people)
+    train_people, test_people = _read_partition(root, request.split // 2, people)
     query_folder, gallery_folder = ("cam_a", "cam_b") if request.split % 2 == 0 else ("cam_b", "cam_a")
     return Dataset(
         name=LAYOUT.name,
@@ -72,7 +72,7 @@ def read(root: Path, request: Request) -> Dataset:
     )
 
 
-def _crops(folder: Path, camera_id: int) -> dict[int, Sample]:
+def _crops_by_person(folder: Path, camera_id: int) -> dict[int, Sample]:
     """The one crop of each person in a camera's folder, in sorted order.
 
     ``001_45.bmp`` shows person 1 from 45 degrees.
@@ -89,7 +89,7 @@ def _crops(folder: Path, camera_id: int) -> dict[int, Sample]:
     return crops
 
 
-def _partition(root: Path, index: int, people: list[int]) -> tuple[list[int], list[int]]:
+def _read_partition(root: Path, index: int, people: list[int]) -> tuple[list[int], list[int]]:
     """Look up the train and test people of one partition.
 
     The file counts crops from 1 in sorted order of their names; the names
