@@ -86,6 +86,8 @@ def test_refusals(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixtur
     assert not output.exists()
     assert main(["convert", str(checkpoint), "--output", str(output)]) == 0
     assert "Nobody said on what terms" in capsys.readouterr().out
+    assert main(["convert", str(output), "--output", str(output), "--licence", "MIT"]) == 2
+    assert "it is an input of this command" in capsys.readouterr().err
     with pytest.raises(Exception, match="holds osnet_x0_25, not osnet_x1_0"):
         load_embedder(output, RuntimeOptions(architecture="osnet_x1_0"))
 

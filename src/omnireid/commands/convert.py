@@ -37,8 +37,8 @@ def convert(
     """
     from dataclasses import replace
 
-    from omnireid.errors import ExportError, OutputError
-    from omnireid.files import sha256_of
+    from omnireid.errors import ExportError
+    from omnireid.files import check_output, sha256_of
     from omnireid.weights.artefact import halve, write_artefact
     from omnireid.weights.fetch import resolve_weights
     from omnireid.weights.file_kind import identify_weights
@@ -47,8 +47,7 @@ def convert(
     path = resolve_weights(weights)
     kind = identify_weights(path)
     suffix = ".onnx" if kind == "onnx" else ".safetensors"
-    if output.suffix != suffix:
-        raise OutputError(f"This artefact's name ends in {suffix}; got {output}. Try {output.with_suffix(suffix)}.")
+    check_output(output, suffix=suffix, inputs=[path])
     if kind == "onnx":
         if half:
             raise ExportError(f"{path} is a graph, which convert leaves as it is: leave --half out.")
