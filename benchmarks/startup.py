@@ -1,7 +1,5 @@
 """Claim: ``omnireid --help`` answers in under 0.5 s, ``import omnireid`` takes at most 0.15 s and loads nothing heavy.
 
-from omnireid.machine import describe
-
 Baseline: an empty Python process on the same machine. Where the import goes is
 what it takes beyond that.
 
