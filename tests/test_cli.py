@@ -128,7 +128,7 @@ def test_errors_have_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:
-    command = f"{shlex.quote(sys.executable)} -m omnireid.cli models --json | head -1"
+    command = f"{shlex.quote(sys.executable)} -m omnireid.cli models --json - | head -1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from omnireid import synthesize
-from omnireid.bench import session
-from omnireid.bench.run_configurations import Way, find_references, list_ways
+from omnireid.bench import benchmark, session
+from omnireid.bench.run_configurations import find_references, list_configurations
 from omnireid.cli import EXIT_ERROR, main
+from omnireid.embedding.run_configuration import RunConfiguration
 from omnireid.embedding.weights_file import make_graph
 from omnireid.files import sha256_of
 from omnireid.weights.artefact import METADATA_KEY, read_artefact
@@ -35,10 +36,10 @@ def _one_start() -> Any:
 def no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails the test if anything is measured."""
 
-    def measure_ways(*_arguments: Any, **_more: Any) -> None:
+    def measure_configurations(*_arguments: Any, **_more: Any) -> None:
         pytest.fail("It was measured.")
 
-    monkeypatch.setattr(session, "measure_ways", measure_ways)
+    monkeypatch.setattr(benchmark, "measure_configurations", measure_configurations)
 
 
 def graph_of(untrained: Path, path: Path, **changes: Any) -> Path:
@@ -71,23 +72,24 @@ def test_tables_json_and_picture_with_scores(
     assert "onnxruntime 1." in shown.out
 
     record = json.loads(report.read_text())
-    assert set(record) == {"machine", "versions", "dataset", "seconds", "device", "threads", "ways", "refused"}
+    settings = {"dataset", "seconds", "device", "threads"}
+    assert set(record) == {"machine", "versions", "configurations", "refused", *settings}
     assert record["dataset"] == "synthetic"
     assert record["refused"] == []
-    for way in record["ways"]:
-        assert way["architecture"] == "osnet_x0_25"
-        assert set(way["batches"]) == {"1", "8", "32"}
-        for figures in way["batches"].values():
+    for configuration in record["configurations"]:
+        assert configuration["architecture"] == "osnet_x0_25"
+        assert set(configuration["batches"]) == {"1", "8", "32"}
+        for figures in configuration["batches"].values():
             assert all(value > 0 for value in figures.values())
             assert figures["latency_p50_s"] <= figures["latency_p95_s"]
-        assert way["startup_s"] > 0
-        assert way["peak_memory_bytes"] is None or way["peak_memory_bytes"] > 0
-        assert way["parity"]["reference"] == "torch fp32"
-        assert way["parity"]["smallest"] > 0.9999
-        assert (way["parity"]["crops"], way["device"]) == (4, "cpu, 1 thread")
-        assert 0 < way["mean_average_precision"] <= 1
-        assert 0 <= way["rank1"] <= 1
-    assert len(record["ways"]) == 1
+        assert configuration["startup_s"] > 0
+        assert configuration["peak_memory_bytes"] is None or configuration["peak_memory_bytes"] > 0
+        assert configuration["parity"]["reference"] == "torch fp32"
+        assert configuration["parity"]["smallest"] > 0.9999
+        assert (configuration["parity"]["crops"], configuration["device"]) == (4, "cpu, 1 thread")
+        assert 0 < configuration["mean_average_precision"] <= 1
+        assert 0 <= configuration["rank1"] <= 1
+    assert len(record["configurations"]) == 1
     with Image.open(picture) as image:
         assert image.format == "PNG"
         assert min(image.size) > 300
@@ -105,9 +107,9 @@ def test_what_cannot_run_is_listed_with_the_reason(
     (refused,) = record["refused"]
     assert "is a graph for onnxruntime or openvino" in refused.pop("reason")
     assert refused == {"weights": str(graph), "runtime": "torch", "precision": "fp32"}
-    (way,) = record["ways"]
-    assert way["parity"]["reference"] == "onnxruntime fp32"
-    assert way["rank1"] is None
+    (configuration,) = record["configurations"]
+    assert configuration["parity"]["reference"] == "onnxruntime fp32"
+    assert configuration["rank1"] is None
     assert (tmp_path / "out.png").is_file()
 
 
@@ -117,11 +119,11 @@ def test_where_nothing_runs_it_is_an_error(tmp_path: Path, untrained: Path, caps
     assert "error: Nothing could be measured. onnxruntime fp32: Device dml is not there" in capsys.readouterr().err
 
 
-def test_ways_and_references_of_several_files(tmp_path: Path, untrained: Path) -> None:
+def test_configurations_and_references_of_several_files(tmp_path: Path, untrained: Path) -> None:
     int8 = graph_of(untrained, tmp_path / "int8.onnx", precision="int8")
     alone = graph_of(untrained, tmp_path / "alone.onnx", precision="int8", weights_sha256="0" * 64)
-    ways = list_ways([untrained, int8], ["onnxruntime", "openvino", "torch"])
-    assert [way.name for way in ways if way.weights == untrained] == [
+    configurations = list_configurations([untrained, int8], ["onnxruntime", "openvino", "torch"])
+    assert [configuration.name for configuration in configurations if configuration.weights == untrained] == [
         "onnxruntime fp32",
         "openvino fp32",
         "openvino bf16",
@@ -129,15 +131,16 @@ def test_ways_and_references_of_several_files(tmp_path: Path, untrained: Path) -
         "torch fp32",
         "torch bf16",
     ]
-    assert [way.name for way in ways if way.weights == int8] == ["onnxruntime int8", "openvino int8", "torch fp32"]
-    reference = Way(untrained, "torch", "fp32")
+    of_int8 = [configuration.name for configuration in configurations if configuration.weights == int8]
+    assert of_int8 == ["onnxruntime int8", "openvino int8", "torch fp32"]
+    reference = RunConfiguration(untrained, "torch", "fp32")
     assert find_references([int8, untrained, alone]) == {int8: reference, untrained: reference, alone: None}
     assert find_references([int8]) == {int8: None}
 
 
 def test_without_torch_the_reference_is_onnx_runtime(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnireid.bench.run_configurations.find_spec", lambda _name: None)
-    assert find_references([untrained]) == {untrained: Way(untrained, "onnxruntime", "fp32")}
+    assert find_references([untrained]) == {untrained: RunConfiguration(untrained, "onnxruntime", "fp32")}
 
 
 @pytest.mark.usefixtures("no_measuring")
@@ -145,7 +148,9 @@ def test_without_torch_the_reference_is_onnx_runtime(untrained: Path, monkeypatc
 def test_a_bad_output_is_refused_before_anything_is_measured(
     flag: str, tmp_path: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["bench", str(untrained), flag, str(tmp_path)]) == EXIT_ERROR
+    folder = tmp_path / "folder.json"
+    folder.mkdir()
+    assert main(["bench", str(untrained), flag, str(folder)]) == EXIT_ERROR
     assert "error: Cannot write" in capsys.readouterr().err
     assert main(["bench", str(untrained), flag, str(untrained)]) == EXIT_ERROR
     assert f"name ends in {'.json' if flag == '--json' else '.png'}; got" in capsys.readouterr().err
@@ -164,8 +169,8 @@ def test_a_picture_without_matplotlib_says_what_to_install(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--seconds", "0"], "more than 0 seconds; got --seconds 0"),
-        (["--seconds", "nan"], "more than 0 seconds; got --seconds nan"),
+        (["--seconds", "0"], "more than 0 seconds; got seconds=0"),
+        (["--seconds", "nan"], "more than 0 seconds; got seconds=nan"),
         (["--threads", "0"], "at least one thread"),
         (["--data", "gone"], "gone"),
         (["gone.onnx"], "No such file of weights: gone.onnx"),
@@ -179,10 +184,10 @@ def test_wrong_words(words: list[str], said: str, capsys: pytest.CaptureFixture[
 def test_a_process_that_dies_is_a_reason(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     monkeypatch.setattr(session, "REQUEST", "another.json")
-    (result,) = session.measure_ways([Way(untrained, "onnxruntime", "fp32")], session.Settings())
+    (result,) = session.measure_configurations([RunConfiguration(untrained, "onnxruntime", "fp32")], session.Settings())
     assert isinstance(result, session.Refused)
     assert result.reason.startswith("Its process ended with status 1: FileNotFoundError")
-    assert session._end_of(-9, "") == "Its process ended by signal 9: it said nothing; was memory short?"
+    assert session._end_of(-9, "") == "Its process ended by signal 9: it printed nothing; was memory short?"
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

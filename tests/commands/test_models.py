@@ -46,7 +46,7 @@ def test_one_table_has_all_weights_with_publisher_licence_scores_size_and_source
 
 
 def test_json_has_every_architecture_and_every_weights_file(capsys: pytest.CaptureFixture[str]) -> None:
-    models(json=True)
+    models(json=Path("-"))
     content = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in content["architectures"]] == list(ARCHITECTURES)
     small = content["architectures"][3]
@@ -81,7 +81,7 @@ def test_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         "research-only training data in the package; the default"
     )
     assert other == "osnet_x1_0.shop omnireid 0.01 MB – – – unknown in the package"
-    models(json=True)
+    models(json=Path("-"))
     first, second = json.loads(capsys.readouterr().out)["shipped"]
     assert (first["name"], first["is_default"], second["is_default"]) == ("osnet_x0_25.market1501", True, False)
     assert first["size"] == (tmp_path / "osnet_x0_25.market1501.safetensors").stat().st_size

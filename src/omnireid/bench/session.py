@@ -1,4 +1,4 @@
-"""Measuring many ways, each in processes of its own, so that memory and start-up are those of one way alone."""
+"""Measuring configurations, each in processes of its own, so that memory and start-up are those of one alone."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from omnireid.bench.measurement import CROP, Speed
-from omnireid.bench.run_configurations import Way, find_references
+from omnireid.bench.run_configurations import find_references
 from omnireid.bench.worker import ANSWER, EMBEDDINGS, REQUEST
 from omnireid.data.options import DataOptions
 from omnireid.embedding.options import NetworkOptions
 from omnireid.embedding.parity import Parity, compare_embeddings
+from omnireid.embedding.run_configuration import RunConfiguration
+from omnireid.errors import SettingError
 from omnireid.progress import progress_bar
 from omnireid.types import FloatArray
 
@@ -29,118 +31,130 @@ _STARTS = 3
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for all ways.
+    """What is the same for all configurations of a benchmark.
 
     Attributes:
-        seconds: how long each figure of speed is measured.
-        network: which network it is, and where it runs.
-        data: a data set to score on, or None.
-        data_options: how that data set is read.
+        seconds: Time each figure of speed is measured for. Longer is steadier.
+        network: Which network it is, and where it runs.
+        data: Data set to score every configuration on, or None.
+        reading: How that data set is read.
+
+    Raises:
+        SettingError: `seconds` is not above 0.
     """
 
     seconds: float = 1.0
     network: NetworkOptions = NetworkOptions(device="cpu")
     data: Path | None = None
-    data_options: DataOptions = DataOptions()
+    reading: DataOptions = DataOptions()
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise SettingError(f"A figure is measured for more than 0 seconds; got seconds={self.seconds:g}.")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A way and what it costs.
+    """A configuration and what it costs.
 
     Attributes:
-        way: what was measured.
-        architecture: of the network.
-        device: where it ran, in words.
-        streams: how many batches run beside each other.
-        speeds: batch size to speed.
-        memory: bytes by which the peak of the process grew from before the weights were opened to the end of the
-            measurement: libraries, weights and feature maps. None where the system does not tell.
-        startup: seconds from the start of the process to its first embedding, the median of a few.
-        reference: what the embeddings were compared with, and how near they are; None without a reference.
-        rank1: a fraction, with data.
-        mean_average_precision: likewise.
+        configuration: What was measured.
+        architecture: Name of the network.
+        device: Where the network ran, such as ``cpu, 2 threads``.
+        streams: Number of batches that run beside each other.
+        speeds: Batch size to speed.
+        memory: Bytes by which the peak memory of the process grew from before the weights were opened to the end of
+            the measurement. They hold libraries, weights and feature maps. None where the system does not say.
+        startup: Seconds from the start of the process to its first embedding, the median of three starts.
+        reference: The configuration the embeddings were compared with, and how close they are. None without one.
+        rank1: Rank-1 accuracy as a fraction, or None without data.
+        mean_average_precision: Mean average precision as a fraction, or None without data.
     """
 
-    way: Way
+    configuration: RunConfiguration
     architecture: str
     device: str
     streams: int
     speeds: dict[int, Speed]
     memory: int | None
     startup: float
-    reference: tuple[Way, Parity] | None
+    reference: tuple[RunConfiguration, Parity] | None
     rank1: float | None = None
     mean_average_precision: float | None = None
 
     @property
     def best_rate(self) -> float:
-        """Crops a second, however they are batched."""
+        """Crops per second at the best batch size, with or without streams."""
         return max(max(speed.rate, speed.stream_rate) for speed in self.speeds.values())
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A way that cannot be run here, and why."""
+    """A configuration that cannot run here, and the reason."""
 
-    way: Way
+    configuration: RunConfiguration
     reason: str
 
 
-def measure_ways(ways: Sequence[Way], settings: Settings, *, progress: bool = False) -> list[Measured | Refused]:
-    """Measure some ways, one after the other, in their order.
+def measure_configurations(
+    configurations: Sequence[RunConfiguration], settings: Settings, *, progress: bool = False
+) -> list[Measured | Refused]:
+    """Measure the configurations one after the other.
 
     Raises:
-        WeightsError: a graph is damaged or not one of ours.
+        WeightsError: a graph is damaged, or was not made by omnireid.
     """
-    paths = list(dict.fromkeys(way.weights for way in ways))
+    paths = list(dict.fromkeys(configuration.weights for configuration in configurations))
     results: list[Measured | Refused] = []
     with tempfile.TemporaryDirectory(prefix="omnireid-bench-") as folder:
         session = _Session(Path(folder), settings)
-        with progress_bar("bench", len(ways) + 1, unit="ways", show=progress) as advance:
-            references = {path: session.embed_reference(way) for path, way in find_references(paths).items()}
+        with progress_bar("bench", len(configurations) + 1, unit="configurations", show=progress) as advance:
+            references = {path: session.embed_reference(chosen) for path, chosen in find_references(paths).items()}
             advance(1)
-            for way in ways:
-                advance(0, f"bench {way.name}")
-                results.append(session.measure(way, references[way.weights]))
+            for configuration in configurations:
+                advance(0, f"bench {configuration.name}")
+                results.append(session.measure(configuration, references[configuration.weights]))
                 advance(1)
     return results
 
 
 class _Session:
-    """The processes, and the folder they leave their answers in."""
+    """Starts the processes, and has the folder they leave their answers in."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder = folder
         self._settings = settings
-        self._embedded: dict[Way, FloatArray | None] = {}
+        self._embedded: dict[RunConfiguration, FloatArray | None] = {}
 
-    def embed_reference(self, way: Way | None) -> tuple[Way, FloatArray] | None:
-        """The embeddings of a reference, made once; None where there is none or it cannot be run."""
-        if way is None:
+    def embed_reference(self, configuration: RunConfiguration | None) -> tuple[RunConfiguration, FloatArray] | None:
+        """The embeddings of a reference, made once. None if there is no reference or it cannot run."""
+        if configuration is None:
             return None
-        if way not in self._embedded:
-            answer = self._ask("embed", way)
-            self._embedded[way] = None if "refused" in answer else np.load(self._folder / EMBEDDINGS)
-        embeddings = self._embedded[way]
-        return None if embeddings is None else (way, embeddings)
+        if configuration not in self._embedded:
+            answer = self._ask("embed", configuration)
+            self._embedded[configuration] = None if "refused" in answer else np.load(self._folder / EMBEDDINGS)
+        embeddings = self._embedded[configuration]
+        return None if embeddings is None else (configuration, embeddings)
 
-    def measure(self, way: Way, reference: tuple[Way, FloatArray] | None) -> Measured | Refused:
-        answer = self._ask("measure", way)
+    def measure(
+        self, configuration: RunConfiguration, reference: tuple[RunConfiguration, FloatArray] | None
+    ) -> Measured | Refused:
+        """Measure a configuration, and compare its embeddings with the reference."""
+        answer = self._ask("measure", configuration)
         if "refused" in answer:
-            return Refused(way, answer["refused"])
+            return Refused(configuration, answer["refused"])
         compared = None
         if reference is not None:
             compared = (reference[0], compare_embeddings(reference[1], np.load(self._folder / EMBEDDINGS)))
         starts = []
         for _ in range(_STARTS):
             begun = time.time()
-            started = self._ask("start", way)
+            started = self._ask("start", configuration)
             if "refused" in started:
-                return Refused(way, started["refused"])
+                return Refused(configuration, started["refused"])
             starts.append(started["embedded_at"] - begun)
         return Measured(
-            way,
+            configuration,
             answer["architecture"],
             answer["device"],
             answer["streams"],
@@ -152,21 +166,22 @@ class _Session:
             answer.get("mean_average_precision"),
         )
 
-    def _ask(self, what: str, way: Way) -> dict[str, Any]:
-        """Start a process for one piece of work: its answer, or why there is none."""
+    def _ask(self, what: str, configuration: RunConfiguration) -> dict[str, Any]:
+        """Start a process for one piece of work. Returns its answer, or the reason under ``refused``."""
         settings = self._settings
+        asked = {"runtime": configuration.runtime, "precision": configuration.precision}
         request = {
             "what": what,
-            "weights": str(way.weights),
-            "options": {"runtime": way.runtime, "precision": way.precision, **asdict(settings.network)},
+            "weights": str(configuration.weights),
+            "options": {**asked, **asdict(settings.network)},
             "data": None if settings.data is None else str(settings.data),
-            "data_options": asdict(settings.data_options),
+            "reading": asdict(settings.reading),
             "seconds": settings.seconds,
             "crop": CROP,
         }
         (self._folder / REQUEST).write_text(json.dumps(request), encoding="utf-8")
         (self._folder / ANSWER).unlink(missing_ok=True)
-        # -P, because with -m Python would look for omnireid in the folder the command is given in.
+        # Without -P, -m makes Python look for omnireid in the current folder first.
         words = [sys.executable, "-P", "-m", "omnireid.bench.worker", str(self._folder)]
         nothing = subprocess.DEVNULL
         with subprocess.Popen(
@@ -184,7 +199,7 @@ class _Session:
 
 
 def _end_of(code: int, shown: str) -> str:
-    """How a process ended that left no answer."""
+    """Say how a process ended that left no answer."""
     how = f"by signal {-code}" if code < 0 else f"with status {code}"
-    line = (shown.strip().splitlines() or ["it said nothing; was memory short?"])[-1]
+    line = (shown.strip().splitlines() or ["it printed nothing; was memory short?"])[-1]
     return f"Its process ended {how}: {line}"

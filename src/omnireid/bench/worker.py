@@ -1,7 +1,7 @@
-"""A process that measures one way and ends: ``python -m omnireid.bench.worker FOLDER``.
+"""A process that measures one configuration and ends: ``python -m omnireid.bench.worker FOLDER``.
 
-It finds ``request.json`` in the folder and leaves ``answer.json`` there. Nothing heavy is imported before it is
-needed, so that the time of a start is that of a program that embeds.
+It reads ``request.json`` in the folder and leaves ``answer.json`` there. Heavy imports happen only when they are
+needed, so that the measured start-up time is that of a program that embeds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REQUEST, ANSWER, EMBEDDINGS = "request.json", "answer.json", "embeddings.npy"
 
 
 def main(folder: Path) -> None:
-    """Do what the folder's request says; an error of ours is an answer too."""
+    """Do what the request in the folder says. An `OmnireidError` is an answer too."""
     request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
     work: Callable[[dict[str, Any], Path], dict[str, Any]]
     work = {"start": _start, "embed": _embed, "measure": _measure}[request["what"]]
@@ -43,7 +43,7 @@ def _open(request: dict[str, Any]) -> Embedder:
 
 
 def _start(request: dict[str, Any], _folder: Path) -> dict[str, Any]:
-    """When the first embedding was there, by the clock that the parent reads too."""
+    """Return the time of the first embedding, by the clock the parent process reads too."""
     import numpy as np
 
     embedder = _open(request)
@@ -52,22 +52,22 @@ def _start(request: dict[str, Any], _folder: Path) -> dict[str, Any]:
 
 
 def _datasets(request: dict[str, Any]) -> list[Dataset]:
-    """The data set in all its published splits; none without one."""
+    """The published splits of the data set, or an empty list without one."""
     if request["data"] is None:
         return []
     from omnireid.data.datasets import load_splits
     from omnireid.data.options import DataOptions
 
-    return load_splits(request["data"], DataOptions(**request["data_options"]))
+    return load_splits(request["data"], DataOptions(**request["reading"]))
 
 
 def _embed(request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Leave the embeddings of a reference."""
-    _leave_embeddings(_open(request), _datasets(request), folder)
+    """Save the embeddings of a reference."""
+    _save_embeddings(_open(request), _datasets(request), folder)
     return {}
 
 
-def _leave_embeddings(embedder: Embedder, datasets: Sequence[Dataset], folder: Path) -> None:
+def _save_embeddings(embedder: Embedder, datasets: Sequence[Dataset], folder: Path) -> None:
     import numpy as np
 
     from omnireid.bench.measurement import embed_probes
@@ -76,7 +76,7 @@ def _leave_embeddings(embedder: Embedder, datasets: Sequence[Dataset], folder: P
 
 
 def _measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Everything but the start, which needs a process that has not begun."""
+    """Measure everything but the start-up time, which takes a process of its own."""
     from dataclasses import asdict
 
     from omnireid.bench.measurement import BATCHES, measure_speed, peak_memory
@@ -86,7 +86,7 @@ def _measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     speeds = {str(batch): asdict(measure_speed(embedder, batch, request["seconds"])) for batch in BATCHES}
     after = peak_memory()
     datasets = _datasets(request)
-    _leave_embeddings(embedder, datasets, folder)
+    _save_embeddings(embedder, datasets, folder)
     answer = {
         "architecture": embedder.metadata.architecture,
         "device": embedder.network.device,
@@ -105,5 +105,5 @@ def _measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
-    except KeyboardInterrupt:  # a terminal sends it to the parent too, which says what there is to say
+    except KeyboardInterrupt:  # the terminal interrupts the parent too, and the parent prints the message
         sys.exit(130)

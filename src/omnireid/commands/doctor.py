@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from omnireid.commands.options import JsonOption
+from omnireid.commands.options import JsonOption, check_json, leave_json, text_stream
 from omnireid.data.options import DataOptions
 
 
@@ -35,15 +35,12 @@ def doctor(
     from omnireid.data.doctor import examine
     from omnireid.data.listing import input_files
     from omnireid.errors import DataError
-    from omnireid.files import check_output, write_json
 
-    if json is not None:
-        check_output(json, suffix=".json", inputs=input_files([path]))
+    check_json(json, inputs=input_files([path]))
     dataset = load_dataset(path, reading.layout, split=reading.split_index or 0, seed=reading.seed)
     examination = examine(dataset, decode=not fast, progress=True)
-    print(examination.table())
-    if json is not None:
-        write_json(json, examination.json())
+    print(examination.table(), file=text_stream(json))
+    leave_json(json, examination.json())
     if not examination.usable:
         count = sum(finding.severity == "error" for finding in examination.findings)
         raise DataError(f"{path} cannot be evaluated as it is: see the {count} error(s) in the report above.")

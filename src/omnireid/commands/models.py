@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
-from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +10,27 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from omnireid.commands.options import JsonOption, check_json, leave_json, text_stream
 from omnireid.models.zoo import ARCHITECTURES, Architecture
 from omnireid.weights.artefact import WeightsMetadata, read_metadata
 from omnireid.weights.published import PUBLISHED_WEIGHTS, PublishedWeights, WeightsScores
 from omnireid.weights.shipped import DEFAULT_WEIGHTS, shipped_scores, shipped_weights
 
 
-def models(*, json: bool = False) -> None:
+def models(*, json: JsonOption = None) -> None:
     """List the networks by name, what each costs, and the weights that have a name.
 
     Parameters are counted without a classifier, multiply-adds for one 256×128 image. Scores are those of the
     training data's test split, as we measured them where we could, else as published; `omnireid evaluate` measures
     them on your data.
 
-    Example: omnireid models --json
-
-    Args:
-        json: Print JSON instead of tables.
+    Example: omnireid models --json models.json
     """
-    if json:
-        content = {
-            "architectures": [_architecture_json(architecture) for architecture in ARCHITECTURES.values()],
-            "shipped": [_shipped_json(name, path) for name, path in shipped_weights().items()],
-            "published": [weights.json() for weights in PUBLISHED_WEIGHTS.values()],
-        }
-        sys.stdout.write(dumps(content, indent=2) + "\n")
-        return
-    terminal = sys.stdout.isatty()
+    check_json(json)
+    stream = text_stream(json)
+    terminal = stream.isatty()
     # A pipe gets bare columns, wide enough that nothing wraps.
-    console = Console(width=None if terminal else 240, highlight=False)
+    console = Console(file=stream, width=None if terminal else 240, highlight=False)
     style = box.SIMPLE_HEAD if terminal else None
     console.print(_network_table(style))
     console.print()
@@ -49,6 +39,12 @@ def models(*, json: bool = False) -> None:
     console.print(_weights_table(style))
     if not shipped_weights():
         console.print("No weights ship with this build of omnireid.")
+    content = {
+        "architectures": [_architecture_json(architecture) for architecture in ARCHITECTURES.values()],
+        "shipped": [_shipped_json(name, path) for name, path in shipped_weights().items()],
+        "published": [weights.json() for weights in PUBLISHED_WEIGHTS.values()],
+    }
+    leave_json(json, content)
 
 
 def _architecture_json(architecture: Architecture) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import docstring_parser
 import tyro
@@ -18,6 +18,9 @@ from omnireid.data.options import DataOptions
 from omnireid.embedding.options import NetworkOptions
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
     from omnireid.embedding.embedder import Embedder
 
 
@@ -50,7 +53,39 @@ SkipUnreadableOption = Annotated[
     bool,
     tyro.conf.arg(help="Leave out crops that cannot be decoded, and list them, instead of stopping at the first one."),
 ]
-JsonOption = Annotated[Path | None, tyro.conf.arg(help="Also write the result to this file, as JSON.")]
+_STANDARD_OUTPUT = Path("-")
+JsonOption = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        help="Also write the result to this file as JSON. With - it goes to standard output, and the text to standard "
+        "error."
+    ),
+]
+
+
+def check_json(json: Path | None, *, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Check, before the work, that the file of ``--json`` can be written and is none of the inputs."""
+    from omnireid.files import check_output
+
+    if json is not None and json != _STANDARD_OUTPUT:
+        check_output(json, suffix=".json", inputs=inputs)
+
+
+def text_stream(json: Path | None) -> TextIO:
+    """Where the text for people goes: to standard error if standard output gets the JSON."""
+    return sys.stderr if json == _STANDARD_OUTPUT else sys.stdout
+
+
+def leave_json(json: Path | None, record: Mapping[str, Any]) -> None:
+    """Write the result where ``--json`` asks for it, if it does."""
+    from json import dumps
+
+    from omnireid.files import write_json
+
+    if json == _STANDARD_OUTPUT:
+        sys.stdout.write(dumps(record, indent=2) + "\n")
+    elif json is not None:
+        write_json(json, record)
 
 
 def announce(embedder: Embedder) -> None:
