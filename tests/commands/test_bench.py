@@ -148,7 +148,7 @@ def test_without_torch_the_reference_is_onnx_runtime(untrained: Path, monkeypatc
 def test_a_bad_output_is_refused_before_anything_is_measured(
     flag: str, tmp_path: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "folder.json"
+    folder = tmp_path / ("folder.json" if flag == "--json" else "folder.png")
     folder.mkdir()
     assert main(["bench", str(untrained), flag, str(folder)]) == EXIT_ERROR
     assert "error: Cannot write" in capsys.readouterr().err

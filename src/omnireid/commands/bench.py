@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,9 +13,7 @@ from omnireid.embedding.options import NetworkOptions
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from omnireid.embedding.run_configuration import RunConfiguration
+    pass
 
 WeightsPositionals = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
 
@@ -83,3 +80,6 @@ def bench(
         draw_benchmark(found.measured, picture, f"{names} on {found.machine.processor}", scored=found.dataset)
 
 
+def _announce(configurations: Sequence[RunConfiguration]) -> None:
+    names = ", ".join(configuration.name for configuration in configurations)
+    print(f"bench: {len(configurations)} configurations, each in processes of its own: {names}", file=sys.stderr)
