@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,7 +14,9 @@ from omnireid.embedding.options import NetworkOptions
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Sequence
+
+    from omnireid.embedding.run_configuration import RunConfiguration
 
 WeightsPositionals = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
 
