@@ -100,7 +100,8 @@ def make_untrained(name: str, path: Path) -> None:
     for seed in range(8):
         model(torch.from_numpy(SIZE.normalise(probe_crops(16, SIZE.height, SIZE.width, seed=seed))))
     tensors = {key: tensor.numpy() for key, tensor in model.eval().state_dict().items()}
-    write_artefact(path, tensors, WeightsMetadata(name, preprocessing=SIZE, training_data="none", licence="Apache-2.0"))
+    metadata = WeightsMetadata(name, model.embedding_width, SIZE, training_data="none", licence="Apache-2.0")
+    write_artefact(path, tensors, metadata)
 
 
 def calibration_crops() -> RgbArray:

@@ -22,9 +22,11 @@ HEIGHT, WIDTH = 96, 48
 
 def write_untrained(path: Path) -> None:
     """Write a network with random weights as an artefact that says what it is."""
-    tensors = {name: tensor.numpy() for name, tensor in create_model(MODEL).state_dict().items()}
+    model = create_model(MODEL)
+    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     metadata = WeightsMetadata(
         MODEL,
+        model.embedding_width,
         preprocessing=Preprocessing(HEIGHT, WIDTH),
         training_data="nothing: random weights, an untrained network",
         licence="Apache-2.0",

@@ -66,7 +66,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     tensors = {name: tensor.numpy() for name, tensor in create_model("osnet_x0_25").state_dict().items()}
     metadata = WeightsMetadata(
-        "osnet_x0_25", preprocessing=Preprocessing(64, 32), training_data="none", licence="Apache-2.0"
+        "osnet_x0_25", 512, preprocessing=Preprocessing(64, 32), training_data="none", licence="Apache-2.0"
     )
     write_artefact(path, tensors, metadata)
     return path

@@ -51,6 +51,7 @@ def test_only_what_is_named_changes(tmp_path: Path) -> None:
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
     metadata = WeightsMetadata(
         "osnet_x0_25",
+        512,
         preprocessing=Preprocessing(64, 32, mean, std),
         distance="cosine",
         training_data="our shop",

@@ -45,7 +45,7 @@ def test_an_artefact_that_cannot_be_used_is_reported_key_by_key(
     tensors = {name: tensor.numpy() for name, tensor in create_model("osnet_x0_25").state_dict().items()}
     path = tmp_path / "w.safetensors"
     del tensors["fc.linear.weight"]
-    write_artefact(path, tensors, WeightsMetadata("osnet_x0_25"))
+    write_artefact(path, tensors, WeightsMetadata("osnet_x0_25", 512))
     assert main(["inspect", str(path)]) == 2
     captured = capsys.readouterr()
     assert "missing: fc.linear.weight" in captured.out
@@ -57,7 +57,7 @@ def test_an_artefact_that_cannot_be_used_is_reported_key_by_key(
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (WeightsMetadata("osnet_x9"), "No model 'osnet_x9'"),
+        (WeightsMetadata("osnet_x9", 512), "No model 'osnet_x9'"),
         (WeightsMetadata("osnet_x0_25", embedding_dimension=256), "256 values; those of osnet_x0_25 have 512"),
     ],
 )
@@ -75,7 +75,7 @@ def test_an_artefact_whose_metadata_is_wrong(
 def test_an_artefact_with_values_that_are_not_finite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tensors = {name: tensor.numpy() for name, tensor in create_model("osnet_x0_25").state_dict().items()}
     tensors["fc.linear.bias"] = np.full_like(tensors["fc.linear.bias"], np.nan)
-    write_artefact(tmp_path / "w.safetensors", tensors, WeightsMetadata("osnet_x0_25"))
+    write_artefact(tmp_path / "w.safetensors", tensors, WeightsMetadata("osnet_x0_25", 512))
     assert main(["inspect", str(tmp_path / "w.safetensors")]) == 2
     assert "fc.linear.bias has 512 values that are not finite" in capsys.readouterr().err
 

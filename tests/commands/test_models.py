@@ -69,10 +69,10 @@ def test_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     models()
     assert "No weights ship with this build of omnireid." in capsys.readouterr().out
     scores = {"market1501.rank1": 0.9012, "market1501.mean_average_precision": 0.7351}
-    described = WeightsMetadata("osnet_x0_25", licence="research-only training data", metrics=scores)
+    described = WeightsMetadata("osnet_x0_25", 512, licence="research-only training data", metrics=scores)
     small = {"w": np.zeros(5000, np.float16)}
     write_artefact(tmp_path / "osnet_x0_25.market1501.safetensors", small, described)
-    write_artefact(tmp_path / "osnet_x1_0.shop.safetensors", small, WeightsMetadata("osnet_x1_0", metrics=scores))
+    write_artefact(tmp_path / "osnet_x1_0.shop.safetensors", small, WeightsMetadata("osnet_x1_0", 512, metrics=scores))
     models()
     lines = lines_of(capsys.readouterr().out)
     default, other = (" ".join(lines[name].split()) for name in ("osnet_x0_25.market1501", "osnet_x1_0.shop"))

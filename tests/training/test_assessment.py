@@ -211,7 +211,7 @@ def test_scores_are_those_of_omnireid_evaluate(
     monkeypatch.setattr(assessment, "BATCH", batch)
     weights = network.state_dict()
     path = tmp_path / "weights.safetensors"
-    metadata = WeightsMetadata("osnet_x0_25", preprocessing=SIZE, distance="cosine")
+    metadata = WeightsMetadata("osnet_x0_25", network.embedding_width, preprocessing=SIZE, distance="cosine")
     write_artefact(path, {name: value.numpy() for name, value in weights.items()}, metadata)
     embedder = load_embedder(path, RuntimeOptions(runtime="torch", device="cpu"))
     expected = evaluate_embedder(embedder, [load_dataset(people)], distance="euclidean").scores

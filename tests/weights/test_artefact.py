@@ -29,6 +29,7 @@ TENSORS: dict[str, npt.NDArray[np.generic]] = {
 }
 METADATA = WeightsMetadata(
     "osnet_x0_25",
+    embedding_dimension=512,
     preprocessing=Preprocessing(height=128, width=64, mean=(0.5, 0.5, 0.5)),
     distance="cosine",
     training_data="drawn people",

@@ -83,7 +83,7 @@ def test_the_embedder_without_arguments(folder: Path, untrained: Path, crop_fold
     assert inspect.signature(load_embedder).parameters["weights"].default == DEFAULT_WEIGHTS
     shutil.copy(untrained, folder / f"{DEFAULT_WEIGHTS}.safetensors")
     tensors, metadata = read_artefact(untrained)
-    write_artefact(folder / "other.safetensors", tensors, WeightsMetadata("osnet_x0_25", licence="MIT"))
+    write_artefact(folder / "other.safetensors", tensors, WeightsMetadata("osnet_x0_25", 512, licence="MIT"))
     embedder = load_embedder()
     assert embedder.weights == folder / f"{DEFAULT_WEIGHTS}.safetensors"
     assert embedder.weights_sha256 == sha256_of(untrained)

@@ -79,7 +79,7 @@ def _adopt(path: Path, output: Path, description: WeightsDescription) -> None:
         "training_data": description.training_data,
         "distance": description.distance,
     }
-    known = WeightsMetadata("", **{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
+    known = WeightsMetadata("", 1, **{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
     graph = adopt_graph(
         path,
         architecture=description.architecture,

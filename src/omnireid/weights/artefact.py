@@ -44,7 +44,7 @@ class WeightsMetadata:
     """
 
     architecture: str
-    embedding_dimension: int = 512
+    embedding_dimension: int
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     distance: Distance = "euclidean"
     training_data: str = "unknown"

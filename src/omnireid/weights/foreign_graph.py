@@ -86,7 +86,7 @@ def adopt_graph(
     if mean is not None and std is not None:
         size = replace(size, mean=mean, std=std)
     weights = replace(
-        metadata or WeightsMetadata(""),
+        metadata or WeightsMetadata("", dimension),
         architecture=architecture or "",
         embedding_dimension=dimension,
         preprocessing=size,
