@@ -12,7 +12,7 @@ help:
 	@echo "make test        the default test suite: offline, on a CPU, in minutes"
 	@echo "make check       ruff and mypy --strict"
 	@echo "make real        tests marked real and slow; they read ../shared"
-	@echo "make core        the core install, without torch, in an environment of its own: embed, search, score"
+	@echo "make core        the core install, without torch, in an environment of its own: embed, search, score, with any file of weights"
 	@echo "make clean       remove what these commands made"
 
 install: $(INSTALLED)
@@ -47,7 +47,12 @@ core:
 	  && "$(CURDIR)/$(CORE)/bin/omnireid" embed people --split query --output query.parquet \
 	  && "$(CURDIR)/$(CORE)/bin/omnireid" embed people --split gallery --output gallery.parquet \
 	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --query query.parquet --gallery gallery.parquet --rerank \
-	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --data people
+	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --data people \
+	  && "$(CURDIR)/$(CORE)/bin/python" "$(CURDIR)/tests/weights/torch_writer.py" public.pth \
+	  && "$(CURDIR)/$(CORE)/bin/omnireid" inspect public.pth \
+	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --data people --weights public.pth \
+	  && "$(CURDIR)/$(CORE)/bin/omnireid" convert public.pth --output ours.safetensors \
+	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --data people --weights ours.safetensors
 
 clean:
 	rm -rf $(VENV) $(CORE) quickstart

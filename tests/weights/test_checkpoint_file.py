@@ -16,6 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file as save_safetensors
+from tests.weights.torch_writer import write_checkpoint
 from torch import Tensor
 
 from omnireid.embedding.weights_file import WeightsFile
@@ -271,6 +272,14 @@ def test_a_path_without_a_file(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
         read_checkpoint(tmp_path)
+
+
+def test_a_file_written_without_torch_is_one_of_torchs(tmp_path: Path) -> None:
+    tensors = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a.steps": np.array(7)}
+    write_checkpoint(tmp_path / "w.pth", tensors)
+    expected = torch.load(tmp_path / "w.pth", weights_only=True)["state_dict"]
+    assert {key: value.tolist() for key, value in expected.items()} == {k: v.tolist() for k, v in tensors.items()}
+    assert same(read_checkpoint(tmp_path / "w.pth").tensors, expected)
 
 
 def test_a_graph_is_no_checkpoint(tmp_path: Path, untrained: Path) -> None:

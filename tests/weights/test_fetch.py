@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
+import platformdirs
 import pytest
 from huggingface_hub import errors as hub_errors
 
-from omnireid.errors import DiskFullError, DownloadError, OutputError, WeightsNotFoundError
+from omnireid import load_embedder
+from omnireid.errors import DiskFullError, DownloadError, OutputError, WeightsError, WeightsNotFoundError
 from omnireid.files import cache_folder, output_errors
 from omnireid.weights import fetch
 from omnireid.weights.fetch import resolve_weights
@@ -232,7 +235,7 @@ def test_addresses_that_are_refused(server: Server) -> None:
         resolve_weights(f"http://example.org/w.safetensors#sha256={DIGEST}")
     with pytest.raises(DownloadError, match="answered 404"):
         resolve_weights(f"{server.address}/other#sha256={DIGEST}")
-    with pytest.raises(DownloadError, match=r"not of the form hf://owner/repository/file\[@revision\]"):
+    with pytest.raises(DownloadError, match=r"does not have the form hf://owner/repository/file\[@revision\]"):
         resolve_weights("hf://only-an-owner")
     for address in ("http://[::1/x", "https://[::1/x", "http://[x]/w"):
         with pytest.raises(DownloadError, match="is not an address: .* Check it"):
@@ -350,19 +353,21 @@ def resolve_from_hub_that_raises(error: Exception, monkeypatch: pytest.MonkeyPat
     resolve_weights("hf://a/b/w.pth")
 
 
-@pytest.mark.parametrize(
-    ("platform", "environment", "expected"),
-    [
-        ("linux", {"XDG_CACHE_HOME": "/x"}, Path("/x/omnireid")),
-        ("darwin", {}, Path.home() / "Library" / "Caches" / "omnireid"),
-        ("win32", {"LOCALAPPDATA": "/local"}, Path("/local/omnireid")),
-    ],
-)
-def test_cache_folder(
-    platform: str, environment: dict[str, str], expected: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIREID_CACHE", "/chosen")
+    assert cache_folder() == Path("/chosen")
     monkeypatch.delenv("OMNIREID_CACHE")
-    monkeypatch.setattr(sys, "platform", platform)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert cache_folder() == expected
+    assert cache_folder() == Path(platformdirs.user_cache_dir("omnireid", appauthor=False))
+
+
+@pytest.mark.parametrize("weights", [None, 3, ["w.pth"]])
+def test_what_is_no_name_names_the_parameter(weights: Any) -> None:
+    with pytest.raises(WeightsError, match=r"weights is a path or a name, .*; got .*(NoneType|int|list)"):
+        load_embedder(weights)
+    with pytest.raises(WeightsNotFoundError, match="weights is empty"):
+        load_embedder("")
+
+
+def test_a_path_in_bytes(tmp_path: Path) -> None:
+    (tmp_path / "wé.pth").write_bytes(b"weights")
+    assert resolve_weights(str(tmp_path / "wé.pth").encode()) == tmp_path / "wé.pth"

@@ -85,6 +85,23 @@ def test_files_that_are_no_graph(tmp_path: Path, suffix: str) -> None:
             read_graph(path)
 
 
+@pytest.mark.parametrize(
+    ("ir_version", "opset", "message"),
+    [
+        (99, 17, r"w\.pth is written in a newer ONNX .*Unsupported model IR version: 99, .*--upgrade onnxruntime"),
+        (8, 99, r"w\.pth is written in a newer ONNX .*Opset 99 is under development.*--upgrade onnxruntime"),
+    ],
+)
+def test_a_graph_in_a_newer_onnx(tmp_path: Path, ir_version: int, opset: int, message: str) -> None:
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 2]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
+    (tmp_path / "w.pth").write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError, match=message):
+        load_embedder(tmp_path / "w.pth")
+
+
 def test_a_truncated_graph(exported: Path, tmp_path: Path) -> None:
     content = (exported / "w.onnx").read_bytes()
     for length in (100, len(content) // 2, len(content) - 1):

@@ -1,8 +1,8 @@
 """The weights artefact: one safe file that says what it is and how to use it.
 
-A safetensors file whose metadata holds, under the key ``omnireid``, a JSON
+It is a safetensors file. Its metadata holds, under the key ``omnireid``, a JSON
 object with everything in `WeightsMetadata` and a SHA-256 over the tensors, so
-that a file altered after it was written is noticed.
+that a file that was altered later is noticed.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class WeightsMetadata:
     """What a file of weights is and how to use it.
 
     Attributes:
-        architecture: a name `create_model` knows.
-        embedding_dimension: D of the embeddings.
-        preprocessing: from pixels to the network's input.
-        distance: how its embeddings are meant to be compared.
-        training_data: what it was trained on; ``unknown`` where nobody said.
-        licence: terms of the weights in one line; ``unknown`` where nobody said.
-        metrics: figures by name, such as ``{"market1501.rank1": 0.912}``, as fractions.
-        origin: the file it was made from, for the record.
+        architecture: Name of the network, one that `create_model` knows.
+        embedding_dimension: Number of values D in an embedding.
+        preprocessing: How pixels become the network's input.
+        distance: Distance that its embeddings are meant to be compared by.
+        training_data: Data it was trained on; ``unknown`` where nobody said.
+        licence: Terms of the weights in one line; ``unknown`` where nobody said.
+        metrics: Scores by name, as fractions, such as ``{"market1501.rank1": 0.912}``.
+        origin: File it was made from, for the record.
     """
 
     architecture: str
@@ -61,7 +61,7 @@ class WeightsMetadata:
         """Read what `json` wrote.
 
         Raises:
-            CheckpointError: a value is missing or is not what it should be; the message names `where`.
+            CheckpointError: A value is missing or is not what it should be; the message names `where`.
         """
         known = {name: values[name] for name in WeightsMetadata.__dataclass_fields__ if name in values}
         try:
@@ -78,10 +78,10 @@ class WeightsMetadata:
 
 
 def check_architecture(path: Path, metadata: WeightsMetadata, architecture: str | None) -> None:
-    """Check that an artefact is of the architecture asked for, if any.
+    """Check that an artefact has the architecture that was asked for, if any was.
 
     Raises:
-        ModelError: it is of another one.
+        ModelError: It has another one.
     """
     if architecture not in (None, metadata.architecture):
         raise ModelError(
@@ -90,7 +90,7 @@ def check_architecture(path: Path, metadata: WeightsMetadata, architecture: str 
 
 
 def sha256_of_tensors(tensors: Tensors) -> str:
-    """SHA-256 over names, types, shapes and values, in the order of the names."""
+    """Compute a SHA-256 over names, types, shapes and values, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = np.asarray(tensors[name], order="C")
@@ -100,18 +100,18 @@ def sha256_of_tensors(tensors: Tensors) -> str:
 
 
 def halve(tensors: Tensors) -> dict[str, npt.NDArray[np.generic]]:
-    """The tensors in half precision, for an artefact of half the size; loading makes float32 of them again.
+    """Convert tensors to half precision, for an artefact of half the size. Loading makes float32 of them again.
 
-    Running means and variances of the batch normalisation become float32, not halves: most variances of a trained
-    OSNet are below half precision's smallest normal number, and the network divides by their roots. Of the rest,
-    what would be a denormal half becomes 0: processors that compute in halves are slow on them, and weights that
-    small do nothing. Integers stay as they are.
+    Running means and variances of the batch norms stay in float32: most variances of a trained OSNet are below the
+    smallest normal number of half precision, and the network divides by their square roots. Other values that would
+    be denormal in half precision become 0. Processors that compute in half precision are slow on denormals, and
+    weights that small have no effect. Integers stay as they are.
 
     Args:
-        tensors: key of the network's state to values; not changed.
+        tensors: Key of the network's state to values. They are not changed.
 
     Raises:
-        CheckpointError: a value is not finite, or too large for half precision (65,504); the message names the key.
+        CheckpointError: A value is not finite, or too large for half precision (65,504); the message names the key.
     """
     return {name: _halved(name, np.asarray(tensor)) for name, tensor in tensors.items()}
 
@@ -127,17 +127,17 @@ def _halved(name: str, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generi
     if bad.any():
         raise CheckpointError(
             f"{name} has {int(bad.sum())} values of {values.size} that {np.dtype(target).name} cannot hold, such as "
-            f"{float(values[bad][0]):g} (the largest it can is {float(np.finfo(target).max):,g}). Keep these weights "
+            f"{float(values[bad][0]):g} (the largest it holds is {float(np.finfo(target).max):,g}). Keep these weights "
             "in float32, or use an earlier checkpoint if the training diverged."
         )
     return smaller if kept else np.where(np.abs(smaller) < np.finfo(np.float16).tiny, np.float16(0), smaller)
 
 
 def write_artefact(path: Path, tensors: Tensors, metadata: WeightsMetadata) -> None:
-    """Write weights and metadata as one safetensors file; the old file stays until the new one is whole.
+    """Write weights and metadata as one safetensors file. An old file stays until the new one is complete.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
     """
     from safetensors.numpy import save
 
@@ -152,19 +152,20 @@ def read_metadata(path: Path) -> WeightsMetadata:
     """Read the metadata of an artefact without its tensors.
 
     Raises:
-        WeightsNotFoundError: no such file.
-        CheckpointError: not a safetensors file, not one of ours, or written by a newer version.
+        WeightsNotFoundError: No such file.
+        CheckpointError: The file is not a safetensors file, not one of omnireid's, or written by a newer version.
     """
     metadata, _ = _read_record(path)
     return metadata
 
 
 def read_artefact(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], WeightsMetadata]:
-    """Read the tensors and metadata of an artefact, and check that the tensors are those it was written with.
+    """Read the tensors and metadata of an artefact, and check that the tensors are unaltered.
 
     Raises:
-        WeightsNotFoundError: no such file.
-        CheckpointError: not a safetensors file, not one of ours, truncated, altered, or written by a newer version.
+        WeightsNotFoundError: No such file.
+        CheckpointError: The file is not a safetensors file, not one of omnireid's, truncated, altered, or written by
+            a newer version.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -197,8 +198,8 @@ def _read_record(path: Path) -> tuple[WeightsMetadata, str]:
         ) from error
     if METADATA_KEY not in header:
         raise CheckpointError(
-            f"{path} is a safetensors file without omnireid's metadata, so its architecture and preprocessing are "
-            "not known. Name them and write an artefact from the original checkpoint with: omnireid convert"
+            f"{path} is a safetensors file without omnireid's metadata, and so not an artefact. Make one of it with: "
+            f"omnireid convert {path.name} --output OURS.safetensors"
         )
     try:
         record = json.loads(header[METADATA_KEY])

@@ -1,4 +1,4 @@
-"""From a name of weights to a file on this disk, downloaded once and checked."""
+"""Find the file that a name of weights stands for. What has to be downloaded is downloaded once, and checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from filelock import FileLock
 
-from omnireid.errors import DownloadError, WeightsNotFoundError, require
+from omnireid.errors import DownloadError, WeightsError, WeightsNotFoundError, require
 from omnireid.files import atomic_output, cache_folder, make_folder, output_error, output_errors, sha256_of
 from omnireid.progress import progress_bar
 from omnireid.weights.published import PUBLISHED_WEIGHTS, PublishedWeights, suggest_published
@@ -26,24 +26,31 @@ _CHUNK = 1 << 20
 _HUB_NAME = re.compile(r"hf://(?P<repository>[^/@\s]+/[^/@\s]+)/(?P<file>[^@\s]+?)(?:@(?P<revision>[^@\s]+))?")
 
 
-def resolve_weights(weights: str | os.PathLike[str]) -> Path:
-    """The file that `weights` names, downloading it on first use.
+def resolve_weights(weights: str | bytes | os.PathLike[str]) -> Path:
+    """Find the file that `weights` names, and download it on first use.
 
     Args:
-        weights: a path; a name of weights that ship with omnireid, such as
-            ``osnet_x0_25.market1501``, or of published ones, such as
-            ``torchreid/osnet_x0_25.market1501``, unless a file has that name;
-            ``hf://owner/repository/file[@revision]``; or ``https://…#sha256=…``,
-            whose checksum is not optional. What was downloaded once is taken
-            from the cache, without a network.
+        weights: A path. Or the name of weights that ship with omnireid, such as ``osnet_x0_25.market1501``, or of
+            published ones, such as ``torchreid/osnet_x0_25.market1501``; a file of that name goes first. Or
+            ``hf://owner/repository/file[@revision]``, or ``https://…#sha256=…``, whose checksum is not optional.
+            A file that was downloaded once is taken from the cache, without a network.
 
     Raises:
-        WeightsNotFoundError: no such file or name; a build without the default weights; or published weights that
-            must be downloaded by hand, where the message says from where and how to check them.
-        DownloadError: the download failed, or came with another SHA-256.
-        MissingDependencyError: ``hf://`` without huggingface_hub.
+        WeightsError: `weights` is neither text nor a path.
+        WeightsNotFoundError: There is no such file or name, this build has no default weights, or the weights must be
+            downloaded by hand; the message then says from where and how to check them.
+        DownloadError: The download failed, or arrived with another SHA-256.
+        MissingDependencyError: A name that begins with ``hf://``, and huggingface_hub is not installed.
     """
-    name = os.fspath(weights)
+    try:
+        name = os.fsdecode(weights)
+    except TypeError as error:
+        raise WeightsError(
+            f"weights is a path or a name, such as 'osnet_x0_25.market1501'; got {weights!r:.60} "
+            f"({type(weights).__name__})."
+        ) from error
+    if not name:
+        raise WeightsNotFoundError("weights is empty. Give a path, or a name that omnireid models lists.")
     if name.startswith("hf://"):
         return _from_hub(name)
     if name.startswith(("https://", "http://")):
@@ -76,17 +83,17 @@ def _from_disk(name: str) -> Path:
 
 
 def _suggestion(name: str) -> str:
-    """The full name of published weights that `name` may mean."""
+    """Suggest the full name of the published weights that `name` may mean."""
     meant = suggest_published(name)
     return "" if meant is None else f" Did you mean {meant.name}?"
 
 
 def _from_publisher(published: PublishedWeights) -> Path:
-    """Download the files of published weights, the first one to be named; they lie in one folder."""
+    """Download the files of published weights into one folder, and return the first, which is the one to load."""
     urls = [f"{file.url}#sha256={file.sha256}" for file in published.files if file.url and file.sha256]
     if len(urls) < len(published.files):
         raise WeightsNotFoundError(
-            f"{published.name} does not ship with omnireid, and no address of it can be relied on. "
+            f"{published.name} does not ship with omnireid, and there is no address of it to rely on. "
             f"{published.how_to_get()}"
         )
     folder = cache_folder() / "downloads" / str(published.files[0].sha256)
@@ -113,7 +120,7 @@ def _from_url(url: str, folder: Path | None = None) -> Path:
     file_name = Path(unquote(parts.path).replace("\0", "_")).name or "weights"
     target = (folder or cache_folder() / "downloads" / expected) / file_name
     make_folder(target.parent)
-    # Two processes that want the same file: the second waits and finds it there.
+    # Where two processes want the same file, the second waits and finds it there.
     with output_errors(target), FileLock(target.parent / ".lock"):
         if target.is_file() and sha256_of(target) == expected:
             return target
@@ -132,7 +139,7 @@ def _is_this_machine(parts: SplitResult) -> bool:
 
 
 def _download(url: str, target: Path, expected: str) -> None:
-    """Write what `url` gives to `target`. What fails on the network and what fails on the disk are told apart."""
+    """Download `url` to `target`. Failures of the network and of the disk have errors of their own."""
     digest = hashlib.sha256()
     received = 0
     with _open(url) as response, atomic_output(target) as temporary:
@@ -155,7 +162,7 @@ def _download(url: str, target: Path, expected: str) -> None:
 
 def _open(url: str) -> HTTPResponse:
     try:
-        # Inside, for a ValueError: a space or a letter beyond ASCII that the address should have escaped.
+        # Request itself raises ValueError for a space or a letter beyond ASCII that the address should have escaped.
         request = urllib.request.Request(url, headers={"User-Agent": "omnireid"})
         response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -170,7 +177,7 @@ def _open(url: str) -> HTTPResponse:
 
 
 def _read(response: HTTPResponse, url: str, received: int, total: int | None) -> bytes:
-    """The next bytes; its errors are the network's, whatever file is open around it."""
+    """Read the next bytes. Its errors are always the network's, although an output file is open around it."""
     try:
         return response.read(_CHUNK)
     except (OSError, HTTPException) as error:
@@ -185,7 +192,7 @@ def _broken_off(url: str, received: int, total: int | None, reason: str) -> Down
 def _from_hub(name: str) -> Path:
     match = _HUB_NAME.fullmatch(name)
     if match is None:
-        raise DownloadError(f"{name} is not of the form hf://owner/repository/file[@revision].")
+        raise DownloadError(f"{name} does not have the form hf://owner/repository/file[@revision].")
     require("huggingface_hub", "hub", "A name that begins with hf://")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -206,17 +213,17 @@ def _from_hub(name: str) -> Path:
         ) from error
     except _hub_failures() as error:
         raise _hub_broken_off(name, error) from error
-    except OSError as error:  # many of the hub's own errors are OSErrors too, so this comes last
+    except OSError as error:  # last, since many of the hub's own errors are OSErrors too
         if error.errno is None or isinstance(error, (ConnectionError, TimeoutError)):
             raise _hub_broken_off(name, error) from error
         raise output_error(error, folder) from error
 
 
 def _hub_failures() -> tuple[type[Exception], ...]:
-    """What a failed download from the hub raises, the errors about a name apart.
+    """List the errors that a failed download from the hub can raise, other than those about a name.
 
-    They are all errors of huggingface_hub, whatever this version of it has; those of its HTTP client, which was
-    requests, then httpx, then httpx2, and is known by the errors that derive from it; and RuntimeError, from Xet.
+    These are all errors of huggingface_hub in the version at hand; the errors of its HTTP client, which was requests,
+    then httpx, then httpx2, and is recognised by the hub's errors that derive from it; and RuntimeError, from Xet.
     """
     from huggingface_hub import errors
 
@@ -233,6 +240,6 @@ def _hub_broken_off(name: str, error: Exception) -> DownloadError:
 
 
 def _last_line(error: BaseException) -> str:
-    """The end of an error's text, where the hub says what matters, as a sentence; its type where it has no text."""
+    """The last line of an error's text, where the hub says what matters, or its type if it has no text."""
     line = (str(error).strip().splitlines() or [""])[-1].strip() or type(error).__name__
     return line if line.endswith((".", "!", "?")) else f"{line}."

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 GraphFormat = Literal["onnx", "openvino"]
 GraphPrecision = Literal["fp32", "fp16", "int8"]
 
+_TOO_NEW = re.compile(
+    r"Unsupported model IR version: \d+, max supported IR version: \d+|Opset \d+ is under development"
+)
 _NO_DIGEST = "0" * 64
 # In an XML attribute, quotes are escaped.
 _DIGEST = re.compile(rb"graph_sha256(?:\"|&quot;): (?:\"|&quot;)([0-9a-f]{64})")
@@ -172,10 +175,10 @@ def _onnx_record(path: Path, content: bytes) -> str | None:
 
 
 def open_bare(content: bytes, where: str) -> onnxruntime.InferenceSession:
-    """An ONNX model in ONNX Runtime, as it is stored: to look at it, not to run it.
+    """Open an ONNX model in ONNX Runtime as it is stored, to look at it and not to run it.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: It cannot be read, or needs a newer ONNX Runtime.
     """
     import onnxruntime
 
@@ -185,6 +188,11 @@ def open_bare(content: bytes, where: str) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
+        if newer := _TOO_NEW.search(str(error)):
+            raise CheckpointError(
+                f"{where} is written in a newer ONNX than this ONNX Runtime reads ({newer[0].strip()}). Upgrade it "
+                "with: pip install --upgrade onnxruntime; or export the graph again with an older opset."
+            ) from error
         raise CheckpointError(
             f"{where} ({len(content):,} bytes) cannot be read as an ONNX graph ({first_line(error)}). Was the "
             "download or copy cut short? Get it again."
