@@ -165,10 +165,10 @@ def score_matrix(matrix: FloatArray, query: Labels, gallery: Labels) -> tuple[fl
     first, precision = [], []
     for number, row in enumerate(matches.queries):
         part = slice(matches.offsets[number], matches.offsets[number + 1])
-        crops, counts = matches.crop_indices[part], matches.counts[part]
+        crops, is_true_match = matches.crop_indices[part], matches.is_true_match[part]
         values = matrix[row].copy()
-        values[crops[~counts]] = np.inf
-        ranks = np.sort(np.argsort(np.argsort(values, kind="stable"))[crops[counts]]) + 1
+        values[crops[~is_true_match]] = np.inf
+        ranks = np.sort(np.argsort(np.argsort(values, kind="stable"))[crops[is_true_match]]) + 1
         first.append(ranks[0] == 1)
         precision.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
     return 100 * float(np.mean(first)), 100 * float(np.mean(precision))

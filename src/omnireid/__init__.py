@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from omnireid.embedding.tables import read_embeddings as read_embeddings
     from omnireid.errors import *  # noqa: F403
     from omnireid.evaluation.embedder_scores import evaluate_embedder as evaluate_embedder
+    from omnireid.evaluation.evaluation import Evaluation as Evaluation
+    from omnireid.evaluation.evaluation import evaluate as evaluate
     from omnireid.evaluation.ranking import evaluate_ranking as evaluate_ranking
     from omnireid.evaluation.scores import RankingScores as RankingScores
     from omnireid.export.exporting import export_weights as export_weights
@@ -59,6 +61,7 @@ _HOME_OF = {
     "Embedder": "omnireid.embedding.embedder",
     "EmbeddingTable": "omnireid.embedding.tables",
     "ExportOptions": "omnireid.export.options",
+    "Evaluation": "omnireid.evaluation.evaluation",
     "Labels": "omnireid.types",
     "Preprocessing": "omnireid.images.preprocess",
     "QueryExpansion": "omnireid.retrieval.expansion",
@@ -75,6 +78,7 @@ _HOME_OF = {
     "WeightsMetadata": "omnireid.weights.artefact",
     "create_model": "omnireid.models.zoo",
     "embed_to_parquet": "omnireid.embedding.jobs",
+    "evaluate": "omnireid.evaluation.evaluation",
     "evaluate_embedder": "omnireid.evaluation.embedder_scores",
     "evaluate_ranking": "omnireid.evaluation.ranking",
     "expand_queries": "omnireid.retrieval.expansion",

@@ -65,7 +65,7 @@ def test_weights_on_a_data_set(
 
 def test_stored_embeddings_give_the_same_scores(tmp_path: Path, people: Path, untrained: Path) -> None:
     for split in ("query", "gallery"):
-        words = ["embed", str(people), "--split", split, "--weights", str(untrained)]
+        words = ["embed", str(people), "--split", split, "--weights", str(untrained), "--precision", "fp32"]
         assert main([*words, "--output", str(tmp_path / f"{split}.parquet")]) == 0
     tables = ["--query", str(tmp_path / "query.parquet"), "--gallery", str(tmp_path / "gallery.parquet")]
     for distance in ("euclidean", "cosine"):
@@ -97,10 +97,18 @@ def test_an_unreadable_crop_stops_it_or_is_counted(
     assert [Path(path).name for path, _ in record["unreadable"]] == [broken.name]
 
 
-def write_table(path: Path, labels: Labels | None, sha256: str = "ab" * 32, width: int = 4, **changes: object) -> Path:
+def write_table(
+    path: Path,
+    labels: Labels | None,
+    sha256: str = "ab" * 32,
+    width: int = 4,
+    constant: bool = False,
+    **changes: object,
+) -> Path:
     provenance = Provenance(sha256, "osnet_x0_25", {"height": 256}, "euclidean", "unknown", "0")
     count = 3 if labels is None else len(labels)
     values = np.random.default_rng(0).random((count, width), dtype=np.float32)
+    values = np.ones_like(values) if constant else values
     paths = tuple(Path(f"{i}.jpg") for i in range(count))
     people, cameras = (None, None) if labels is None else (labels.person_ids, labels.camera_ids)
     crops = Crops(paths, people, cameras)
@@ -150,15 +158,16 @@ def test_reranked_and_expanded_scores(
     tmp_path: Path, people: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for split in ("query", "gallery"):
-        words = ["embed", str(people), "--split", split, "--weights", str(untrained)]
+        words = ["embed", str(people), "--split", split, "--weights", str(untrained), "--precision", "fp32"]
         assert main([*words, "--output", str(tmp_path / f"{split}.parquet")]) == 0
     tables = ["--query", str(tmp_path / "query.parquet"), "--gallery", str(tmp_path / "gallery.parquet")]
     flags = ["--rerank", "--k1", "3", "--k2", "2", "--lambda-value", "0.4", "--expand", "2", "--alpha", "1.5"]
-    records = []
+    records, report, picture = [], tmp_path / "out.json", tmp_path / "ranked.png"
+    assert main(["evaluate", *tables, "--picture", str(picture)]) == 0
+    plain = picture.read_bytes()
     for source in (tables, ["--weights", str(untrained), "--data", str(people)]):
         capsys.readouterr()
-        report = tmp_path / "out.json"
-        assert main(["evaluate", *source, *flags, "--json", str(report)]) == 0
+        assert main(["evaluate", *source, *flags, "--json", str(report), "--picture", str(picture)]) == 0
         shown = capsys.readouterr().out
         assert "RE-RANKED: k-reciprocal encoding (k1 3, k2 2, lambda 0.4)" in shown
         assert "EXPANDED: each query averaged with its 2 nearest gallery crops (α-QE, alpha 1.5)" in shown
@@ -166,6 +175,7 @@ def test_reranked_and_expanded_scores(
         assert records[-1]["reranking"] == {"k1": 3, "k2": 2, "lambda_value": 0.4}
         assert records[-1]["query_expansion"] == {"count": 2, "alpha": 1.5}
     assert records[0]["mean_average_precision"] == pytest.approx(records[1]["mean_average_precision"], abs=1e-6)
+    assert picture.read_bytes() != plain
     assert main(["evaluate", *tables, "--rerank", "--json", str(report)]) == 0
     assert json.loads(report.read_text())["reranking"] == {"k1": 20, "k2": 6, "lambda_value": 0.3}
 
@@ -181,7 +191,6 @@ def test_reranked_and_expanded_scores(
         (["--rerank", "--k1", "0"], "k1 of re-ranking must be a whole number, at least 1; got 0"),
         (["--rerank", "--lambda-value", "2"], "lambda_value of re-ranking must be from 0"),
         (["--expand", "0"], "count of query expansion must be a whole number, at least 1; got 0"),
-        (["--rerank", "--picture", "p.png"], "leave out --picture, or --rerank"),
         (["--rerank", "--protocol", "single-gallery-shot"], "Re-ranking looks at"),
     ],
 )
@@ -211,8 +220,6 @@ def test_outputs_that_cannot_be_written_are_seen_first(tmp_path: Path, capsys: p
 
 def test_a_request_that_mixes_tables_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tables = ["--query", "q.parquet", "--gallery", "g.parquet"]
-    assert main(["evaluate", *tables, "--picture", str(tmp_path / "p.png")]) == 2
-    assert "A picture needs the crops" in capsys.readouterr().err
     assert main(["evaluate", *tables, "--skip-unreadable"]) == 2
     assert "belong to --data" in capsys.readouterr().err
 
@@ -244,18 +251,39 @@ def test_what_cannot_be_found_is_seen_before_anything_is_embedded(
     assert "No query person is in the gallery" in capsys.readouterr().err
 
 
+def test_queries_in_the_gallery_are_said_in_table_and_json(
+    tmp_path: Path, people: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, table, report = tmp_path / "people.csv", tmp_path / "people.parquet", tmp_path / "out.json"
+    crops = sorted((people / "query").glob("*.jpg"))
+    lines = [f"{path},{number}" for number, path in enumerate(crops, start=1)]
+    manifest.write_text("\n".join(["path,person_id", *lines]) + "\n")
+    assert main(["embed", str(manifest), "--weights", str(untrained), "--output", str(table)]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--query", str(table), "--gallery", str(table), "--json", str(report)]) == 0
+    assert "WARNING: THE QUERIES ARE IN THE GALLERY" in capsys.readouterr().out
+    record = json.loads(report.read_text())
+    assert record["queries_with_copy"] == record["queries"] == len(crops)
+    assert record["warnings"][0].startswith("THE QUERIES ARE IN THE GALLERY")
+
+
+def test_equal_embeddings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left = write_table(tmp_path / "q.parquet", LABELS, constant=True)
+    right = write_table(tmp_path / "g.parquet", OTHERS, constant=True)
+    assert main(["evaluate", "--query", str(left), "--gallery", str(right)]) == 2
+    assert "A tie decides each of the 3 queries" in capsys.readouterr().err
+
+
 @pytest.mark.real
-def test_the_public_weights_on_the_real_market1501(tmp_path: Path, shared: Path) -> None:
+@pytest.mark.parametrize(("flags", "rank1", "mean"), [([], 91.18, 74.94), (["--distance", "cosine"], 91.48, 77.39)])
+def test_the_public_weights_on_the_real_market1501_without_a_flag_for_the_machine(
+    tmp_path: Path, shared: Path, flags: list[str], rank1: float, mean: float
+) -> None:
     weights = shared / "weights" / "osnet_x0_25_market1501.pth"
-    market = shared / "data" / "Market-1501-v15.09.15"
-    for split in ("query", "gallery"):
-        words = ["embed", str(market), "--split", split, "--weights", str(weights)]
-        assert main([*words, "--output", str(tmp_path / f"{split}.parquet")]) == 0
-    tables = ["--query", str(tmp_path / "query.parquet"), "--gallery", str(tmp_path / "gallery.parquet")]
-    report = tmp_path / "out.json"
-    for distance, rank1, mean_average_precision in (("euclidean", 0.912, 0.749), ("cosine", 0.915, 0.774)):
-        assert main(["evaluate", *tables, "--distance", distance, "--json", str(report)]) == 0
-        record = json.loads(report.read_text())
-        assert record["rank1"] == pytest.approx(rank1, abs=0.001)
-        assert record["mean_average_precision"] == pytest.approx(mean_average_precision, abs=0.001)
-        assert (record["queries"], record["gallery"], record["queries_without_match"]) == (3368, 15913, 0)
+    words = ["--weights", str(weights), "--data", str(shared / "data" / "Market-1501-v15.09.15"), *flags]
+    assert main(["evaluate", *words, "--json", str(tmp_path / "out.json")]) == 0
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["precision"] == "fp32"
+    assert (round(100 * record["rank1"], 2), round(100 * record["mean_average_precision"], 2)) == (rank1, mean)
+    assert (record["queries"], record["gallery"], record["queries_without_match"]) == (3368, 15913, 0)
+    assert (record["queries_with_copy"], record["warnings"]) == (0, [])

@@ -12,7 +12,7 @@ def test_matches_are_the_person_seen_by_another_camera() -> None:
     assert matches.queries.tolist() == [1, 0]
     assert matches.query_of_crop.tolist() == [0, 0, 1, 1, 1]
     assert matches.crop_indices.tolist() == [0, 3, 1, 2, 7]
-    assert matches.counts.tolist() == [True, False, False, True, True]
+    assert matches.is_true_match.tolist() == [True, False, False, True, True]
     assert matches.left_out == {
         "person not in the gallery": 1,
         "person seen in the gallery only by the query's own camera": 1,
@@ -22,5 +22,5 @@ def test_matches_are_the_person_seen_by_another_camera() -> None:
 
 def test_without_cameras_nothing_is_skipped() -> None:
     matches = find_matches(label([1], [1]), label([1, 1], [1, 2]), use_cameras=False)
-    assert matches.counts.tolist() == [True, True]
+    assert matches.is_true_match.tolist() == [True, True]
     assert matches.left_out == {}

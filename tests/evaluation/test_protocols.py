@@ -13,16 +13,17 @@ from omnireid.evaluation.protocols import average_queries, check_labels, draw_ga
 
 def test_euclidean_averages_are_plain_means() -> None:
     query = np.array([[2, 0], [0, 4], [1, 1], [5, 5], [9, 9]], dtype=np.float16)
-    means, labels = average_queries(query, label([2, 1, 2, 1, -1], [1, 1, 1, 2, 1]), "euclidean")
+    means, labels, first_crops = average_queries(query, label([2, 1, 2, 1, -1], [1, 1, 1, 2, 1]), "euclidean")
     assert means.tolist() == [[0, 4], [5, 5], [1.5, 0.5]]
     assert means.dtype == np.float32
+    assert first_crops.tolist() == [1, 3, 0]
     assert labels.person_ids.tolist() == [1, 1, 2]
     assert labels.camera_ids is not None
     assert labels.camera_ids.tolist() == [1, 2, 1]
 
 
 def test_cosine_averages_are_means_of_unit_vectors() -> None:
-    means, _ = average_queries(np.array([[3.0, 0], [0, 0.5], [0, 0]]), label([1, 1, 2], [1, 1, 1]), "cosine")
+    means, _, _ = average_queries(np.array([[3.0, 0], [0, 0.5], [0, 0]]), label([1, 1, 2], [1, 1, 1]), "cosine")
     assert means.tolist() == [[0.5, 0.5], [0, 0]]
 
 
@@ -59,7 +60,7 @@ def test_a_draw_is_one_eligible_crop_an_identity(seed: int) -> None:
     for number, index in enumerate(matches.queries):
         own = crop[of_query == number]
         assert set(own) == set(np.flatnonzero(persons == query.person_ids[index]))
-        (true,) = crop[(of_query == number) & draw.matches.counts]
+        (true,) = crop[(of_query == number) & draw.matches.is_true_match]
         assert persons[true] == query.person_ids[index]
         assert cameras[true] != query.camera_ids[index]
 
@@ -70,7 +71,7 @@ def test_draws_are_even() -> None:
     drawn = []
     for _ in range(300):
         draw = draw_gallery(matches, np.array([1, 1, 1, 1]), rng)
-        drawn += draw.crops[draw.matches.crop_indices[draw.matches.counts]].tolist()
+        drawn += draw.crops[draw.matches.crop_indices[draw.matches.is_true_match]].tolist()
     counts = np.bincount(drawn, minlength=4)
     assert counts[3] == 0
     assert counts[:3].min() > 70

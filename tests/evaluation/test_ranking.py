@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.evaluation.reference import Reference, distance_matrix, label, rank_by_sorting
 
 from omnireid.errors import NoTrueMatchError
-from omnireid.evaluation import ranking
+from omnireid.evaluation.query_scores import score_matches
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores
 from omnireid.retrieval import comparison
@@ -311,6 +311,6 @@ def test_no_cameras_ignores_camera_ids_and_camera_pairs() -> None:
 
 def test_scores_of_queries_do_not_mix() -> None:
     # Ranks above 2**31 would, if query and rank shared too small an integer.
-    scored = ranking._score_queries(np.array([0, 0, 1]), np.array([2**31 + 7, 1, 4]))
+    scored = score_matches(np.array([0, 0, 1]), np.array([2**31 + 7, 1, 4]))
     assert scored.first_rank.tolist() == [1, 4]
     assert scored.inverse_negative_penalty == pytest.approx([2 / (2**31 + 7), 1 / 4])

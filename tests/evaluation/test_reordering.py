@@ -97,7 +97,7 @@ def test_no_cameras_and_camera_pairs() -> None:
 def test_multi_query_averages_then_expands_then_reranks(distance: Distance) -> None:
     case, reranking, expansion = make_case(), Reranking(k1=8, k2=3), QueryExpansion(3, 2.0)
     scores = evaluate_ranking(*case, distance, protocol="multi-query", reranking=reranking, expansion=expansion)
-    query, labels = average_queries(case.query, case.query_labels, distance)
+    query, labels, _ = average_queries(case.query, case.query_labels, distance)
     expanded = expand_densely(query, case.gallery, 3, 2.0, distance)
     matrix = rerank_densely(expanded, case.gallery, 8, 3, 0.3, distance)
     assert_equals_sorting(scores, matrix, labels, case.gallery_labels)

@@ -126,7 +126,7 @@ def test_blocks_stay_small_and_even(queries: int, gallery: int) -> None:
 
 def test_wrong_arguments_are_named() -> None:
     one = np.zeros((1, 2))
-    with pytest.raises(SettingError, match="count must be at least 1; got 0"):
+    with pytest.raises(SettingError, match="count must be a whole number, at least 1; got 0"):
         search(one, one, 0)
     with pytest.raises(ShapeError, match="2 wide but gallery embeddings 3"):
         search(one, np.zeros((1, 3)), 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from omnireid.retrieval.options import RankingOptions
 
 if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
-    from omnireid.evaluation.embedder_scores import EvaluatedEmbedder
-    from omnireid.evaluation.scores import RankingScores
+    from omnireid.evaluation.embedder_scores import EvaluatedSplits
+    from omnireid.evaluation.evaluation import Evaluation
     from omnireid.types import Dataset
 
 
@@ -73,65 +72,81 @@ def evaluate(
         runtime: How the model is run.
     """
     from omnireid.errors import DataError
-    from omnireid.files import atomic_output, check_output
+    from omnireid.files import check_output, write_json
     from omnireid.version import __version__
 
     started = time.perf_counter()
-    query, gallery = tables.query, tables.gallery
     for output in (outputs.json, outputs.picture):
         if output is not None:
             check_output(output)  # before minutes of work, not after
-    if outputs.picture is not None and (ranking.reranking or ranking.expansion):
-        raise DataError("A picture shows what the distance alone finds: leave out --picture, or --rerank and --expand.")
-    drawing = None
-    if data is not None and query is None and gallery is None:
-        from omnireid.data.datasets import load_splits
-        from omnireid.embedding.embedder import load_embedder
-        from omnireid.evaluation.embedder_scores import evaluate_embedder
-        from omnireid.weights.shipped import DEFAULT_WEIGHTS
-
-        datasets = load_splits(data, reading)
-        embedder = load_embedder(DEFAULT_WEIGHTS if weights is None else weights, runtime)
-        announce(embedder)
-        _announce(datasets[0], embedder)
-        evaluated = evaluate_embedder(
-            embedder,
-            datasets,
-            distance=ranking.distance,
-            protocol=ranking.protocol,
-            reranking=ranking.reranking,
-            expansion=ranking.expansion,
-            skip_unreadable=skip_unreadable,
-            progress=True,
-        )
-        for path, reason in evaluated.crops.provenance.skipped[:5]:
-            print(f"left out {path}: {reason}")
-        scores, details = evaluated.scores, _details(datasets[0], embedder, evaluated)
-        drawing = (datasets[0], embedder, evaluated)
-    elif query is not None and gallery is not None and weights is None and data is None:
-        if outputs.picture is not None:
-            raise DataError("A picture needs the crops: give --data.")
+    is_stored = tables.query is not None and tables.gallery is not None
+    if data is not None and tables == StoredTables():
+        evaluated, details = _evaluate_weights(weights, data, reading, skip_unreadable, ranking, runtime)
+    elif is_stored and weights is None and data is None:
         if skip_unreadable or reading != DataOptions():
             raise DataError(
                 "--skip-unreadable, --split-index, --layout and --seed belong to --data, not to stored embeddings."
             )
-        scores, details = _of_tables(query, gallery, ranking)
+        evaluated, details = _evaluate_tables(tables, ranking)
     else:
         raise DataError(
             "Give --data, with or without --weights, or --query and --gallery. See omnireid evaluate --help."
         )
-    print(scores.table())
+    print(evaluated.scores.table())
     seconds = time.perf_counter() - started
     print(f"{details['dataset']} · {details['model']} · weights {details['weights_sha256'][:12]}… · {seconds:.1f} s")
     if outputs.json is not None:
-        record = {**scores.json(), **details, "omnireid_version": __version__, "seconds": round(seconds, 3)}
-        with atomic_output(outputs.json) as temporary:
-            temporary.write_text(json_format.dumps(record, indent=2) + "\n", encoding="utf-8")
-    if outputs.picture is not None and drawing is not None:
-        _draw(outputs.picture, *drawing)
+        record = {**evaluated.json(), **details, "omnireid_version": __version__, "seconds": round(seconds, 3)}
+        write_json(outputs.json, record)
+    if outputs.picture is not None:
+        _draw(outputs.picture, evaluated.splits[0], details)
+
+
+def _evaluate_weights(
+    weights: str | None,
+    data: Path,
+    reading: DataOptions,
+    skip_unreadable: bool,
+    ranking: RankingOptions,
+    runtime: RuntimeOptions,
+) -> tuple[EvaluatedSplits, dict[str, Any]]:
+    """Embed and score a data set, or all its published splits where none was chosen."""
+    from omnireid.data.datasets import load_splits
+    from omnireid.embedding.embedder import load_embedder
+    from omnireid.evaluation.embedder_scores import evaluate_embedder
+    from omnireid.weights.shipped import DEFAULT_WEIGHTS
+
+    datasets = load_splits(data, reading)
+    embedder = load_embedder(DEFAULT_WEIGHTS if weights is None else weights, runtime)
+    announce(embedder)
+    _announce(datasets[0], embedder)
+    evaluated = evaluate_embedder(
+        embedder,
+        datasets,
+        distance=ranking.distance,
+        protocol=ranking.protocol,
+        reranking=ranking.reranking,
+        expansion=ranking.expansion,
+        skip_unreadable=skip_unreadable,
+        progress=True,
+    )
+    for path, reason in evaluated.splits[0].crops.skipped[:5]:
+        print(f"left out {path}: {reason}")
+    return evaluated, {
+        "dataset": datasets[0].name,
+        "layout": datasets[0].layout,
+        "model": embedder.metadata.architecture,
+        "weights_sha256": embedder.weights_sha256,
+        "weights_licence": embedder.metadata.licence,
+        "runtime": embedder.runtime,
+        "precision": embedder.precision,
+        "training_data": embedder.metadata.training_data,
+        "notes": list(datasets[0].notes),
+    }
 
 
 def _announce(dataset: Dataset, embedder: Embedder) -> None:
+    """Print what is scored on what, with licences."""
     metadata = embedder.metadata
     counts = f"{len(dataset.query):,} queries, {len(dataset.gallery):,} gallery crops"
     splits = f" in the first of {dataset.split_count} splits" if dataset.split_count > 1 else ""
@@ -141,72 +156,42 @@ def _announce(dataset: Dataset, embedder: Embedder) -> None:
     print(f"{metadata.architecture}: trained on {metadata.training_data}, licence: {metadata.licence}")
 
 
-def _details(dataset: Dataset, embedder: Embedder, evaluated: EvaluatedEmbedder) -> dict[str, Any]:
-    return {
-        "dataset": dataset.name,
-        "layout": dataset.layout,
-        "model": embedder.metadata.architecture,
-        "weights_sha256": embedder.weights_sha256,
-        "weights_licence": embedder.metadata.licence,
-        "runtime": embedder.runtime,
-        "precision": embedder.precision,
-        "training_data": embedder.metadata.training_data,
-        "unreadable": [list(entry) for entry in evaluated.crops.provenance.skipped],
-        "notes": list(dataset.notes),
-    }
-
-
-def _draw(picture: Path, dataset: Dataset, embedder: Embedder, evaluated: EvaluatedEmbedder) -> None:
-    from omnireid.reports.ranked_crops import draw_ranked_crops
-    from omnireid.types import Split
-
-    query, gallery = evaluated.crops.pick(dataset.query), evaluated.crops.pick(dataset.gallery)
-    assert isinstance(query.crops, Split)
-    assert isinstance(gallery.crops, Split)
-    metadata = embedder.metadata
-    draw_ranked_crops(
-        query.crops,
-        gallery.crops,
-        query.embeddings,
-        gallery.embeddings,
-        picture,
-        distance=evaluated.scores.distance,
-        protocol=evaluated.scores.protocol,
-        title=f"{metadata.architecture} · trained on {metadata.training_data} · {dataset.name}",
-    )
-    print(f"picture: {picture}")
-
-
-def _of_tables(query: Path, gallery: Path, ranking: RankingOptions) -> tuple[RankingScores, dict[str, Any]]:
-    from omnireid.data.numbering import number_together
+def _evaluate_tables(tables: StoredTables, ranking: RankingOptions) -> tuple[EvaluatedSplits, dict[str, Any]]:
+    """Score stored embeddings."""
     from omnireid.embedding.tables import read_embeddings
-    from omnireid.evaluation.ranking import evaluate_ranking
+    from omnireid.evaluation import evaluation
+    from omnireid.evaluation.embedder_scores import EvaluatedSplits
 
-    left, right = read_embeddings(query), read_embeddings(gallery)
-    for remark in left.check_comparable(right):
-        print(f"note: {remark}")
-    query_labels, gallery_labels = number_together(left.crops, right.crops)
-    protocol = ranking.protocol
-    if protocol is None and query_labels.camera_ids is None and gallery_labels.camera_ids is None:
-        print("note: the tables have no camera ids, so the protocol is no-cameras.")
-        protocol = "no-cameras"
-    scores = evaluate_ranking(
-        left.embeddings,
-        right.embeddings,
-        query_labels,
-        gallery_labels,
-        ranking.distance or ("cosine" if left.provenance.distance == "cosine" else "euclidean"),
-        protocol=protocol or "single-query",
+    assert tables.query is not None
+    assert tables.gallery is not None
+    query, gallery = read_embeddings(tables.query), read_embeddings(tables.gallery)
+    evaluated = evaluation.evaluate(
+        query,
+        gallery,
+        distance=ranking.distance,
+        protocol=ranking.protocol,
         reranking=ranking.reranking,
         expansion=ranking.expansion,
-        camera_pairs=True,
         progress=True,
     )
-    details = {
-        "dataset": f"{query.name} against {gallery.name}",
-        "model": left.provenance.model,
-        "weights_sha256": left.provenance.weights_sha256,
-        "weights_licence": left.provenance.licence,
-        "unreadable": [list(entry) for table in (left, right) for entry in table.provenance.skipped],
+    if ranking.protocol is None and evaluated.scores.protocol == "no-cameras":
+        print("note: the tables have no camera ids, so the protocol is no-cameras.")
+    made = query.provenance
+    return EvaluatedSplits(evaluated.scores, (evaluated,)), {
+        "dataset": f"{tables.query.name} against {tables.gallery.name}",
+        "model": made.model,
+        "weights_sha256": made.weights_sha256,
+        "weights_licence": made.licence,
+        "runtime": made.runtime.rpartition(" ")[0] or made.runtime,
+        "precision": made.precision,
+        "notes": [],
     }
-    return scores, details
+
+
+def _draw(picture: Path, evaluation: Evaluation, details: dict[str, Any]) -> None:
+    """Draw queries of the first split."""
+    from omnireid.reports.ranked_crops import draw_ranked_crops
+
+    trained = f" · trained on {details['training_data']}" if "training_data" in details else ""
+    draw_ranked_crops(evaluation, picture, title=f"{details['model']}{trained} · {details['dataset']}")
+    print(f"picture: {picture}")

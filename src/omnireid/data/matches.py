@@ -1,38 +1,35 @@
-"""Who is to be found: for each query the gallery crops of its own person, and which of them count."""
+"""Which gallery crops a query should find, and which are skipped: the only place where this rule stands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from omnireid.errors import NoTrueMatchError
-from omnireid.types import JUNK_PERSON_ID, IntArray, Labels
-
-BoolArray = npt.NDArray[np.bool_]
+from omnireid.types import JUNK_PERSON_ID, BoolArray, IntArray, Labels
 
 _SHOWN_IDS = 6
 
 
 @dataclass(frozen=True, eq=False)
 class TrueMatches:
-    """The counted queries and the gallery crops of their persons.
+    """The counted queries, and the gallery crops of their persons.
 
-    Counted query n (0 ≤ n < N) is query ``queries[n]``; they are in order of
-    person, then camera. The crops of its person are
-    ``crops[starts[n]:ends[n]]``, ascending within a camera, and
-    ``counts[offsets[n]:offsets[n + 1]]`` says which of them are true matches; the
-    others are skipped.
+    A query is counted if it has a true match. Counted queries are in order of
+    person, then camera. The crops of the person of counted query n are
+    ``crops[starts[n]:ends[n]]``, ascending within a camera. Of these,
+    ``is_true_match[offsets[n]:offsets[n + 1]]`` marks the true matches; the others
+    are skipped.
 
     Attributes:
         queries: (N,) index of each counted query.
         crops: (G,) gallery indices in order of person, then camera.
-        starts: (N,) first of the person's crops.
-        ends: (N,) one past the last.
-        offsets: (N + 1,) where each query's part of `counts` begins.
-        counts: whether a crop of the person is a true match.
-        left_out: why the other queries are not counted, and how many.
+        starts: (N,) position in `crops` of the person's first crop.
+        ends: (N,) position after the person's last crop.
+        offsets: (N + 1,) start of each query's part of `is_true_match`.
+        is_true_match: Whether a crop of the person is a true match; False means it is skipped.
+        left_out: Reasons why other queries are not counted, and the number of queries for each.
     """
 
     queries: IntArray
@@ -40,24 +37,28 @@ class TrueMatches:
     starts: IntArray
     ends: IntArray
     offsets: IntArray
-    counts: BoolArray
+    is_true_match: BoolArray
     left_out: dict[str, int]
 
     @property
     def query_of_crop(self) -> IntArray:
-        """(sum of crops,) which counted query each entry of `counts` belongs to."""
+        """The counted query, from 0 to N - 1, that each entry of `is_true_match` belongs to."""
         return np.repeat(np.arange(len(self.queries)), np.diff(self.offsets))
 
     @property
     def crop_indices(self) -> IntArray:
-        """(sum of crops,) the gallery index of each entry of `counts`."""
-        lengths = self.ends - self.starts
-        places = np.arange(self.offsets[-1]) + np.repeat(self.starts - self.offsets[:-1], lengths)
-        return np.take(self.crops, places)
+        """The gallery index of each entry of `is_true_match`."""
+        return _join_lists(self.crops, self.starts, self.ends, self.offsets)
+
+
+def _join_lists(crops: IntArray, starts: IntArray, ends: IntArray, offsets: IntArray) -> IntArray:
+    """Join ``crops[starts[n]:ends[n]]`` over all n; list n begins at ``offsets[n]``."""
+    positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], ends - starts)
+    return np.take(crops, positions)
 
 
 def _ids_shown(ids: IntArray) -> str:
-    """The distinct ids, shortened: ``750 (1, 2, 3 … 1501)``."""
+    """The number of distinct ids and the first few of them, such as ``750 (1, 2, 3 … 1501)``."""
     distinct = np.unique(ids)
     shown = [str(value) for value in distinct[:_SHOWN_IDS]]
     end = f" … {distinct[-1]}" if len(distinct) > _SHOWN_IDS else ""
@@ -65,7 +66,7 @@ def _ids_shown(ids: IntArray) -> str:
 
 
 def _likely_cause(query: Labels, gallery: Labels, shared: bool) -> str:
-    """What most often makes a data set end up without a true match, given these labels."""
+    """The most likely reason why a data set with these labels has no true match."""
     if not shared:
         return (
             "No query person is in the gallery: the two sides were probably numbered separately, or belong to "
@@ -74,8 +75,8 @@ def _likely_cause(query: Labels, gallery: Labels, shared: bool) -> str:
     cameras = np.unique(np.concatenate([_cameras(query), _cameras(gallery)]))
     if len(cameras) == 1:
         return (
-            f"Every crop carries camera {cameras[0]}, so each right answer is skipped as seen by the query's own "
-            'camera. If the cameras are not known, use protocol="no-cameras" (--protocol no-cameras).'
+            f"Every crop carries camera {cameras[0]}, so every right answer is skipped: the query's own camera saw it. "
+            'If the cameras are not known, use protocol="no-cameras" (--protocol no-cameras).'
         )
     return (
         "Each query's person is seen in the gallery only by the query's own camera, and those crops are skipped. "
@@ -101,15 +102,19 @@ def _no_match_error(query: Labels, gallery: Labels, shared: bool) -> NoTrueMatch
 
 
 def find_matches(query: Labels, gallery: Labels, *, use_cameras: bool) -> TrueMatches:
-    """Work out each query's true matches: its person, seen by another camera.
+    """Find each query's true matches: the crops of its person that another camera has seen.
+
+    A crop of the query's own person from the query's own camera is skipped: finding
+    it again would not be re-identification.
 
     Args:
         query: Q person and camera ids. A junk query (-1) is left out.
         gallery: G person and camera ids. Junk (-1) matches nothing.
-        use_cameras: whether crops of the query's own camera are skipped; False reads no camera id.
+        use_cameras: Whether crops from the query's own camera are skipped. With False no camera id is read, and
+            every crop of the person is a true match.
 
     Raises:
-        NoTrueMatchError: no query is left.
+        NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
     """
     query_cameras = _cameras(query) if use_cameras else np.zeros(len(query), dtype=np.int64)
     gallery_cameras = _cameras(gallery) if use_cameras else np.zeros(len(gallery), dtype=np.int64)
@@ -122,11 +127,12 @@ def find_matches(query: Labels, gallery: Labels, *, use_cameras: bool) -> TrueMa
     ends = np.searchsorted(persons, query.person_ids[queries], side="right")
     lengths = ends - starts
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    found = TrueMatches(queries, crops, starts, ends, offsets, np.empty(0, dtype=bool), {})
-    counts = np.ones(offsets[-1], dtype=bool)
+    is_true_match = np.ones(offsets[-1], dtype=bool)
     if use_cameras:
-        np.not_equal(gallery_cameras[found.crop_indices], np.repeat(query_cameras[queries], lengths), out=counts)
-    matches = np.bincount(found.query_of_crop[counts], minlength=len(queries))
+        cameras = gallery_cameras[_join_lists(crops, starts, ends, offsets)]
+        np.not_equal(cameras, np.repeat(query_cameras[queries], lengths), out=is_true_match)
+    query_of_crop = np.repeat(np.arange(len(queries)), lengths)
+    matches = np.bincount(query_of_crop[is_true_match], minlength=len(queries))
     left_out = {
         "person not in the gallery": int(np.sum(lengths == 0)),
         "person seen in the gallery only by the query's own camera": int(np.sum((lengths > 0) & (matches == 0))),
@@ -141,6 +147,6 @@ def find_matches(query: Labels, gallery: Labels, *, use_cameras: bool) -> TrueMa
         starts=starts[kept],
         ends=ends[kept],
         offsets=np.concatenate([[0], np.cumsum(lengths[kept])]),
-        counts=counts[np.repeat(kept, lengths)],
+        is_true_match=is_true_match[np.repeat(kept, lengths)],
         left_out={reason: number for reason, number in left_out.items() if number},
     )

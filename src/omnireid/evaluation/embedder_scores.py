@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from omnireid.data.numbering import number_together
 from omnireid.embedding.chunks import embed_crops
 from omnireid.embedding.embedder import Embedder
-from omnireid.embedding.tables import EmbeddingTable
+from omnireid.evaluation.evaluation import DEPTH, Evaluation, evaluate
 from omnireid.evaluation.protocols import check_labels, check_neighbourhood
-from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores, average_scores
 from omnireid.retrieval.expansion import QueryExpansion
 from omnireid.retrieval.reranking import Reranking
@@ -18,11 +17,20 @@ from omnireid.types import Crops, Dataset, Distance, Protocol, Split
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluatedEmbedder:
-    """Scores, and the embedded crops they came from."""
+class EvaluatedSplits:
+    """Evaluations of the splits of a data set.
+
+    Attributes:
+        scores: Scores averaged over the splits; each split has the same weight.
+        splits: One evaluation for each split.
+    """
 
     scores: RankingScores
-    crops: EmbeddingTable
+    splits: tuple[Evaluation, ...]
+
+    def json(self) -> dict[str, Any]:
+        """The averaged scores as plain values, and the crops that were left out."""
+        return replace(self.splits[0], scores=self.scores).json()
 
 
 def evaluate_embedder(
@@ -33,66 +41,67 @@ def evaluate_embedder(
     protocol: Protocol | None = None,
     reranking: Reranking | None = None,
     expansion: QueryExpansion | None = None,
+    depth: int = DEPTH,
     batch_size: int | None = None,
     skip_unreadable: bool = False,
     progress: bool = False,
-) -> EvaluatedEmbedder:
-    """Embed and score a data set, or several splits of one, averaged.
+) -> EvaluatedSplits:
+    """Embed and score a data set, or several splits of one.
 
-    What can be seen without embedding anything, such as a gallery without any
-    true match, is checked first.
+    A crop of several splits is embedded once. What can be seen without embedding
+    anything, such as a gallery without any true match, is checked first.
 
     Args:
-        embedder: what embeds.
-        datasets: one, or the published splits of one.
-        distance: how embeddings are compared; by default as the weights say.
-        protocol: what a query is scored against; by default as the data set is published.
-        reranking: see `evaluate_ranking`.
-        expansion: see `evaluate_ranking`.
-        batch_size: crops a step of the network; by default what suits it.
-        skip_unreadable: leave out crops that cannot be decoded.
-        progress: show bars on standard error.
+        embedder: The network.
+        datasets: One data set, or the published splits of one (`omnireid.load_splits`).
+        distance: How embeddings are compared; by default the distance the weights were trained for.
+        protocol: What a query is scored against; by default the protocol the data set is published with.
+        reranking: See `omnireid.evaluate_ranking`.
+        expansion: See `omnireid.evaluate_ranking`.
+        depth: Number of crops of each query's ranking to keep.
+        batch_size: Crops per step of the network; by default the number that suits it.
+        skip_unreadable: Leave out crops that cannot be decoded, instead of stopping at the first.
+        progress: Show bars on standard error.
+
+    Returns:
+        The averaged scores, and one evaluation for each of `datasets`.
 
     Raises:
         NoTrueMatchError: no query of a split has anything to be found.
         LabelsError: the protocol needs camera ids and there are none.
-        OmnireidError: re-ranking or query expansion under a protocol without one gallery.
+        SettingError: re-ranking or query expansion under a protocol without one gallery.
+        EmbeddingError: every query is decided by a tie, because the embeddings are all equal.
         ImageError: a crop cannot be decoded.
     """
-    chosen = [protocol or dataset.protocol for dataset in datasets]
-    queries = [_query_crops(dataset, rule) for dataset, rule in zip(datasets, chosen, strict=True)]
-    for dataset, query, rule in zip(datasets, queries, chosen, strict=True):
+    searches = [
+        (dataset, _query_crops(dataset, protocol or dataset.protocol), protocol or dataset.protocol)
+        for dataset in datasets
+    ]
+    for dataset, query, rule in searches:
         check_labels(query.labels, dataset.gallery.labels, rule)
         check_neighbourhood(rule, reranking, expansion)
-    splits = [split for dataset, query in zip(datasets, queries, strict=True) for split in (query, dataset.gallery)]
-    splits += [dataset.query for dataset in datasets]
-    paths = dict.fromkeys(path for split in splits for path in split.paths)  # a crop of several splits is embedded once
-    crops = embed_crops(
+    paths = dict.fromkeys(path for dataset, query, _ in searches for path in (*query.paths, *dataset.gallery.paths))
+    embedded = embed_crops(
         embedder, Crops(tuple(paths)), batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress
     )
-    scores = []
-    for dataset, query, rule in zip(datasets, queries, chosen, strict=True):
-        kept_query, kept_gallery = crops.pick(query), crops.pick(dataset.gallery)
-        query_labels, gallery_labels = number_together(kept_query.crops, kept_gallery.crops)
-        scores.append(
-            evaluate_ranking(
-                kept_query.embeddings,
-                kept_gallery.embeddings,
-                query_labels,
-                gallery_labels,
-                distance or embedder.metadata.distance,
-                protocol=rule,
-                reranking=reranking,
-                expansion=expansion,
-                camera_pairs=dataset.query.camera_ids is not None,
-                progress=progress,
-            )
+    evaluations = tuple(
+        evaluate(
+            embedded.pick(query),
+            embedded.pick(dataset.gallery),
+            distance=distance,
+            protocol=rule,
+            reranking=reranking,
+            expansion=expansion,
+            depth=depth,
+            progress=progress,
         )
-    return EvaluatedEmbedder(scores[0] if len(scores) == 1 else average_scores(scores), crops)
+        for dataset, query, rule in searches
+    )
+    return EvaluatedSplits(average_scores([one.scores for one in evaluations]), evaluations)
 
 
 def _query_crops(dataset: Dataset, protocol: Protocol) -> Split:
-    """The crops that are looked for: under multi-query, the further ones of a data set that has them."""
+    """The crops to look for: for multi-query the further ones, where the data set has them."""
     if protocol == "multi-query" and dataset.multi_query is not None:
         return dataset.multi_query
     return dataset.query

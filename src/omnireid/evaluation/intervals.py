@@ -15,37 +15,37 @@ _DRAWS_AT_ONCE = 2**20
 def bootstrap_intervals(
     values: npt.NDArray[np.float64], person_ids: IntArray, samples: int, seed: int
 ) -> npt.NDArray[np.float64]:
-    """95 % percentile intervals of the mean of each column, resampling whole identities.
+    """Compute 95 % percentile intervals of the mean of each column, by resampling whole identities.
 
-    Queries of one person are alike: resampling single queries would give
-    intervals that are too narrow. Each sample draws as many identities as there
-    are, with replacement, and averages over all queries of the drawn ones.
+    Queries of one person are alike, so resampling single queries would give intervals
+    that are too narrow. Each sample draws as many identities as there are, with
+    replacement, and averages over all queries of the drawn identities.
 
     Args:
-        values: (Q, K) what is averaged, a row for each query.
+        values: (Q, K) scores, a row for each query.
         person_ids: (Q,) the identity of each query.
-        samples: how many samples; at least 1.
-        seed: of the generator; the same seed gives the same intervals.
+        samples: Number of samples, at least 1.
+        seed: Seed for the draws; the same seed gives the same intervals.
 
     Returns:
-        (K, 2) lower and upper bound.
+        (K, 2) lower and upper bounds.
 
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; the identity is the
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. The identity is the
     unit that is drawn, as in the cluster bootstrap (Field and Welsh, 2007).
     """
     persons, person_of = np.unique(person_ids, return_inverse=True)
     queries = np.bincount(person_of)
     sums = np.stack([np.bincount(person_of, weights=column) for column in values.T] + [queries], axis=1)
     generator = np.random.default_rng(seed)
-    kind = np.uint16 if len(persons) <= 2**16 else np.int64  # half the time of wider integers
+    kind = np.uint16 if len(persons) <= 2**16 else np.int64  # takes half the time of wider integers
     step = max(1, _DRAWS_AT_ONCE // len(persons))
     means = []
     for start in range(0, samples, step):
         count = min(step, samples - start)
         drawn = generator.integers(len(persons), size=(count, len(persons)), dtype=kind)
-        places = drawn + np.arange(count)[:, None] * len(persons)
-        times = np.bincount(places.ravel(), minlength=places.size).reshape(places.shape)
-        totals = times.astype(np.float64) @ sums
+        cells = drawn + np.arange(count)[:, None] * len(persons)
+        times_drawn = np.bincount(cells.ravel(), minlength=cells.size).reshape(cells.shape)
+        totals = times_drawn.astype(np.float64) @ sums
         means.append(totals[:, :-1] / totals[:, -1:])
     tail = (1 - CONFIDENCE) / 2
     bounds: npt.NDArray[np.float64] = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)

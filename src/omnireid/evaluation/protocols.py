@@ -1,8 +1,8 @@
-"""What each protocol does to queries and gallery before they are ranked."""
+"""How each protocol prepares queries and gallery before they are ranked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ def check_protocol(protocol: str, query: Labels, gallery: Labels) -> Protocol:
     """Check that the protocol exists and that the labels have the cameras it needs.
 
     Raises:
-        SettingError: no protocol of that name.
+        SettingError: there is no protocol of that name.
         LabelsError: it needs camera ids and there are none.
     """
     for known in PROTOCOLS:
@@ -41,7 +41,7 @@ def check_labels(query: Labels, gallery: Labels, protocol: Protocol) -> None:
     """Check, before anything is embedded, that labels can be scored under `protocol`.
 
     Raises:
-        SettingError: no protocol of that name.
+        SettingError: there is no protocol of that name.
         LabelsError: the protocol needs camera ids and there are none.
         NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
     """
@@ -50,10 +50,10 @@ def check_labels(query: Labels, gallery: Labels, protocol: Protocol) -> None:
 
 
 def check_neighbourhood(protocol: Protocol, reranking: Reranking | None, expansion: QueryExpansion | None) -> None:
-    """Check that the protocol has the one gallery that re-ranking and query expansion look at.
+    """Check that the protocol has one gallery for all queries, which re-ranking and query expansion need.
 
     Raises:
-        SettingError: it has not.
+        SettingError: it has no such gallery.
     """
     for name, option in (("Re-ranking", reranking), ("Query expansion", expansion)):
         if option is not None and protocol == "single-gallery-shot":
@@ -64,20 +64,24 @@ def check_neighbourhood(protocol: Protocol, reranking: Reranking | None, expansi
             )
 
 
-def average_queries(query: npt.NDArray[Any], labels: Labels, distance: Distance) -> tuple[FloatArray, Labels]:
+def average_queries(query: npt.NDArray[Any], labels: Labels, distance: Distance) -> tuple[FloatArray, Labels, IntArray]:
     """Average the crops of each person in each camera, for the multi-query protocol.
 
-    For ``cosine`` the mean is that of the unit vectors, so that a crop with a
-    long embedding weighs no more than another; for ``euclidean`` it is the plain
-    mean. Junk queries (-1) are left out.
+    For ``cosine`` the unit vectors are averaged, so that a crop with a long embedding
+    weighs no more than another; for ``euclidean`` the embeddings as they are. Junk
+    queries (-1) are left out.
 
     Args:
         query: (Q, D) embeddings.
         labels: Q person and camera ids.
-        distance: how the averages will be compared.
+        distance: How the averages will be compared.
 
     Returns:
-        (P, D) float32 averages and their P labels, in order of person, then camera.
+        (P, D) float32 averages, their P labels, and the (P,) index of the first crop in each; in order of person,
+        then camera.
+
+    Raises:
+        LabelsError: there are no camera ids.
 
     Source: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015, section 3.3.
     """
@@ -96,7 +100,7 @@ def average_queries(query: npt.NDArray[Any], labels: Labels, distance: Distance)
         np.divide(rows, lengths, out=rows, where=lengths > 0)
     sizes = np.diff(np.append(starts, len(order)))
     means = np.add.reduceat(rows, starts, axis=0) / sizes[:, None] if len(starts) else rows
-    return means.astype(np.float32), Labels(persons[starts], cameras[starts])
+    return means.astype(np.float32), Labels(persons[starts], cameras[starts]), order[starts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +109,8 @@ class GalleryDraw:
 
     Attributes:
         crops: (S,) gallery indices to compare with, ascending.
-        matches: the queries' true matches, as positions in `crops`.
-        hidden: positions in `crops` of those that only serve as the true match of some queries.
+        matches: True matches of the queries; its gallery indices are positions in `crops`.
+        hidden: Positions in `crops` of the crops that only serve as the true match of some queries.
     """
 
     crops: IntArray
@@ -115,15 +119,15 @@ class GalleryDraw:
 
 
 def draw_gallery(matches: TrueMatches, person_ids: IntArray, generator: np.random.Generator) -> GalleryDraw:
-    """Draw one gallery crop an identity.
+    """Draw one gallery crop of each identity.
 
-    All queries share the draw but for their own identity: there the crop is
-    drawn from those that the query may be scored on (another camera).
+    All queries share the draw, except for the crop of their own identity: it is drawn
+    from the true matches of the query, which another camera has seen.
 
     Args:
-        matches: the counted queries and all crops of their persons.
-        person_ids: (G,) of the gallery; junk is never drawn.
-        generator: source of the draw.
+        matches: The counted queries, and all crops of their persons.
+        person_ids: (G,) person ids of the gallery. Junk is never drawn.
+        generator: Source of the random numbers.
 
     Source: Li et al., "DeepReID: Deep Filter Pairing Neural Network for Person Re-Identification", CVPR 2014.
     """
@@ -131,7 +135,7 @@ def draw_gallery(matches: TrueMatches, person_ids: IntArray, generator: np.rando
     order = np.lexsort((lot, person_ids))
     order = order[person_ids[order] != JUNK_PERSON_ID]
     shared = order[np.flatnonzero(np.diff(person_ids[order], prepend=JUNK_PERSON_ID))]
-    of_query, crop = matches.query_of_crop[matches.counts], matches.crop_indices[matches.counts]
+    of_query, crop = matches.query_of_crop[matches.is_true_match], matches.crop_indices[matches.is_true_match]
     order = np.lexsort((lot[crop], of_query))
     own = crop[order[np.flatnonzero(np.diff(of_query[order], prepend=-1))]]
     crops = np.union1d(shared, own)
@@ -146,14 +150,12 @@ def draw_gallery(matches: TrueMatches, person_ids: IntArray, generator: np.rando
         starts=starts,
         ends=ends,
         offsets=np.concatenate([[0], np.cumsum(ends - starts)]),
-        counts=np.empty(0, dtype=bool),
+        is_true_match=np.empty(0, dtype=bool),
         left_out=matches.left_out,
     )
-    counts = crops[drawn.crop_indices] == own[drawn.query_of_crop]
+    is_true_match = crops[drawn.crop_indices] == own[drawn.query_of_crop]
     return GalleryDraw(
         crops=crops,
-        matches=TrueMatches(
-            drawn.queries, drawn.crops, drawn.starts, drawn.ends, drawn.offsets, counts, drawn.left_out
-        ),
+        matches=replace(drawn, is_true_match=is_true_match),
         hidden=np.flatnonzero(~np.isin(crops, shared)),
     )

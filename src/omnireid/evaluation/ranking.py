@@ -12,54 +12,97 @@ import numpy.typing as npt
 from omnireid.data.matches import TrueMatches, find_matches
 from omnireid.errors import ShapeError
 from omnireid.evaluation.intervals import bootstrap_intervals
-from omnireid.evaluation.match_ranks import Positions, find_positions
+from omnireid.evaluation.match_ranks import MatchRanks, find_match_ranks
 from omnireid.evaluation.protocols import average_queries, check_neighbourhood, check_protocol, draw_gallery
+from omnireid.evaluation.query_scores import MatchScores, QueryScores, score_matches, spread_scores
 from omnireid.evaluation.scores import RANKS, SCORE_NAMES, CameraPair, RankingScores, deviations
 from omnireid.retrieval.comparison import Comparison, compare_embeddings
 from omnireid.retrieval.distance import as_embeddings, check_distance, check_widths, squared_norms
 from omnireid.retrieval.expansion import QueryExpansion, expand_queries
 from omnireid.retrieval.reranking import Reranking, rerank
-from omnireid.types import JUNK_PERSON_ID, Distance, IntArray, Labels, Protocol, as_labels, check_whole_number
+from omnireid.retrieval.search import RankedMatches
+from omnireid.types import (
+    JUNK_PERSON_ID,
+    Distance,
+    DoubleArray,
+    IntArray,
+    Labels,
+    Protocol,
+    as_labels,
+    check_whole_number,
+)
 
-RealArray = npt.NDArray[np.float64]
+_MANY_TIES = 0.01  # of the queries; fewer exact ties than this happen by chance and are only counted
 
 
 @dataclass(frozen=True, eq=False)
-class _QueryScores:
-    """Scores of each of N counted queries."""
+class RankingSettings:
+    """How queries and gallery are ranked and scored; the parameters of `evaluate_ranking`, checked.
 
-    first_rank: IntArray
-    average_precision: RealArray
-    inverse_negative_penalty: RealArray
+    Raises:
+        SettingError: a number is out of range, or there is no such distance.
+    """
 
-    def values(self) -> RealArray:
-        """(N, 6) the scores in the order of `SCORE_NAMES`."""
-        found = [self.first_rank <= rank for rank in RANKS]
-        return np.stack([*found, self.average_precision, self.inverse_negative_penalty], axis=1).astype(np.float64)
+    distance: Distance
+    protocol: Protocol
+    reranking: Reranking | None = None
+    expansion: QueryExpansion | None = None
+    depth: int = 0
+    max_rank: int = 50
+    repeats: int = 10
+    bootstrap_samples: int = 1000
+    camera_pairs: bool = False
+    seed: int = 0
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        check_distance(self.distance)
+        check_neighbourhood(self.protocol, self.reranking, self.expansion)
+        for name, least in {"max_rank": 1, "repeats": 1, "bootstrap_samples": 0, "depth": 0, "seed": 0}.items():
+            check_whole_number(getattr(self, name), name, least=least)
 
 
-def _score_queries(query: IntArray, rank: IntArray) -> _QueryScores:
-    """Score each query by the ranks, from 1, of its true matches; `query` is ascending and each has one."""
-    ranks = np.sort((query << 32) + rank) & 0xFFFFFFFF  # by query, then rank
-    starts = np.flatnonzero(np.diff(query, prepend=-1))
-    lengths = np.diff(np.append(starts, len(query)))
-    place = np.arange(len(query)) - np.repeat(starts, lengths) + 1
-    return _QueryScores(
-        first_rank=ranks[starts],
-        average_precision=np.add.reduceat(place / ranks, starts) / lengths,
-        inverse_negative_penalty=lengths / ranks[starts + lengths - 1],
-    )
+@dataclass(frozen=True, eq=False)
+class ScoredRanking:
+    """What one ranking gave.
+
+    Attributes:
+        scores: Scores averaged over the counted queries.
+        query_scores: Scores of each of Q queries.
+        ranked: The first crops of each of the Q queries, without those that the protocol skips. The row of a query
+            that is not counted is empty (-1).
+        query: (Q, D) the queries as they were searched for: averaged for ``multi-query``, but not expanded.
+        first_crops: (Q,) index of each query's crop among the queries given; of its first crop for ``multi-query``.
+    """
+
+    scores: RankingScores
+    query_scores: QueryScores
+    ranked: RankedMatches
+    query: npt.NDArray[Any]
+    first_crops: IntArray
 
 
-def _score_pairs(positions: Positions, query_cameras: IntArray, gallery_cameras: IntArray) -> tuple[CameraPair, ...]:
-    """Scores by camera pair; `query_cameras` are those of the counted queries."""
-    if positions.camera_rank is None:
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """One ranking to score, checked."""
+
+    query: npt.NDArray[Any]
+    gallery: npt.NDArray[Any]
+    query_labels: Labels
+    gallery_labels: Labels
+    matches: TrueMatches
+    settings: RankingSettings
+
+
+def _score_pairs(ranks: MatchRanks, query_cameras: IntArray, gallery_cameras: IntArray) -> tuple[CameraPair, ...]:
+    """Score each pair of cameras; `query_cameras` are those of the counted queries."""
+    if ranks.camera_rank is None:
         return ()
-    of_query, camera = query_cameras[positions.query], gallery_cameras[positions.crop]
+    of_query, camera = query_cameras[ranks.query], gallery_cameras[ranks.crop]
     pairs = []
     for pair in np.unique(np.stack([of_query, camera], axis=1), axis=0).tolist():
-        chosen = (of_query == pair[0]) & (camera == pair[1])
-        scored = _score_queries(positions.query[chosen], positions.camera_rank[chosen])
+        is_pair = (of_query == pair[0]) & (camera == pair[1])
+        scored = score_matches(ranks.query[is_pair], ranks.camera_rank[is_pair])
         pairs.append(
             CameraPair(
                 query_camera=pair[0],
@@ -72,27 +115,12 @@ def _score_pairs(positions: Positions, query_cameras: IntArray, gallery_cameras:
     return tuple(pairs)
 
 
-@dataclass(frozen=True, eq=False)
-class _Ranking:
-    """One checked ranking to score."""
-
-    query: npt.NDArray[Any]
-    gallery: npt.NDArray[Any]
-    gallery_labels: Labels
-    matches: TrueMatches
-    person_ids: IntArray  # of the counted queries
-    camera_ids: IntArray | None
-    distance: Distance
-    protocol: Protocol
-    max_rank: int
-    reranking: Reranking | None
-    expansion: QueryExpansion | None
-    progress: bool
-
-
-def _summarise(ranking: _Ranking, scored: _QueryScores, gallery: int, pairs: tuple[CameraPair, ...]) -> RankingScores:
-    """Average the scores of the queries."""
-    length = max(ranking.max_rank, RANKS[-1])
+def _average_scores_of_queries(
+    ranking: _Ranking, scored: MatchScores, gallery: int, pairs: tuple[CameraPair, ...]
+) -> RankingScores:
+    """Average the scores of the counted queries over a gallery of `gallery` crops."""
+    settings = ranking.settings
+    length = max(settings.max_rank, RANKS[-1])
     found_at = np.bincount(np.minimum(scored.first_rank, length + 1), minlength=length + 2)[1 : length + 1]
     curve = np.cumsum(found_at) / len(scored.first_rank)
     return RankingScores(
@@ -102,67 +130,76 @@ def _summarise(ranking: _Ranking, scored: _QueryScores, gallery: int, pairs: tup
         queries=len(scored.first_rank),
         queries_without_match=sum(ranking.matches.left_out.values()),
         gallery=gallery,
-        distance=ranking.distance,
-        protocol=ranking.protocol,
+        distance=settings.distance,
+        protocol=settings.protocol,
         left_out=ranking.matches.left_out,
         camera_pairs=pairs,
-        reranking=ranking.reranking,
-        expansion=ranking.expansion,
+        reranking=settings.reranking,
+        expansion=settings.expansion,
     )
 
 
 def _compare_whole_gallery(ranking: _Ranking) -> Comparison:
-    """The expanded and re-ranked queries and the gallery, as asked for."""
-    query, expansion, reranking = ranking.query, ranking.expansion, ranking.reranking
-    if expansion is not None:
-        query = expand_queries(query, ranking.gallery, expansion, ranking.distance, progress=ranking.progress)
-    if reranking is None:
-        return compare_embeddings(query, ranking.gallery, ranking.distance)
-    return rerank(query, ranking.gallery, reranking, ranking.distance, progress=ranking.progress)
+    """Compare queries and gallery, expanded and re-ranked as asked for."""
+    query, settings = ranking.query, ranking.settings
+    distance, progress = settings.distance, settings.progress
+    if settings.expansion is not None:
+        query = expand_queries(query, ranking.gallery, settings.expansion, distance, progress=progress)
+    if settings.reranking is None:
+        return compare_embeddings(query, ranking.gallery, distance)
+    return rerank(query, ranking.gallery, settings.reranking, distance, progress=progress)
 
 
-def _score_whole_gallery(ranking: _Ranking, camera_pairs: bool) -> tuple[RankingScores, RealArray]:
-    """Scores against the whole gallery, and (N, 6) those of each query."""
+def _score_whole_gallery(ranking: _Ranking) -> tuple[RankingScores, list[MatchScores], list[MatchRanks]]:
+    """Score against the whole gallery."""
+    settings = ranking.settings
     junk = np.flatnonzero(ranking.gallery_labels.person_ids == JUNK_PERSON_ID)
-    cameras = ranking.gallery_labels.camera_ids if camera_pairs else None
-    positions = find_positions(
+    has_pairs = settings.camera_pairs and settings.protocol != "no-cameras"
+    query_cameras, gallery_cameras = ranking.query_labels.camera_ids, ranking.gallery_labels.camera_ids
+    ranks = find_match_ranks(
         _compare_whole_gallery(ranking),
         ranking.matches,
         hidden=junk,
-        cameras=cameras,
-        progress=ranking.progress,
+        cameras=gallery_cameras if has_pairs else None,
+        depth=settings.depth,
+        progress=settings.progress,
     )
-    scored = _score_queries(positions.query, positions.rank)
+    scored = score_matches(ranks.query, ranks.rank)
     pairs: tuple[CameraPair, ...] = ()
-    if cameras is not None and ranking.camera_ids is not None:
-        pairs = _score_pairs(positions, ranking.camera_ids, cameras)
-    return _summarise(ranking, scored, len(ranking.gallery) - len(junk), pairs), scored.values()
+    if query_cameras is not None and gallery_cameras is not None:
+        pairs = _score_pairs(ranks, query_cameras[ranking.matches.queries], gallery_cameras)
+    scores = _average_scores_of_queries(ranking, scored, len(ranking.gallery) - len(junk), pairs)
+    return scores, [scored], [ranks]
 
 
-def _score_drawn_galleries(ranking: _Ranking, repeats: int, seed: int) -> tuple[RankingScores, RealArray]:
-    """Scores averaged over random galleries of one crop an identity, and (N, 6) those of each query."""
-    generator = np.random.default_rng(seed)
-    scores, values = [], []
-    for _ in range(repeats):
-        draw = draw_gallery(ranking.matches, ranking.gallery_labels.person_ids, generator)
-        positions = find_positions(
-            compare_embeddings(ranking.query, ranking.gallery[draw.crops], ranking.distance),
+def _score_drawn_galleries(ranking: _Ranking) -> tuple[RankingScores, list[MatchScores], list[MatchRanks]]:
+    """Score against random galleries of one crop an identity, and average over them."""
+    settings, person_ids = ranking.settings, ranking.gallery_labels.person_ids
+    generator = np.random.default_rng(settings.seed)
+    scores, scored, ranked = [], [], []
+    for number in range(settings.repeats):
+        draw = draw_gallery(ranking.matches, person_ids, generator)
+        ranks = find_match_ranks(
+            compare_embeddings(ranking.query, ranking.gallery[draw.crops], settings.distance),
             draw.matches,
             hidden=draw.hidden,
-            progress=ranking.progress,
+            depth=0 if number else settings.depth,
+            progress=settings.progress,
         )
-        scored = _score_queries(positions.query, positions.rank)
-        scores.append(_summarise(ranking, scored, len(draw.crops) - len(draw.hidden), ()))
-        values.append(scored.values())
+        found = ranks.ranked.indices
+        indices = np.where(found < 0, -1, draw.crops[found])
+        ranked.append(replace(ranks, ranked=RankedMatches(indices, ranks.ranked.distances)))
+        scored.append(score_matches(ranks.query, ranks.rank))
+        scores.append(_average_scores_of_queries(ranking, scored[-1], len(draw.crops) - len(draw.hidden), ()))
     average = replace(
         scores[0],
         cmc=tuple(fmean(column) for column in zip(*(one.cmc for one in scores), strict=True)),
         mean_average_precision=fmean(one.mean_average_precision for one in scores),
         mean_inverse_negative_penalty=fmean(one.mean_inverse_negative_penalty for one in scores),
         standard_deviations=deviations(scores),
-        repeats=repeats,
+        repeats=settings.repeats,
     )
-    return average, np.mean(values, axis=0)
+    return average, scored, ranked
 
 
 def _check_lengths(embeddings: npt.NDArray[Any], labels: Labels, what: str) -> None:
@@ -171,6 +208,74 @@ def _check_lengths(embeddings: npt.NDArray[Any], labels: Labels, what: str) -> N
             f"{len(embeddings):,} {what} embeddings but {len(labels):,} {what} labels: they must be aligned, one entry "
             "a crop. Labels of another split, or a skipped image, are the usual causes."
         )
+
+
+def _doubts(ranking: _Ranking, tied: int) -> tuple[str, ...]:
+    """Reasons, in sentences, not to believe the scores."""
+    found = []
+    people = np.unique(ranking.gallery_labels.person_ids)
+    if len(people[people != JUNK_PERSON_ID]) < 2:
+        found.append(
+            "The gallery shows only one identity, so any order of it scores 100 %. These scores say nothing about "
+            "the embeddings. Check the person ids."
+        )
+    queries = len(ranking.matches.queries)
+    if tied >= max(1, _MANY_TIES * queries):
+        found.append(
+            f"{tied:,} of {queries:,} queries are decided by a tie: somebody else's crop is exactly as near as the "
+            "first true match, and the order of the gallery decides between them. Look for embeddings that are equal."
+        )
+    return tuple(found)
+
+
+def score_ranking(
+    query: npt.ArrayLike,
+    gallery: npt.ArrayLike,
+    query_labels: Labels,
+    gallery_labels: Labels,
+    settings: RankingSettings,
+) -> ScoredRanking:
+    """Rank the gallery once, and score the ranking; see `evaluate_ranking` for arguments and errors."""
+    queries, crops = as_embeddings(query, "query"), as_embeddings(gallery, "gallery")
+    query_labels = as_labels(query_labels, "query_labels")
+    gallery_labels = as_labels(gallery_labels, "gallery_labels")
+    check_widths(queries, crops)
+    _check_lengths(queries, query_labels, "query")
+    _check_lengths(crops, gallery_labels, "gallery")
+    protocol = check_protocol(settings.protocol, query_labels, gallery_labels)
+    squared_norms(queries, "query")
+    left_out: dict[str, int] = {}
+    first_crops = np.arange(len(queries))
+    if protocol == "multi-query":
+        matches = find_matches(query_labels, gallery_labels, use_cameras=True)
+        left_out = {reason: number for reason, number in matches.left_out.items() if reason.startswith("junk")}
+        queries, query_labels, first_crops = average_queries(queries, query_labels, settings.distance)
+    matches = find_matches(query_labels, gallery_labels, use_cameras=protocol != "no-cameras")
+    matches.left_out.update(left_out)
+    ranking = _Ranking(queries, crops, query_labels, gallery_labels, matches, settings)
+    if protocol == "single-gallery-shot":
+        squared_norms(crops, "gallery")
+        scores, scored, ranks = _score_drawn_galleries(ranking)
+    else:
+        scores, scored, ranks = _score_whole_gallery(ranking)
+    query_scores = spread_scores(matches.queries, len(queries), scored, [one.is_tied for one in ranks])
+    tied = int(np.count_nonzero(query_scores.is_tied))
+    scores = replace(scores, queries_decided_by_tie=tied, warnings=_doubts(ranking, tied))
+    if settings.bootstrap_samples:
+        values = np.mean([one.table(RANKS) for one in scored], axis=0)
+        scores = replace(scores, intervals=_find_intervals(values, ranking))
+    first = ranks[0].ranked
+    indices = np.full((len(queries), first.indices.shape[1]), -1, dtype=np.int64)
+    distances = np.full(indices.shape, np.inf, dtype=np.float32)
+    indices[matches.queries], distances[matches.queries] = first.indices, first.distances
+    return ScoredRanking(scores, query_scores, RankedMatches(indices, distances), queries, first_crops)
+
+
+def _find_intervals(values: DoubleArray, ranking: _Ranking) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the mean of each column of (N, 6) scores of the counted queries."""
+    person_ids = ranking.query_labels.person_ids[ranking.matches.queries]
+    bounds = bootstrap_intervals(values, person_ids, ranking.settings.bootstrap_samples, ranking.settings.seed)
+    return {name: (low, high) for name, (low, high) in zip(SCORE_NAMES, bounds.tolist(), strict=True)}
 
 
 def evaluate_ranking(
@@ -192,42 +297,44 @@ def evaluate_ranking(
 ) -> RankingScores:
     """Score a ranking under Market-1501's single-query protocol, or another one.
 
-    A gallery crop of the query's own person from the query's own camera is
-    skipped: finding it again would not be re-identification. Gallery crops with
-    person id -1 are junk and dropped. A query left with no true match is not
-    counted. AP is the mean of the precision at each true match, without
-    trapezoids.
+    A gallery crop of the query's own person from the query's own camera is skipped:
+    finding it again would not be re-identification. Gallery crops with person id -1
+    are junk and dropped. A query left with no true match is not counted. AP is the
+    mean of the precision at each true match, without trapezoids.
 
-    The matrix of distances is never held, nor sorted: memory beyond the inputs
-    is one block of it, and what grows with the ids alone (benchmarks/evaluation.py).
+    The matrix of distances is never held, nor sorted. Memory beyond the inputs is one
+    block of it, and what grows with the ids alone (benchmarks/evaluation.py).
     Re-ranking adds what `rerank` needs: the embeddings once or twice more, and blocks.
 
+    `omnireid.evaluate` gives the scores of each query and what was found for it, too.
+
     Args:
-        query: (Q, D) embeddings, one a row; float16, 32, 64 or integers, or a torch tensor. Compared in float32.
+        query: (Q, D) embeddings, one a row; float16, 32, 64 or integers, or a torch tensor. They are compared in
+            float32.
         gallery: (G, D) embeddings.
-        query_labels: Q person and camera ids; without cameras a list of person ids will do.
+        query_labels: Q person and camera ids; a list of person ids for labels without cameras.
         gallery_labels: G person and camera ids.
-        distance: ``euclidean`` or ``cosine``; embeddings need not be normalised for either.
-        protocol: see `omnireid.types.Protocol`.
-        reranking: order the gallery by `omnireid.rerank` instead of the distance alone. All Q queries and the whole
+        distance: ``euclidean`` or ``cosine``; the embeddings need not be normalised for either.
+        protocol: See `omnireid.types.Protocol`.
+        reranking: Order the gallery by `omnireid.rerank` instead of the distance alone. All Q queries and the whole
             gallery, junk too, are each other's neighbours; labels only score the result.
-        expansion: first expand the queries by `omnireid.expand_queries`; before both, ``multi-query`` averages
-            them. Neither goes with ``single-gallery-shot``.
-        max_rank: length of the CMC curve; it has at least 20 entries.
-        repeats: random galleries averaged over, for ``single-gallery-shot`` only.
-        bootstrap_samples: for the 95 % confidence intervals; 0 leaves them out.
-        camera_pairs: also score each query camera against each other gallery camera; takes longer.
-            Empty for ``no-cameras`` and ``single-gallery-shot``, where it has no meaning.
-        seed: of the bootstrap and of the random galleries.
-        progress: draw a bar on standard error.
+        expansion: Expand the queries by `omnireid.expand_queries` before re-ranking, and after the averages of
+            ``multi-query``. Neither works with ``single-gallery-shot``.
+        max_rank: Length of the CMC curve, which has at least 20 entries.
+        repeats: Number of random galleries to average over, for ``single-gallery-shot`` only.
+        bootstrap_samples: Samples for the 95 % confidence intervals; 0 leaves the intervals out.
+        camera_pairs: Also score each query camera against each other gallery camera, which takes longer. The result
+            is empty for ``no-cameras`` and ``single-gallery-shot``, where it has no meaning.
+        seed: Seed for the bootstrap and for the random galleries.
+        progress: Draw a bar on standard error.
 
     Returns:
-        Fractions in [0, 1], averaged over the counted queries. Ties go to the
-        lower gallery index, in every precision.
+        Fractions in [0, 1], averaged over the counted queries. Ties go to the lower gallery index, in every
+        precision, and `RankingScores.queries_decided_by_tie` counts them.
 
     Raises:
         ShapeError: the arrays are empty, or disagree in length or width.
-        EmbeddingError: a NaN or an infinity; the message names the row.
+        EmbeddingError: an embedding holds a NaN or an infinity; the message names the row.
         LabelsError: the protocol needs camera ids and there are none.
         SettingError: re-ranking or query expansion with ``single-gallery-shot``, or a number out of range.
         NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
@@ -240,51 +347,16 @@ def evaluate_ranking(
     >>> scores.rank1, scores.mean_average_precision, scores.queries, scores.gallery
     (0.5, 0.75, 2, 4)
     """
-    queries, crops = as_embeddings(query, "query"), as_embeddings(gallery, "gallery")
-    query_labels = as_labels(query_labels, "query_labels")
-    gallery_labels = as_labels(gallery_labels, "gallery_labels")
-    check_widths(queries, crops)
-    _check_lengths(queries, query_labels, "query")
-    _check_lengths(crops, gallery_labels, "gallery")
-    for name, number, least in (
-        ("max_rank", max_rank, 1),
-        ("repeats", repeats, 1),
-        ("bootstrap_samples", bootstrap_samples, 0),
-        ("seed", seed, 0),
-    ):
-        check_whole_number(number, name, least=least)
-    distance, protocol = check_distance(distance), check_protocol(protocol, query_labels, gallery_labels)
-    check_neighbourhood(protocol, reranking, expansion)
-    squared_norms(queries, "query")
-    left_out: dict[str, int] = {}
-    if protocol == "multi-query":
-        matches = find_matches(query_labels, gallery_labels, use_cameras=True)
-        left_out = {reason: number for reason, number in matches.left_out.items() if reason.startswith("junk")}
-        queries, query_labels = average_queries(queries, query_labels, distance)
-    matches = find_matches(query_labels, gallery_labels, use_cameras=protocol != "no-cameras")
-    matches.left_out.update(left_out)
-    ranking = _Ranking(
-        query=queries,
-        gallery=crops,
-        gallery_labels=gallery_labels,
-        matches=matches,
-        person_ids=query_labels.person_ids[matches.queries],
-        camera_ids=None if query_labels.camera_ids is None else query_labels.camera_ids[matches.queries],
+    settings = RankingSettings(
         distance=distance,
         protocol=protocol,
-        max_rank=max_rank,
         reranking=reranking,
         expansion=expansion,
+        max_rank=max_rank,
+        repeats=repeats,
+        bootstrap_samples=bootstrap_samples,
+        camera_pairs=camera_pairs,
+        seed=seed,
         progress=progress,
     )
-    if protocol == "single-gallery-shot":
-        squared_norms(crops, "gallery")
-        scores, values = _score_drawn_galleries(ranking, repeats, seed)
-    else:
-        scores, values = _score_whole_gallery(ranking, camera_pairs and protocol != "no-cameras")
-    if bootstrap_samples == 0:
-        return scores
-    bounds = bootstrap_intervals(values, ranking.person_ids, bootstrap_samples, seed)
-    return replace(
-        scores, intervals={name: (low, high) for name, (low, high) in zip(SCORE_NAMES, bounds.tolist(), strict=True)}
-    )
+    return score_ranking(query, gallery, query_labels, gallery_labels, settings).scores

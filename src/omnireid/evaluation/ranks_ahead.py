@@ -1,16 +1,16 @@
-"""The places of chosen columns in rows of values, found without sorting the rows.
+"""The ranks of chosen columns in rows of values, found without sorting the rows.
 
-A column i with value t has ahead of it the columns before i with a value ≤ t
-and the columns after i with a value < t: the rule that ties go to the lower
-index. So one comparison of the row for each chosen column gives its place. To
-make it one numpy call for many columns and rows at a time:
+Ahead of a column i with value t are the columns before i with a value ≤ t, and
+the columns after i with a value < t, because ties go to the lower index. So one
+comparison of the row for each chosen column gives its rank. To make one NumPy call
+do this for many columns and rows:
 
-- the row is cut into spans; in a span that lies before i the threshold is the
-  next float after t (≤ t), in a span after i it is t itself (< t);
-- in the span that holds i it is t, and the next float after t is counted as
-  well. If the two counts differ by more than i itself, there is a tie in that
-  span, and the equal values before i are counted one by one. Ties are rare
-  where embeddings are real numbers, and a span is a small part of the row.
+- the row is cut into spans. The threshold is the next float after t in a span
+  that lies before i (≤ t), and t itself in a span after i (< t);
+- in the span that holds i, columns below t and columns below the next float after
+  t are both counted. If the two counts differ by more than i itself, the span holds
+  a tie, and the equal values before i are counted one by one. Ties are rare where
+  embeddings are real numbers, and a span is a small part of the row.
 """
 
 from __future__ import annotations
@@ -22,34 +22,35 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.types import FloatArray, IntArray
+from omnireid.types import BoolArray, FloatArray, IntArray
 
-_LANES = 255  # a byte adds up this many booleans without overflow
-_PIECE = 8 * _LANES  # booleans counted together, eight bytes at a time
+_LANES = 255  # a byte can add up this many booleans without overflow
+_PIECE = 8 * _LANES  # booleans that are counted together, eight bytes at a time
 _SPAN = 2 * _PIECE  # columns compared at a time: 16 KiB of values stay in the first-level cache
 _MASK_ROWS = 128  # comparisons of a span in one call: 0.5 MiB stays in the second-level cache
+_TIE_ROWS = 32  # rows that are looked through for ties at a time
 
 
 @dataclass(frozen=True, eq=False)
 class _Span:
-    """One span of columns, and what each row is compared with in it.
+    """One span of columns, with the thresholds of each row.
 
-    The first `extra` columns of `thresholds` are the next floats after the
-    values of the chosen columns inside the span, the last one first; -inf where
-    a row has fewer.
+    The first `extra` columns of `thresholds` are the next floats after the values
+    of the chosen columns inside the span, the last column first. Rows with fewer
+    such columns hold -inf there.
     """
 
     start: int
     stop: int
     extra: int
-    inside: IntArray  # (B,) how many chosen columns of the row lie in the span
-    before: IntArray  # (B,) how many lie before it
+    inside: IntArray  # (B,) number of the row's chosen columns in the span
+    before: IntArray  # (B,) number of its chosen columns before the span
     thresholds: FloatArray  # (B, extra + W)
-    counts: npt.NDArray[np.int32]  # (B, extra + W) the result
+    counts: npt.NDArray[np.int32]  # (B, extra + W) number of the span's values below each threshold
 
 
 def _make_spans(gallery: int, columns: IntArray, chosen: FloatArray) -> list[_Span]:
-    """Cut `gallery` columns into spans of nearly equal length, with their thresholds."""
+    """Cut `gallery` columns into spans of nearly the same length, and compute their thresholds."""
     after = np.nextafter(chosen, np.float32(np.inf))
     length = -(-gallery // -(-gallery // _SPAN))
     before = np.zeros(len(columns), dtype=np.int64)
@@ -70,18 +71,18 @@ def _make_spans(gallery: int, columns: IntArray, chosen: FloatArray) -> list[_Sp
 
 
 class _Counter:
-    """Scratch memory, and the loop that uses it."""
+    """Counts values below thresholds, with scratch memory that all its groups of rows share."""
 
     def __init__(self, values: FloatArray, spans: Sequence[_Span]) -> None:
         self.values = values
         self.spans = spans
         pieces = -(-max(span.stop - span.start for span in spans) // _PIECE)
-        # Never written beyond a span's length, so what is there stays False; a shorter span has its own.
+        # One mask for each length of span: what lies beyond that length is never written, and stays False.
         self.masks = {span.stop - span.start: np.zeros((_MASK_ROWS, pieces * _PIECE), dtype=bool) for span in spans}
         self.lanes = np.empty((_MASK_ROWS, pieces), dtype=np.uint64)
 
     def count(self, group: slice, width: int, firsts: Sequence[int]) -> None:
-        """Fill the counts of a group of rows: of each span those from its entry in `firsts` on."""
+        """Fill the counts of a group of rows, for each span from the column in `firsts` on."""
         rows = group.stop - group.start
         step = max(1, _MASK_ROWS // rows)
         for span, first in zip(self.spans, firsts, strict=True):
@@ -100,7 +101,7 @@ class _Counter:
 
 
 def _add_ties(values: FloatArray, span: _Span, columns: IntArray, chosen: FloatArray, ahead: IntArray) -> None:
-    """Add, to the chosen columns inside the span, the equal values that stand before them in it."""
+    """Add the equal values that stand before each chosen column in its own span."""
     if not span.extra:
         return
     order = np.arange(span.extra)
@@ -108,27 +109,27 @@ def _add_ties(values: FloatArray, span: _Span, columns: IntArray, chosen: FloatA
     place = span.before[row] + order
     column = columns[row, place]
     level = span.counts[row, span.extra - 1 - order] - span.counts[row, span.extra + place]
-    itself = values[row, column] == chosen[row, place]  # unless it is hidden
+    itself = values[row, column] == chosen[row, place]  # False for a hidden column
     for tied in np.flatnonzero(level > itself).tolist():
         at, k = row[tied], place[tied]
         ahead[at, k] += np.count_nonzero(values[at, span.start : columns[at, k]] == chosen[at, k])
 
 
 def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> IntArray:
-    """Count what stands ahead of chosen columns in each row.
+    """Count the columns that are ahead of chosen columns in each row.
 
-    One thread does it all: two of them spent what they gained on handing the
-    interpreter lock to and fro.
+    It runs in one thread: two threads lost what they gained to handing the GIL back
+    and forth.
 
     Args:
-        values: (B, G) float32, small is ahead; +inf is ahead of nothing.
+        values: (B, G) float32, smaller is ahead; +inf is ahead of nothing.
         columns: (B, W) the chosen columns, ascending in each row and followed by G where a row has fewer
-            than W. Fast where neighbouring rows have about as many.
-        chosen: (B, W) their values, -inf where there is none. They need not be those in `values`: a
-            column can be hidden there.
+            than W. It is fast where neighbouring rows have about as many.
+        chosen: (B, W) values of the chosen columns, -inf where there is none. They may differ from `values`, in
+            which a column can be hidden.
 
     Returns:
-        (B, W) how many columns of the row are ahead of the chosen one; ties go to the lower column.
+        (B, W) number of columns of the row that are ahead of the chosen one. Ties go to the lower column.
     """
     total, gallery = values.shape
     spans = _make_spans(gallery, columns, chosen)
@@ -144,3 +145,23 @@ def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> In
         ahead += span.counts[:, span.extra :]
         _add_ties(values, span, columns, chosen, ahead)
     return ahead
+
+
+def find_tied(values: FloatArray, is_real: BoolArray, chosen: FloatArray) -> BoolArray:
+    """Find the rows whose smallest chosen value stands in a column that was not chosen, too.
+
+    The order of the columns alone then decides which of the two is first.
+
+    Args:
+        values: (B, G) float32, with the values of the chosen columns in their columns.
+        is_real: (B, W) where `chosen` holds a value; at least one in each row.
+        chosen: (B, W) values of the chosen columns.
+    """
+    smallest = np.where(is_real, chosen, np.inf).astype(np.float32).min(axis=1, keepdims=True)
+    own = np.count_nonzero(is_real & (chosen == smallest), axis=1)
+    level = np.empty(len(values), dtype=np.int64)
+    for start in range(0, len(values), _TIE_ROWS):
+        is_level = values[start : start + _TIE_ROWS] == smallest[start : start + _TIE_ROWS]
+        level[start : start + _TIE_ROWS] = [np.count_nonzero(row) for row in is_level]
+    is_tied: BoolArray = level > own
+    return is_tied

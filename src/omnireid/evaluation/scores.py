@@ -1,4 +1,4 @@
-"""The numbers of an evaluation: a value, a table and a JSON object."""
+"""The scores of an evaluation: a value, a table and a JSON object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TITLES = {
     "mean_average_precision": "mAP",
     "mean_inverse_negative_penalty": "mINP",
 }
-_WIDEST_MATRIX = 8  # cameras; a wider table does not fit a terminal
+_WIDEST_MATRIX = 8  # cameras; a wider matrix does not fit a terminal
 _PAIRS_SHOWN = 5
 
 
@@ -30,11 +30,11 @@ class CameraPair:
     """Scores of the queries of one camera against the gallery crops of another.
 
     Attributes:
-        query_camera: camera id of the queries.
-        gallery_camera: camera id of the gallery crops; never the same.
-        queries: how many queries have a true match there.
-        rank1: fraction of them whose nearest crop of that camera is right.
-        mean_average_precision: over that camera's crops alone.
+        query_camera: Camera id of the queries.
+        gallery_camera: Camera id of the gallery crops; never the same one.
+        queries: Number of queries that have a true match there.
+        rank1: Fraction of these queries whose nearest crop in the gallery camera is right.
+        mean_average_precision: Mean AP of these queries when only the gallery camera's crops are ranked.
     """
 
     query_camera: int
@@ -46,26 +46,32 @@ class CameraPair:
 
 @dataclass(frozen=True)
 class RankingScores:
-    """What an evaluation found. All scores are fractions in [0, 1].
+    """Scores of a ranking, averaged over its queries. All scores are fractions in [0, 1].
 
     Attributes:
-        cmc: cumulative match curve; entry k-1 is the fraction of queries with a true match among the first k.
-            At least 20 entries, and never falling, however small the gallery is.
-        mean_average_precision: mean over the queries of AP, the mean of the precision at each true match.
-        mean_inverse_negative_penalty: mean over the queries of M / rank of the last of M true matches.
-        queries: queries counted.
-        queries_without_match: queries left out because nothing could be found.
-        gallery: gallery crops searched, junk not included.
-        distance: how embeddings were compared.
-        protocol: which gallery crops a query was scored against.
-        left_out: why queries were left out, and how many.
+        cmc: Cumulative match curve. Entry k-1 is the fraction of queries with a true match among the first k crops.
+            It has at least 20 entries and never falls, however small the gallery is.
+        mean_average_precision: Mean AP over the queries. AP is the mean of the precision at each true match.
+        mean_inverse_negative_penalty: Mean INP over the queries. INP is M / rank of the last of M true matches.
+        queries: Number of counted queries.
+        queries_without_match: Number of queries left out because nothing could be found for them.
+        gallery: Number of gallery crops searched, junk not included.
+        distance: How embeddings were compared.
+        protocol: Which gallery crops a query was scored against.
+        left_out: Reasons why queries were left out, and the number of queries for each.
         intervals: 95 % confidence interval of each of `SCORE_NAMES`, by bootstrap over query identities.
-        standard_deviations: of each of `SCORE_NAMES` over repeats or splits; empty where there was one.
-        camera_pairs: scores by query and gallery camera; empty where not asked for.
-        repeats: random galleries averaged over (``single-gallery-shot``), else 1.
-        splits: splits of the data set averaged over, else 1.
-        reranking: how the gallery was re-ranked; None where the distance alone ordered it.
-        expansion: how the queries were expanded first; None where they were not.
+        standard_deviations: Standard deviation of each of `SCORE_NAMES` over repeats or splits; empty where there
+            was only one.
+        camera_pairs: Scores by query and gallery camera; empty where not asked for.
+        repeats: Number of random galleries averaged over (``single-gallery-shot``), else 1.
+        splits: Number of splits of the data set averaged over, else 1.
+        reranking: Settings of re-ranking; None where the distance alone ordered the gallery.
+        expansion: Settings of query expansion; None where queries were not expanded.
+        queries_decided_by_tie: Number of queries for which a crop of somebody else is exactly as near as the first
+            true match, so that the order of the gallery decides.
+        queries_with_copy: Number of queries whose own picture is in the gallery and is not skipped. Only
+            `omnireid.evaluate` and `omnireid.evaluate_embedder`, which know the files, look for it.
+        warnings: Reasons not to believe the scores, in sentences.
     """
 
     cmc: tuple[float, ...]
@@ -84,25 +90,28 @@ class RankingScores:
     splits: int = 1
     reranking: Reranking | None = None
     expansion: QueryExpansion | None = None
+    queries_decided_by_tie: int = 0
+    queries_with_copy: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def rank1(self) -> float:
-        """Fraction of queries whose nearest crop is a true match."""
+        """The fraction of queries whose nearest crop is a true match."""
         return self.cmc[0]
 
     @property
     def rank5(self) -> float:
-        """Fraction of queries with a true match among the first 5."""
+        """The fraction of queries with a true match among the first 5."""
         return self.cmc[4]
 
     @property
     def rank10(self) -> float:
-        """Fraction of queries with a true match among the first 10."""
+        """The fraction of queries with a true match among the first 10."""
         return self.cmc[9]
 
     @property
     def rank20(self) -> float:
-        """Fraction of queries with a true match among the first 20."""
+        """The fraction of queries with a true match among the first 20."""
         return self.cmc[19]
 
     def json(self) -> dict[str, Any]:
@@ -123,29 +132,32 @@ class RankingScores:
             "reranking": None if self.reranking is None else asdict(self.reranking),
             "query_expansion": None if self.expansion is None else asdict(self.expansion),
             "camera_pairs": [dict(vars(pair)) for pair in self.camera_pairs],
+            "queries_decided_by_tie": self.queries_decided_by_tie,
+            "queries_with_copy": self.queries_with_copy,
+            "warnings": list(self.warnings),
         }
 
     def table(self) -> str:
-        """The scores in percent, as text for a terminal; says what they are of: distance, protocol, re-ranking."""
+        """The scores in percent as text for a terminal, with warnings first, and distance, protocol and re-ranking."""
         return "\n".join([*_headline(self), "", *_score_lines(self), *_camera_lines(self.camera_pairs)])
 
 
 def _headline(scores: RankingScores) -> list[str]:
-    lines = [
-        f"protocol {scores.protocol}, distance {scores.distance}",
-        f"{scores.queries:,} queries counted, {scores.gallery:,} gallery crops",
-    ]
+    counts = f"{scores.queries:,} queries counted, {scores.gallery:,} gallery crops"
     if scores.splits > 1:
-        lines[1] += f", in {scores.splits} splits together"
+        counts += f", in {scores.splits} splits together"
     if scores.repeats > 1:
-        lines[1] += f", {scores.repeats} random galleries averaged"
-    lines += _reordering_lines(scores)
+        counts += f", {scores.repeats} random galleries averaged"
+    lines = [f"WARNING: {warning}" for warning in scores.warnings]
+    lines += [f"protocol {scores.protocol}, distance {scores.distance}", counts, *_reordering_lines(scores)]
     lines += [f"{number:,} queries left out: {reason}" for reason, number in scores.left_out.items()]
+    if scores.queries_decided_by_tie:
+        lines.append(f"{scores.queries_decided_by_tie:,} queries decided by a tie with somebody else's crop")
     return lines
 
 
 def _reordering_lines(scores: RankingScores) -> list[str]:
-    """What was done beyond comparing each query with each crop: such scores are not those of the embeddings alone."""
+    """Lines that say how the order was changed: such scores are not those of the embeddings alone."""
     lines = []
     if (expansion := scores.expansion) is not None:
         kind = "AQE" if expansion.alpha == 0 else f"α-QE, alpha {expansion.alpha:g}"
@@ -173,7 +185,7 @@ def _score_lines(scores: RankingScores) -> list[str]:
 
 
 def _camera_lines(pairs: Sequence[CameraPair]) -> list[str]:
-    """A matrix of camera pairs, or the hardest and easiest pairs where there are many cameras."""
+    """The camera pairs as a matrix, or only the hardest and easiest pairs where there are many cameras."""
     if not pairs:
         return []
     query_cameras = sorted({pair.query_camera for pair in pairs})
@@ -194,52 +206,52 @@ def _camera_lines(pairs: Sequence[CameraPair]) -> list[str]:
 
 def _extreme_lines(pairs: Sequence[CameraPair]) -> list[str]:
     by_rank1 = sorted(pairs, key=lambda pair: (pair.rank1, pair.mean_average_precision))
-    chosen = {"hardest": by_rank1[:_PAIRS_SHOWN], "easiest": by_rank1[-_PAIRS_SHOWN:]}
+    shown = {"hardest": by_rank1[:_PAIRS_SHOWN], "easiest": by_rank1[-_PAIRS_SHOWN:]}
     lines = ["", f"{len(pairs)} camera pairs (all of them are in the JSON)"]
-    for title, some in chosen.items():
+    for title, extremes in shown.items():
         lines.append(f"{title:8}{'query':>7}{'gallery':>9}{'queries':>9}{'rank-1':>8}{'mAP':>8}")
         lines += [
             f"{'':8}{pair.query_camera:>7}{pair.gallery_camera:>9}{pair.queries:>9,}{100 * pair.rank1:>8.1f}"
             f"{100 * pair.mean_average_precision:>8.1f}"
-            for pair in some
+            for pair in extremes
         ]
     return lines
 
 
 def _average_pairs(groups: Sequence[Sequence[CameraPair]]) -> tuple[CameraPair, ...]:
-    """Pairs of all groups together, each weighted by its queries."""
+    """Average the scores of each pair over all groups, weighted by the number of queries."""
     together: dict[tuple[int, int], list[CameraPair]] = {}
     for pair in (pair for group in groups for pair in group):
         together.setdefault((pair.query_camera, pair.gallery_camera), []).append(pair)
     return tuple(
         CameraPair(
             *cameras,
-            queries=(queries := sum(pair.queries for pair in some)),
-            rank1=sum(pair.rank1 * pair.queries for pair in some) / queries,
-            mean_average_precision=sum(pair.mean_average_precision * pair.queries for pair in some) / queries,
+            queries=(queries := sum(pair.queries for pair in same)),
+            rank1=sum(pair.rank1 * pair.queries for pair in same) / queries,
+            mean_average_precision=sum(pair.mean_average_precision * pair.queries for pair in same) / queries,
         )
-        for cameras, some in sorted(together.items())
+        for cameras, same in sorted(together.items())
     )
 
 
 def deviations(scores: Sequence[RankingScores]) -> dict[str, float]:
-    """Sample standard deviation (n - 1) of each of `SCORE_NAMES`; empty for fewer than two."""
+    """The sample standard deviation (n - 1) of each of `SCORE_NAMES`; empty for fewer than two values."""
     if len(scores) < 2:
         return {}
     return {name: stdev(getattr(one, name) for one in scores) for name in SCORE_NAMES}
 
 
 def average_scores(scores: Sequence[RankingScores]) -> RankingScores:
-    """Average the scores of a data set's splits, each split weighing the same.
+    """Average the scores of a data set's splits; each split has the same weight.
 
-    Counts (queries, gallery, left out) are totals over the splits. The standard
-    deviations are between splits. An interval is the mean of the splits' own
-    bounds: it says how far one split's score can be trusted, and is wide rather
-    than narrow for their average. Splits of one data set share people, so
-    dividing by the root of their number would claim too much.
+    Counts (queries, gallery, left out, ties, copies) are totals over the splits. The
+    standard deviations are between splits. An interval is the mean of the splits' own
+    bounds: it says how far the score of one split can be trusted, and is wide rather
+    than narrow for their average. Splits of one data set share people, so dividing by
+    the root of their number would claim too much.
 
     Raises:
-        OmnireidError: there are none, or their distance, protocol, curves or re-ranking differ.
+        OmnireidError: there are no scores, or their distances, protocols, curves or re-rankings differ.
 
     >>> one = RankingScores((0.5,) * 20, 0.4, 0.3, 10, 0, 20, "euclidean", "single-query")
     >>> other = RankingScores((0.7,) * 20, 0.6, 0.5, 10, 0, 20, "euclidean", "single-query")
@@ -279,4 +291,7 @@ def average_scores(scores: Sequence[RankingScores]) -> RankingScores:
         splits=sum(one.splits for one in scores),
         reranking=first.reranking,
         expansion=first.expansion,
+        queries_decided_by_tie=sum(one.queries_decided_by_tie for one in scores),
+        queries_with_copy=sum(one.queries_with_copy for one in scores),
+        warnings=tuple(dict.fromkeys(warning for one in scores for warning in one.warnings)),
     )

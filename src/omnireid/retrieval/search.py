@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import SettingError, ShapeError
+from omnireid.errors import ShapeError
 from omnireid.machine import usable_cores
 from omnireid.retrieval.comparison import Comparison, compare_blocks, compare_embeddings
 from omnireid.retrieval.distance import as_embeddings
-from omnireid.types import Distance, FloatArray, IntArray
+from omnireid.types import Distance, FloatArray, IntArray, check_whole_number
 
 IndexArray = npt.NDArray[np.int32]
 
@@ -100,8 +100,7 @@ def search(
                 f"comparison was made for {comparison.shape[0]:,} queries and {comparison.shape[1]:,} gallery crops, "
                 f"but there are {shape[0]:,} and {shape[1]:,}. Make it from the same query and gallery."
             )
-    if count < 1:
-        raise SettingError(f"count must be at least 1; got {count}.")
+    check_whole_number(count, "count", least=1)
     indices, values = find_nearest(comparison, min(count, comparison.shape[1]), label="search", progress=progress)
     return RankedMatches(indices.astype(np.int64), comparison.to_distances(np.arange(len(values)), values))
 
@@ -133,26 +132,42 @@ def find_nearest(
     queries = comparison.shape[0]
     indices = np.empty((queries, count), dtype=np.int32)
     nearest = np.empty((queries, count), dtype=np.float32)
-
-    def select(rows: slice, values: FloatArray) -> None:
-        if prepare is not None:
-            prepare(rows, values)
-        indices[rows] = select_nearest(values, count)
-        nearest[rows] = np.take_along_axis(values, indices[rows], axis=1)
-
     with ThreadPoolExecutor(THREADS) as pool:
         for rows, values in compare_blocks(comparison, label=label, unit=unit, progress=progress):
-            parts = list(_cut(len(values), THREADS))
-            places = [slice(rows.start + part.start, rows.start + part.stop) for part in parts]
-            list(pool.map(select, places, [values[part] for part in parts]))
+            indices[rows], nearest[rows] = select_from_block(pool, rows, values, count, prepare)
     return indices, nearest
 
 
-def _cut(rows: int, count: int) -> Iterator[slice]:
-    """Cut `rows` into at most `count` slices of nearly the same size."""
-    step = -(-rows // count)
-    for start in range(0, rows, step):
-        yield slice(start, min(start + step, rows))
+def select_from_block(
+    pool: ThreadPoolExecutor,
+    rows: slice,
+    values: FloatArray,
+    count: int,
+    prepare: Callable[[slice, FloatArray], None] | None = None,
+) -> tuple[IndexArray, FloatArray]:
+    """Select the K smallest of (B, G) ranking values in several threads.
+
+    Args:
+        pool: The threads.
+        rows: Which queries the B rows are.
+        values: The ranking values.
+        count: K, from 1 to G.
+        prepare: See `find_nearest`.
+
+    Returns:
+        (B, K) int32 columns, smallest value first, and their (B, K) float32 values.
+    """
+
+    def select(start: int) -> tuple[IndexArray, FloatArray]:
+        part = values[start : start + step]
+        if prepare is not None:
+            prepare(slice(rows.start + start, rows.start + start + len(part)), part)
+        columns = select_nearest(part, count)
+        return columns, np.take_along_axis(part, columns, axis=1)
+
+    step = -(-len(values) // THREADS)
+    selected = list(pool.map(select, range(0, len(values), step)))
+    return np.concatenate([part[0] for part in selected]), np.concatenate([part[1] for part in selected])
 
 
 def select_nearest(values: FloatArray, count: int) -> IndexArray:
