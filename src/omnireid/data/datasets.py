@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from omnireid.data import cuhk03, dukemtmcreid, folder, grid, manifest, market1501, msmt17, viper
-from omnireid.data.crops import find_images, no_image_error
+from omnireid.data.crops import find_images, no_image_error, walk_images
 from omnireid.data.folders import folder_names, given_path, input_errors, is_there, visible_names
 from omnireid.data.layout import Layout, Request, count_differences, few_identities
 from omnireid.data.options import DataOptions
@@ -138,11 +138,9 @@ def _find_layout(path: Path, name: str) -> tuple[Layout, Path]:
             f"Neither {path} nor a folder in it is a {name}. Expected: {LAYOUTS[name].expected}. Found: "
             f"{_contents_briefly(path)}."
         )
-    images = find_images(path, 4)
-    if not images.files:
-        raise no_image_error(
-            path, images.passed_over, f"Found: {_contents_briefly(path)}. Unpack the data set, or give another folder."
-        )
+    if next(walk_images(path, 4), None) is None:
+        advice = f"Found: {_contents_briefly(path)}. Unpack the data set, or give another folder."
+        raise no_image_error(path, find_images(path, 4).passed_over, advice)
     problem = folder.form_problem(path)
     if problem is not None:
         raise UnknownLayoutError(_nothing_fits(path, problem))

@@ -57,7 +57,8 @@ def _multi_query(root: Path, query: Split) -> Split | None:
     if not (root / "gt_bbox").is_dir():
         return None
     asked = {(sample.person_id, sample.camera_id) for sample in map(query.__getitem__, range(len(query)))}
-    return split_of(crop for crop in market_crops(root / "gt_bbox") if (crop.person_id, crop.camera_id) in asked)
+    crops, _ = market_crops(root / "gt_bbox")
+    return split_of(crop for crop in crops if (crop.person_id, crop.camera_id) in asked)
 
 
 LAYOUT = Layout(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from omnireid.data.crops import first_image_name, image_names, passed_over_in, require_folders, split_of
+from omnireid.data.crops import find_images, first_image_name, require_folders, split_of
 from omnireid.errors import DataError, list_briefly
 from omnireid.types import JUNK_PERSON_ID, Sample, Split
 
@@ -27,14 +27,15 @@ def market_ids(name: str) -> tuple[int, int] | None:
     return (int(found.group(1)), int(found.group(2))) if found else None
 
 
-def market_crops(folder: Path) -> list[Sample]:
-    """The crops in a folder of Market-style names, without junk (person -1).
+def market_crops(folder: Path) -> tuple[list[Sample], tuple[str, ...]]:
+    """The crops in a folder of Market-style names, without junk (person -1), and notes on files that are not read.
 
     Raises:
         DataError: an image file's name has another form. Such files are never dropped silently.
     """
     samples, strange = [], []
-    for name in image_names(folder):
+    found = find_images(folder, 0)
+    for (name,) in found.files:
         ids = market_ids(name)
         if ids is None:
             strange.append(name)
@@ -46,7 +47,7 @@ def market_crops(folder: Path) -> list[Sample]:
             f"(person, then camera): {list_briefly(strange)}. Rename them, move them away, or list the crops in a "
             "manifest (docs/datasets.md)."
         )
-    return samples
+    return samples, tuple(f"{folder.name}: {note}" for note in found.passed_over.notes)
 
 
 def without_distractors(samples: list[Sample], split: str) -> tuple[list[Sample], tuple[str, ...]]:
@@ -67,11 +68,15 @@ def market_splits(root: Path, layout: str) -> tuple[dict[str, Split], tuple[str,
         DataError: an image file's name has another form.
     """
     require_folders(root, MARKET_FOLDERS, layout)
-    train, train_notes = without_distractors(market_crops(root / "bounding_box_train"), "train")
-    query, query_notes = without_distractors(market_crops(root / "query"), "query")
-    gallery = market_crops(root / "bounding_box_test")
-    splits = {"train": split_of(train), "query": split_of(query), "gallery": split_of(gallery)}
-    return splits, passed_over_in(root, MARKET_FOLDERS) + train_notes + query_notes
+    crops: dict[str, list[Sample]] = {}
+    notes: tuple[str, ...] = ()
+    for split, name in zip(("train", "query", "gallery"), MARKET_FOLDERS, strict=True):
+        crops[split], unread = market_crops(root / name)
+        notes += unread
+        if split != "gallery":
+            crops[split], dropped = without_distractors(crops[split], split)
+            notes += dropped
+    return {split: split_of(samples) for split, samples in crops.items()}, notes
 
 
 def first_market_name(root: Path) -> str:
