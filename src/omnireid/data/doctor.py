@@ -177,6 +177,11 @@ def _check_single_camera(name: str, split: Split, dataset: Dataset) -> list[Find
 
 def _check_queries(dataset: Dataset) -> list[Finding]:
     query, gallery = dataset.query, dataset.gallery
+    if not len(query) and not len(gallery):
+        summary = (
+            "There are neither queries nor gallery crops: a network can learn from this data, but nothing is scored."
+        )
+        return [Finding("no-test-crops", "error", 0, summary, (), "Evaluate on other data, or add query and gallery.")]
     found = has_true_match(query, gallery, dataset.protocol)
     lost = np.flatnonzero(~found)
     if not len(query) or not len(gallery) or not found.any():

@@ -181,7 +181,8 @@ class _Table:
                     "To have it split for you, drop the column.",
                 )
             roles.append(role)
-        problem = role_problem(set(roles))
+        only_learned = set(roles) <= {"train", "validation"}  # nothing can be scored then, so nothing flatters
+        problem = None if only_learned else role_problem(set(roles))
         if problem is not None:
             raise ManifestError(
                 f"{self.file}, column split: {problem}. It names {', '.join(sorted(set(roles)))}. "
