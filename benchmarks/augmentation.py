@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from omnireid.machine import describe
-from omnireid.training.augmentation import Augmentation, apply_plan, plan_augmentation
+from omnireid.training.augmentation import Augmentation
+from omnireid.training.augmentation_plan import apply_plan, plan_augmentation
 
 PROBABILITY = 0.5
 CROP_SCALE = 1.125

@@ -23,7 +23,6 @@ from omnireid.training import feeding
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Pixels, count_repeats, feed
 from omnireid.training.learner import Learner
-from omnireid.training.loop import augmentation_of
 from omnireid.training.recipes import SPEEDRUN, Recipe
 from omnireid.training.samplers import RandomSampler
 
@@ -83,7 +82,7 @@ def product(
     batches = feed(
         Pixels(pixels, DEVICE),
         identities,
-        augmentation_of(recipe),
+        recipe.augmentation,
         order,
         count_repeats(order),
         seed=0,

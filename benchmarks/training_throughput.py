@@ -39,11 +39,10 @@ from omnireid.data.training_data import TrainingData, load_training_data
 from omnireid.images.pixel_cache import open_pixel_cache
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from omnireid.machine import describe, usable_cores
-from omnireid.training.augmentation import apply_plan
+from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Pixels, count_repeats, feed
 from omnireid.training.learner import Learner
-from omnireid.training.loop import augmentation_of
 from omnireid.training.recipes import LAPTOP, Recipe
 from omnireid.training.samplers import RandomSampler
 
@@ -147,7 +146,7 @@ def ours(root: Path, recipe: Recipe, steps: int, store: Path) -> float:
 def data_path(data: TrainingData, recipe: Recipe, steps: int, store: Path) -> tuple[float, float]:
     """Crops a second of the data path alone, and of the steps it feeds, with one thread."""
     torch.set_num_threads(1)
-    resolution = recipe.phases[0]
+    resolution = recipe.timetable.resolutions[0]
     height, width = resolution.height, resolution.width
     crops = open_pixel_cache(data.paths, height=height, width=width, folder=store, progress=False)
     pixels = Pixels(crops.pixels, CPU)
@@ -160,7 +159,7 @@ def data_path(data: TrainingData, recipe: Recipe, steps: int, store: Path) -> tu
         batches = feed(
             pixels,
             data.identities,
-            augmentation_of(recipe),
+            recipe.augmentation,
             order,
             count_repeats(order),
             seed=0,

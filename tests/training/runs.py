@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from omnireid.training.augmentation import Augmentation
 from omnireid.training.journal import read_journal
 from omnireid.training.recipes import Recipe
 from omnireid.weights.artefact import read_artefact
@@ -20,9 +21,7 @@ SMALL = Recipe(
     batch_size=8,
     learning_rate=0.02,
     schedule="cosine",
-    crop=0.5,
-    erasing=0.3,
-    patch=0.3,
+    augmentation=Augmentation(crop=0.5, erasing=0.3, patch=0.3),
     average=0.9,
 )
 """24 training crops: three steps an epoch."""

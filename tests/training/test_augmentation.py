@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from omnireid.errors import RecipeError
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from omnireid.training.augmentation import Augmentation, AugmentationPlan, apply_plan, plan_augmentation
+from omnireid.training.augmentation import Augmentation
+from omnireid.training.augmentation_plan import AugmentationPlan, apply_plan, plan_augmentation
 from omnireid.training.draws import BOX_COLUMNS, Purpose, draw_uniforms, fit_boxes
 from omnireid.training.patches import PATCH_COLUMNS, look_up_patches
 from omnireid.types import FloatArray, IntArray
@@ -419,5 +420,5 @@ def test_a_value_that_is_no_fraction(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("value", [0.99, -2.0, math.nan])
 def test_a_crop_that_shrinks(value: float) -> None:
-    with pytest.raises(RecipeError, match=rf"^--crop-scale must be at least 1; got {value}\.$"):
+    with pytest.raises(RecipeError, match=rf"^--crop-scale must lie between 1 and 4; got {value}\.$"):
         Augmentation(crop_scale=value)

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnireid.training.augmentation import Augmentation, apply_plan
-from omnireid.training.feeding import AHEAD, Batch, Pixels, count_repeats, feed
+from omnireid.training.augmentation import Augmentation
+from omnireid.training.augmentation_plan import apply_plan
+from omnireid.training.feeding import BATCHES_AHEAD, Pixels, TrainingBatch, count_repeats, feed
 from omnireid.types import IntArray
 
 CPU = torch.device("cpu")
@@ -24,7 +25,9 @@ SEEN = 200
 """By the run before: there are patches in the pool."""
 
 
-def batches(order: IntArray, repeats: IntArray, *, images_seen: int = SEEN, pixels: Any = None) -> Iterator[Batch]:
+def batches(
+    order: IntArray, repeats: IntArray, *, images_seen: int = SEEN, pixels: Any = None
+) -> Iterator[TrainingBatch]:
     return feed(
         pixels or Pixels(CROPS, CPU),
         IDENTITIES,
@@ -44,7 +47,7 @@ def order_of(steps: int) -> IntArray:
     return np.random.default_rng(1).integers(0, 40, (steps, 6))
 
 
-def augmented(batch: Batch) -> torch.Tensor:
+def augmented(batch: TrainingBatch) -> torch.Tensor:
     return apply_plan(batch.images, batch.plan, batch.patch_images, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 
 
@@ -90,7 +93,7 @@ def test_pixels_are_taken_in_the_order_asked_for() -> None:
     assert pixels.take(np.empty(0, np.int64)).shape == (0, 24, 12, 3)
 
 
-@pytest.mark.parametrize("steps", [0, 1, AHEAD, AHEAD + 4])
+@pytest.mark.parametrize("steps", [0, 1, BATCHES_AHEAD, BATCHES_AHEAD + 4])
 def test_every_step_once_and_in_order(steps: int) -> None:
     order = order_of(steps)
     found = list(batches(order, count_repeats(order)))
@@ -151,7 +154,7 @@ def test_only_a_few_batches_are_prepared_ahead() -> None:
     feeding = batches(order, count_repeats(order), images_seen=0, pixels=Watched(CROPS, CPU))
     next(feeding)
     feeding.close()  # type: ignore[attr-defined]
-    assert 1 <= len(taken) <= AHEAD + 1
+    assert 1 <= len(taken) <= BATCHES_AHEAD + 1
     assert taken == order[: len(taken)].tolist()
 
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from omnireid import create_model
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.backbone import Backbone
-from omnireid.training.augmentation import Augmentation, apply_plan, plan_augmentation
+from omnireid.training.augmentation import Augmentation
+from omnireid.training.augmentation_plan import apply_plan, plan_augmentation
 from omnireid.training.distributed import Ranks
-from omnireid.training.feeding import Batch
+from omnireid.training.feeding import TrainingBatch
 from omnireid.training.learner import Learner
 from omnireid.training.losses import batch_hard_triplet, cross_entropy
 from omnireid.training.recipes import FINETUNE, Recipe
@@ -45,7 +46,7 @@ def learner_of(recipe: Recipe, *, steps_an_epoch: int = 2) -> Learner:
     )
 
 
-def batch_of(number: int = 0, *, size: int = 8) -> Batch:
+def batch_of(number: int = 0, *, size: int = 8) -> TrainingBatch:
     """Noise of four people; each crop may be flipped."""
     pixels = np.random.default_rng(number).integers(0, 256, (size, 32, 16, 3), dtype=np.uint8)
     indices = np.arange(size, dtype=np.int64)
@@ -61,7 +62,7 @@ def batch_of(number: int = 0, *, size: int = 8) -> Batch:
         images_seen=0,
     )
     patches = torch.empty(0, 32, 16, 3, dtype=torch.uint8)
-    return Batch(indices, torch.from_numpy(pixels), torch.from_numpy(indices // 2 % 4), plan, patches)
+    return TrainingBatch(indices, torch.from_numpy(pixels), torch.from_numpy(indices // 2 % 4), plan, patches)
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

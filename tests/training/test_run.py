@@ -22,6 +22,7 @@ from omnireid.errors import (
     ModelError,
     RankError,
 )
+from omnireid.training.augmentation import Augmentation
 from omnireid.training.journal import read_journal
 from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions
@@ -127,7 +128,7 @@ def test_the_other_losses_and_heads_learn(options: RunOptions, loss: str) -> Non
             "learning_rate": 0.002,
         },
     }
-    recipe = replace(SMALL, epochs=16, learning_rate=0.005, average=0.0, crop=0.0, erasing=0.0, patch=0.0)
+    recipe = replace(SMALL, epochs=16, learning_rate=0.005, average=0.0, augmentation=Augmentation())
     train(replace(recipe, **changes[loss]), options)
     curve = losses(options.output)
     assert np.isfinite(curve).all()

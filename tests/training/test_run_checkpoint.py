@@ -134,7 +134,7 @@ def test_a_checkpoint_cut_short(checkpoint: Path) -> None:
     content = checkpoint.read_bytes()
     for length in (0, 1, 7, 8, 9, 100, len(content) // 2, len(content) - 1):
         checkpoint.write_bytes(content[:length])
-        with pytest.raises(CheckpointError, match="is not a whole checkpoint of a run .*another folder"):
+        with pytest.raises(CheckpointError, match="is no complete checkpoint of a run .*another folder"):
             read_checkpoint(checkpoint)
 
 
@@ -146,7 +146,7 @@ def test_a_bit_that_changed_in_any_tensor(checkpoint: Path) -> None:
         changed = content.copy()
         changed[place] ^= 16
         checkpoint.write_bytes(changed)
-        with pytest.raises(CheckpointError, match="are not those it was written with: the file is damaged"):
+        with pytest.raises(CheckpointError, match="do not match their checksum: the file is damaged"):
             read_checkpoint(checkpoint)
 
 
@@ -155,9 +155,7 @@ def test_a_character_that_changed_in_the_record(checkpoint: Path) -> None:
     for before, after in ((b'step\\": 7', b'step\\": 8'), (b"ab12", b"ab13"), (b'updates\\": 9', b'updates\\": 4')):
         assert content.count(before) == 1
         checkpoint.write_bytes(content.replace(before, after))
-        with pytest.raises(
-            CheckpointError, match="The record of .* is not the one it was written with: the file is da"
-        ):
+        with pytest.raises(CheckpointError, match="The metadata of .* does not match its checksum: the file is da"):
             read_checkpoint(checkpoint)
 
 
@@ -201,7 +199,7 @@ def test_a_checkpoint_of_a_newer_version(checkpoint: Path) -> None:
 )
 def test_a_record_that_is_not_whole(checkpoint: Path, changes: dict[str, Any]) -> None:
     rewritten(checkpoint, **changes)
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint of a run"):
+    with pytest.raises(CheckpointError, match="is no complete checkpoint of a run"):
         read_checkpoint(checkpoint)
 
 
@@ -209,11 +207,11 @@ def test_files_of_others(tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
     for metadata in (None, {"format": "pt"}, {"omnireid-run": "[]"}, {"omnireid-run": "{"}):
         save_file({"weight": torch.zeros(2)}, path, metadata)
-        with pytest.raises(CheckpointError, match="is not a whole checkpoint of a run"):
+        with pytest.raises(CheckpointError, match="is no complete checkpoint of a run"):
             read_checkpoint(path)
     for content in (b"not weights at all, but long enough to have a header", bytes(64), b"\x80\x02}q\x00."):
         path.write_bytes(content)
-        with pytest.raises(CheckpointError, match="is not a whole checkpoint of a run"):
+        with pytest.raises(CheckpointError, match="is no complete checkpoint of a run"):
             read_checkpoint(path)
 
 
@@ -255,7 +253,7 @@ def test_every_difference_is_listed() -> None:
     with pytest.raises(ResumeError) as caught:
         check_identity(IDENTITY, asked, Path("runs/a"))
     first, *lines, last = str(caught.value).splitlines()
-    assert first == f"The run in {Path('runs/a')} cannot go on, because it is another one:"
+    assert first == f"The run in {Path('runs/a')} cannot be resumed with these settings:"
     assert lines == [
         "  --balance-cameras: it has False, asked for is True",
         "  --learning-rate: it has 0.065, asked for is 0.1",

@@ -26,6 +26,7 @@ from omnireid.errors import (
 )
 from omnireid.files import sole_writer
 from omnireid.synthetic.dataset import synthesize
+from omnireid.training.augmentation import Augmentation
 from omnireid.training.journal import read_journal
 from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions
@@ -55,12 +56,12 @@ def test_a_run_that_is_another_one_is_not_gone_on_with(options: RunOptions, tmp_
     others = synthesize(tmp_path / "others", identities=6, cameras=3, per_camera=2, height=64, seed=5)
     resumed = replace(options, data=(others,), resume=True)
     with pytest.raises(ResumeError, match=r"(?s)--erasing: it has 0.3, asked for is 0.1.*data set \(crops\)"):
-        train(replace(SMALL, erasing=0.1, batch_size=8), resumed)
+        train(replace(SMALL, augmentation=Augmentation(crop=0.5, erasing=0.1, patch=0.3)), resumed)
 
 
 def test_a_folder_with_a_run_is_not_overwritten(options: RunOptions) -> None:
     train(replace(SMALL, epochs=1), options)
-    with pytest.raises(OutputError, match="holds a run already. Go on with it by --resume"):
+    with pytest.raises(OutputError, match="already holds a run. Resume it with --resume"):
         train(replace(SMALL, epochs=1), options)
 
 
@@ -79,7 +80,7 @@ def test_a_folder_in_use_is_refused(options: RunOptions) -> None:
     [
         ({"batch_size": 64}, "larger than the data, which has 24"),
         ({"sampler": "identity", "images_per_identity": 1}, "A batch of 8 identities, but the data has 4"),
-        ({"sampler": "identity", "images_per_identity": 3}, "no multiple of --images-per-identity 3"),
+        ({"sampler": "identity", "images_per_identity": 3}, "not a multiple of --images-per-identity 3"),
     ],
 )
 def test_a_recipe_that_does_not_fit_the_data(options: RunOptions, changes: dict[str, Any], message: str) -> None:

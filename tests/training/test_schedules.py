@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnireid.errors import RecipeError
-from omnireid.training.recipes import FINETUNE, SCRATCH, Recipe, ScheduleName
-from omnireid.training.schedules import Schedule
+from omnireid.training.recipes import FINETUNE, SCRATCH, Recipe
+from omnireid.training.schedules import Schedule, ScheduleName
 
 
 def of_recipe(recipe: Recipe) -> Schedule:
-    return Schedule(recipe.schedule, recipe.epochs, recipe.warmup_epochs, recipe.milestones, recipe.decay)
+    return recipe.rate_schedule
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,13 @@
-"""Augmentation of whole batches, on the device they are trained on.
-
-What is done to a crop is planned on the host, where every random number is a
-function of seed, epoch, crop and how many-th time it comes (see
-`omnireid.training.draws`), and done on the device without waiting for it. An image
-comes out the same alone or in any batch, on any number of workers and ranks.
-"""
+"""What may happen to a crop before it is trained on, as one frozen value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from omnireid.errors import RecipeError
-from omnireid.training.draws import BOX_COLUMNS, Boxes, DoubleArray, Purpose, choose, draw_uniforms, fit_boxes
-from omnireid.training.patches import PATCH_COLUMNS, PatchPlan, paste_patches, place_patches, pool_size
-from omnireid.types import FloatArray, IntArray
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of R, G, B in grey (ITU-R BT.601), as Pillow has them."""
+_PROBABILITIES = ("flip", "crop", "patch", "jitter", "erasing")
+_STRENGTHS = ("brightness", "contrast", "saturation")
 
 
 @dataclass(frozen=True)
@@ -28,244 +15,48 @@ class Augmentation:
     """What may happen to a crop, in this order: flip, crop, patch, jitter, erasing.
 
     Attributes:
-        flip: probability of a horizontal flip.
-        crop: probability of the random crop: as if enlarged `crop_scale` times and cut back at a random place.
-        crop_scale: at least 1.
-        patch: probability of a random patch; see `omnireid.training.patches`.
-        jitter: probability of the colour jitter.
-        brightness: strength; the pixels are multiplied by a factor in [1 - strength, 1 + strength].
-        contrast: likewise, of the distance from the image's mean grey.
-        saturation: likewise, of the distance from each pixel's grey.
-        erasing: probability of random erasing: a box is filled with the mean that normalisation takes off.
-        erasing_area: of the box, as fractions of the image.
-        erasing_aspect: of the box, height / width in pixels.
+        flip: Probability of a horizontal flip.
+        crop: Probability of a random crop: the image is enlarged and cut back to its size at a random place.
+        crop_scale: How much the random crop enlarges, 1 to 4.
+        erasing: Probability of random erasing, which fills a box with the mean colour.
+        erasing_area: Smallest and largest area of the erased box, as fractions of the image.
+        erasing_aspect: Smallest and largest height / width of the erased box, in pixels.
+        patch: Probability of a random patch, a piece of another crop pasted over this one.
+        jitter: Probability of the colour jitter, whose strengths are `brightness`, `contrast` and `saturation`.
+        brightness: Jitter strength s: pixels are multiplied by a factor in [1 - s, 1 + s].
+        contrast: Jitter strength s: distances from the image's mean grey are multiplied by a factor in [1 - s, 1 + s].
+        saturation: Jitter strength s: distances from each pixel's grey are multiplied by a factor in [1 - s, 1 + s].
 
     Raises:
-        RecipeError: a value out of its range.
+        RecipeError: A value is out of its range.
 
-    Source: Zhong et al., "Random Erasing Data Augmentation", AAAI 2020; the random crop as in the OSNet paper.
+    Source: Zhong et al., "Random Erasing Data Augmentation", AAAI 2020; the random crop as in the OSNet paper; the
+    random patch in `omnireid.training.patches`.
     """
 
     flip: float = 0.5
     crop: float = 0.0
     crop_scale: float = 1.125
+    erasing: float = 0.0
+    erasing_area: tuple[float, float] = (0.02, 0.4)
+    erasing_aspect: tuple[float, float] = (0.3, 3.3)
     patch: float = 0.0
     jitter: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
-    erasing: float = 0.0
-    erasing_area: tuple[float, float] = (0.02, 0.4)
-    erasing_aspect: tuple[float, float] = (0.3, 3.3)
 
     def __post_init__(self) -> None:
-        for name in ("flip", "crop", "patch", "jitter", "brightness", "contrast", "saturation", "erasing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise RecipeError(f"--{name} must lie between 0 and 1; got {getattr(self, name)}.")
-        if not self.crop_scale >= 1:  # nor NaN
-            raise RecipeError(f"--crop-scale must be at least 1; got {self.crop_scale}.")
+        for name in (*_PROBABILITIES, *_STRENGTHS):
+            _check_range(name, getattr(self, name), 0, 1)
+        _check_range("crop_scale", self.crop_scale, 1, 4)
+        for name, low, high in (("erasing_area", 0, 1), ("erasing_aspect", 0.01, 100)):
+            smallest, largest = getattr(self, name)
+            object.__setattr__(self, name, (smallest, largest))  # JSON gives lists
+            _check_range(name, smallest, low, high)
+            _check_range(name, largest, smallest, high)
 
 
-@dataclass(frozen=True, eq=False)
-class AugmentationPlan:
-    """What is done to the B images of one batch. Positions are places in the batch, ascending.
-
-    Attributes:
-        flips: positions of the images that are flipped.
-        crops: positions of those that are cropped.
-        crop_rows: (n, H) where each row of a cropped image lies in the original, in rows.
-        crop_columns: (n, W) likewise, in columns.
-        patches: what is pasted where.
-        jitters: positions of those whose colours change.
-        factors: (n, 3) of brightness, contrast and saturation.
-        erasures: positions of those with a box erased.
-        boxes: n boxes.
-    """
-
-    flips: IntArray
-    crops: IntArray
-    crop_rows: FloatArray
-    crop_columns: FloatArray
-    patches: PatchPlan
-    jitters: IntArray
-    factors: FloatArray
-    erasures: IntArray
-    boxes: Boxes
-
-    @property
-    def patch_indices(self) -> IntArray:
-        """The crops of the data whose pixels `apply_plan` needs beside the batch."""
-        return self.patches.indices
-
-
-def plan_augmentation(
-    augmentation: Augmentation,
-    *,
-    seed: int,
-    epoch: int,
-    indices: IntArray,
-    repeats: IntArray,
-    height: int,
-    width: int,
-    crop_count: int,
-    images_seen: int,
-) -> AugmentationPlan:
-    """Decide what happens to each image of a batch.
-
-    Args:
-        augmentation: what may happen.
-        seed: of the run.
-        epoch: counted from 0.
-        indices: (B,) of the crops in the data.
-        repeats: (B,) how many times each crop came before in this epoch.
-        height: of the images.
-        width: of the images.
-        crop_count: crops in the data, to cut patches from.
-        images_seen: by the run so far; the pool of patches grows with it.
-    """
-
-    def draw(purpose: Purpose, columns: int) -> DoubleArray:
-        return draw_uniforms(seed, purpose, epoch, indices, repeats, columns=columns)
-
-    crop = draw(Purpose.CROP, 3)
-    crops = np.flatnonzero(crop[:, 0] < augmentation.crop)
-    jitter = draw(Purpose.JITTER, 4)
-    jitters = np.flatnonzero(jitter[:, 0] < augmentation.jitter)
-    strengths = np.array([augmentation.brightness, augmentation.contrast, augmentation.saturation])
-    erasing = draw(Purpose.ERASING, 1 + BOX_COLUMNS)
-    erasures = np.flatnonzero(erasing[:, 0] < augmentation.erasing)
-    patch = draw(Purpose.PATCH, 1 + PATCH_COLUMNS)
-    patched = np.flatnonzero(patch[:, 0] < augmentation.patch)
-    return AugmentationPlan(
-        flips=np.flatnonzero(draw(Purpose.FLIP, 1)[:, 0] < augmentation.flip),
-        crops=crops,
-        crop_rows=_crop_places(crop[crops, 1], height, augmentation.crop_scale),
-        crop_columns=_crop_places(crop[crops, 2], width, augmentation.crop_scale),
-        patches=place_patches(
-            patched,
-            patch[patched, 1:],
-            seed=seed,
-            pool=pool_size(images_seen),
-            crop_count=crop_count,
-            height=height,
-            width=width,
-        ),
-        jitters=jitters,
-        factors=(1 + (2 * jitter[jitters, 1:] - 1) * strengths).astype(np.float32),
-        erasures=erasures,
-        boxes=fit_boxes(erasing[erasures, 1:], augmentation.erasing_area, augmentation.erasing_aspect, height, width),
-    )
-
-
-def apply_plan(
-    images: Tensor,
-    plan: AugmentationPlan,
-    patch_images: Tensor,
-    *,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-) -> Tensor:
-    """Augment and normalise a batch. An image that nothing happens to is exactly what inference would see.
-
-    The random crop interpolates between the stored pixels; enlarging first and cutting then, as usual, rounds to whole
-    grey levels in between.
-
-    Args:
-        images: (B, H, W, 3) uint8 RGB, on the device; left as they are.
-        plan: of this batch.
-        patch_images: (P, H, W, 3) uint8, the crops `AugmentationPlan.patch_indices` names.
-        mean: of R, G, B in [0, 1], subtracted.
-        std: of R, G, B in [0, 1], divided by.
-
-    Returns:
-        (B, 3, H, W) float32, channels last in memory.
-    """
-    device = images.device
-    count, height, width, _ = images.shape
-    if len(plan.flips):
-        flips = to_device(torch.from_numpy(plan.flips), device)
-        images = images.index_copy(0, flips, images.index_select(0, flips).flip(2))
-    pixels = images.float()
-    if len(plan.crops):
-        crops = to_device(torch.from_numpy(plan.crops), device)
-        pixels.index_copy_(0, crops, _crop(pixels.index_select(0, crops), plan))
-    if len(plan.patches):
-        patched = to_device(torch.from_numpy(plan.patches.positions), device)
-        table = to_device(torch.from_numpy(plan.patches.table()), device)
-        pixels.index_copy_(0, patched, paste_patches(pixels.index_select(0, patched), patch_images, table))
-    if len(plan.jitters):
-        jitters = to_device(torch.from_numpy(plan.jitters), device)
-        factors = to_device(torch.from_numpy(plan.factors), device)
-        pixels.index_copy_(0, jitters, _jitter(pixels.index_select(0, jitters), factors))
-    # As one long row a line of pixels: a CPU is slow at broadcasting over an axis of three.
-    lines = pixels.view(count, height, width * 3)
-    lines *= _tiled([1 / (255 * value) for value in std], width, device)
-    lines -= _tiled([average / value for average, value in zip(mean, std, strict=True)], width, device)
-    if len(plan.erasures):
-        erasures = to_device(torch.from_numpy(plan.erasures), device)
-        pixels.index_copy_(0, erasures, _erase(pixels.index_select(0, erasures), plan.boxes))
-    return pixels.permute(0, 3, 1, 2)
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on the device, without waiting for the copy."""
-    if device.type == "cpu":
-        return tensor
-    return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _tiled(values: list[float], width: int, device: torch.device) -> Tensor:
-    return to_device(torch.tensor(values, dtype=torch.float32).repeat(width), device)
-
-
-def _crop_places(uniforms: DoubleArray, size: int, scale: float) -> FloatArray:
-    """(n, size) where each row (or column) of a crop lies in the original, clamped to it; half-pixel centres."""
-    enlarged = round(size * scale)
-    offsets = choose(uniforms, enlarged - size + 1)
-    places = (offsets[:, None] + np.arange(size) + 0.5) * (size / enlarged) - 0.5
-    return np.asarray(np.clip(places, 0, size - 1), dtype=np.float32)
-
-
-def _crop(pixels: Tensor, plan: AugmentationPlan) -> Tensor:
-    """Bilinear, one axis after the other."""
-    count, height, width, _ = pixels.shape
-    above = np.minimum(plan.crop_rows.astype(np.int64), height - 2) if height > 1 else np.zeros((count, 1), np.int64)
-    left = np.minimum(plan.crop_columns.astype(np.int64), width - 2) if width > 1 else np.zeros((count, 1), np.int64)
-    down = to_device(torch.from_numpy(plan.crop_rows - above.astype(np.float32)), pixels.device)
-    right = to_device(torch.from_numpy(plan.crop_columns - left.astype(np.float32)), pixels.device)
-    first = to_device(torch.from_numpy((above + np.arange(count)[:, None] * height).reshape(-1)), pixels.device)
-    lines = pixels.view(count * height, width * 3)
-    rows = torch.lerp(
-        lines.index_select(0, first), lines.index_select(0, first + min(1, height - 1)), down.view(-1, 1)
-    ).view(count, height, width, 3)
-    columns = to_device(torch.from_numpy(left), pixels.device).view(count, 1, width, 1).expand(-1, height, -1, 3)
-    nearer = rows.gather(2, columns)
-    farther = rows.gather(2, columns + min(1, width - 1))
-    return torch.lerp(nearer, farther, right.view(count, 1, width, 1))
-
-
-def _jitter(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Brightness, then contrast, then saturation, each kept in [0, 255]."""
-    brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1).unbind(1)
-    luma = torch.tensor(LUMA)
-    weights = to_device(luma, pixels.device)
-    pixels = (pixels * brightness).clamp_(0, 255)
-    # In whole numbers a sum has one value, whatever the order and number of threads.
-    mean = (pixels * weights).sum(dim=3).round().to(torch.int64).sum(dim=(1, 2)).float() / (
-        pixels.shape[1] * pixels.shape[2]
-    )
-    middle = mean.view(-1, 1, 1, 1)
-    pixels = ((pixels - middle) * contrast + middle).clamp_(0, 255)
-    grey = (pixels * weights).sum(dim=3, keepdim=True)
-    return ((pixels - grey) * saturation + grey).clamp_(0, 255)
-
-
-def _erase(pixels: Tensor, boxes: Boxes) -> Tensor:
-    """Zero, which is the mean after normalisation, in one box an image."""
-    height, width = pixels.shape[1:3]
-    rows, columns = np.arange(height), np.arange(width)
-    tall = (rows >= boxes.tops[:, None]) & (rows < (boxes.tops + boxes.heights)[:, None])
-    wide = (columns >= boxes.lefts[:, None]) & (columns < (boxes.lefts + boxes.widths)[:, None])
-    tall_mask = to_device(torch.from_numpy(tall), pixels.device)[:, :, None, None]
-    wide_mask = to_device(torch.from_numpy(wide), pixels.device)[:, None, :, None]
-    return pixels.masked_fill(tall_mask & wide_mask, 0)
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # NaN is out of every range
+        raise RecipeError(f"--{name.replace('_', '-')} must lie between {low:g} and {high:g}; got {value}.")

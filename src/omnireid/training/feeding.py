@@ -1,4 +1,4 @@
-"""From an epoch's order to batches on the device: index look-ups in the store, a few batches ahead."""
+"""From an epoch's order to batches on the device: crops are looked up by index, a few batches ahead."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from omnireid.training.augmentation import Augmentation, AugmentationPlan, plan_augmentation, to_device
+from omnireid.training.augmentation import Augmentation
+from omnireid.training.augmentation_plan import AugmentationPlan, plan_augmentation, to_device
 from omnireid.types import IntArray
 
-AHEAD = 3
-"""Batches prepared while one is trained on."""
+BATCHES_AHEAD = 3
+"""Number of batches prepared while one is trained on."""
 
 DEVICE_SHARE = 0.5
-"""The share of a GPU's free memory that the whole store may take."""
+"""Largest share of a GPU's free memory that the decoded crops may take."""
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class TrainingBatch:
     """A rank's share of one batch.
 
     Attributes:
-        indices: (B,) the crops, on the host.
+        indices: (B,) indices of the crops in the data, on the host.
         images: (B, H, W, 3) uint8 RGB, on the device.
         identities: (B,) int64, on the device.
-        plan: how they are augmented.
-        patch_images: (P, H, W, 3) uint8, where the patches of `plan` are cut from.
+        plan: How the images are augmented.
+        patch_images: (P, H, W, 3) uint8, the crops from which the plan's patches are cut.
     """
 
     indices: IntArray
@@ -42,14 +43,14 @@ class Batch:
 
 
 class Pixels:
-    """The crops of a store, taken by index and brought to a device.
+    """Decoded crops, taken by index and copied to a device.
 
-    On a GPU with room for it the whole store goes there once; else the batch's crops are copied from the memory map
-    into pinned memory and sent without waiting.
+    If the GPU has room, all crops are copied there once. Otherwise each batch is copied from the memory map into
+    pinned memory and sent without waiting.
 
     Args:
         pixels: (N, H, W, 3) uint8.
-        device: where batches are needed.
+        device: Device on which batches are needed.
     """
 
     def __init__(self, pixels: npt.NDArray[np.uint8], device: torch.device) -> None:
@@ -66,18 +67,18 @@ class Pixels:
         return count, height, width
 
     def take(self, indices: IntArray) -> Tensor:
-        """(n, H, W, 3) uint8 on the device, in the order of `indices`."""
+        """The crops at `indices`, in that order: (n, H, W, 3) uint8 on the device."""
         if self._whole is not None:
             return self._whole.index_select(0, to_device(torch.from_numpy(indices), self._device))
         if self._device.type == "cpu":
             return torch.from_numpy(self._pixels[indices])
         images = torch.empty((len(indices), *self._pixels.shape[1:]), dtype=torch.uint8, pin_memory=True)
-        np.take(self._pixels, indices, axis=0, out=images.numpy(), mode="clip")  # clip: or numpy buffers the output
+        np.take(self._pixels, indices, axis=0, out=images.numpy(), mode="clip")  # without clip NumPy buffers the output
         return images.to(self._device, non_blocking=True)
 
 
 def count_repeats(order: IntArray) -> IntArray:
-    """How many times each entry of `order` (any shape) came before in it, in reading order; same shape.
+    """Count how often each entry of `order` (any shape) has come before, in reading order; same shape.
 
     A crop that comes several times in an epoch is augmented differently each time.
 
@@ -107,23 +108,23 @@ def feed(
     images_seen: int,
     images_a_step: int,
     device: torch.device,
-) -> Generator[Batch]:
-    """Batches of an epoch, or of the rest of one, in order.
+) -> Generator[TrainingBatch]:
+    """Yield the batches of an epoch, or of the rest of one, in order.
 
     Args:
-        pixels: the store at the epoch's resolution.
-        identities: (N,) of all crops.
-        augmentation: what is done to them.
+        pixels: The crops at the epoch's resolution.
+        identities: (N,) identities of all crops.
+        augmentation: What may be done to a crop.
         indices: (S, B) this rank's crops of each step.
-        repeats: (S, B) from `count_repeats` over the whole epoch and all ranks.
-        seed: of the run.
-        epoch: counted from 0.
-        images_seen: by all ranks before the first of these steps.
-        images_a_step: by all ranks.
-        device: where batches are needed.
+        repeats: (S, B) counts from `count_repeats` over the whole epoch and all ranks.
+        seed: The run's seed.
+        epoch: Counted from 0.
+        images_seen: Number of images all ranks trained on before the first of these steps.
+        images_a_step: Number of images in one step of all ranks.
+        device: Device on which batches are needed.
     """
 
-    def prepare(step: int) -> Batch:
+    def prepare(step: int) -> TrainingBatch:
         count, height, width = pixels.shape
         plan = plan_augmentation(
             augmentation,
@@ -136,7 +137,7 @@ def feed(
             crop_count=count,
             images_seen=images_seen + step * images_a_step,
         )
-        return Batch(
+        return TrainingBatch(
             indices[step],
             pixels.take(indices[step]),
             to_device(torch.from_numpy(identities[indices[step]]), device),
@@ -144,13 +145,13 @@ def feed(
             pixels.take(plan.patch_indices),
         )
 
-    waiting: deque[Future[Batch]] = deque()
+    waiting: deque[Future[TrainingBatch]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
         try:
-            for step in range(len(indices) + AHEAD):
+            for step in range(len(indices) + BATCHES_AHEAD):
                 if step < len(indices):
                     waiting.append(thread.submit(prepare, step))
-                if step >= AHEAD:
+                if step >= BATCHES_AHEAD:
                     yield waiting.popleft().result()
         finally:
             for future in waiting:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from omnireid.errors import RecipeError
 from omnireid.models.layers import Linear, initialise
-from omnireid.training.precision import full
+from omnireid.training.precision import at_least_float32
 from omnireid.training.recipes import HeadName
 
 
@@ -24,7 +24,7 @@ class LinearHead(nn.Module):
     def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:  # noqa: ARG002
         """Logits; `identities` are not looked at."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            logits: Tensor = self.classifier(full(embeddings))
+            logits: Tensor = self.classifier(at_least_float32(embeddings))
             return logits
 
 
@@ -45,7 +45,7 @@ class BNNeckHead(nn.Module):
     def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:  # noqa: ARG002
         """Logits; `identities` are not looked at."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            logits: Tensor = self.classifier(self.neck(full(embeddings)))
+            logits: Tensor = self.classifier(self.neck(at_least_float32(embeddings)))
             return logits
 
 
@@ -65,7 +65,7 @@ class CosineHead(nn.Module):
         """float32 logits."""
         with torch.autocast(embeddings.device.type, enabled=False):
             cosines = functional.linear(
-                functional.normalize(full(embeddings)), functional.normalize(self.classifier.weight)
+                functional.normalize(at_least_float32(embeddings)), functional.normalize(self.classifier.weight)
             )
             if self.margin and self.training:
                 cosines = cosines - self.margin * functional.one_hot(identities, cosines.shape[1])

@@ -1,4 +1,4 @@
-"""What learns: network, head, optimiser, and one step of them all."""
+"""The part of a run that learns: network, head and optimiser, and one step of all three."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from omnireid.models.backbone import Backbone
-from omnireid.training.augmentation import apply_plan
+from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.averaging import MovingAverage
 from omnireid.training.distributed import Ranks
-from omnireid.training.feeding import Batch
+from omnireid.training.feeding import TrainingBatch
 from omnireid.training.head import create_head
 from omnireid.training.losses import batch_hard_triplet, cross_entropy
 from omnireid.training.precision import autocast
 from omnireid.training.recipes import Recipe
-from omnireid.training.schedules import Schedule
 from omnireid.training.synchronised_norm import synchronise_norms
 
 
 class _Trainee(nn.Module):
-    """Network and head as one module, so that one reducer carries the gradients of both."""
+    """Network and head as one module, so that one DDP reducer handles the gradients of both."""
 
     def __init__(self, network: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -41,13 +40,13 @@ class Learner:
     """Network, head, optimiser, schedule and moving average of a run.
 
     Args:
-        recipe: what to do.
-        network: what is trained, in place; it goes to the device.
-        num_classes: identities of the training data.
-        steps_an_epoch: for the schedule.
-        device: of the arithmetic.
-        ranks: this process among others.
-        compile_network: have ``torch.compile`` make one kernel of many.
+        recipe: What to do.
+        network: The network, which is trained in place and moved to the device.
+        num_classes: Number of identities in the training data.
+        steps_an_epoch: Number of steps in an epoch, which the schedule needs.
+        device: Device to compute on.
+        ranks: This process among the ranks of the run.
+        compile_network: Compile the network with ``torch.compile``.
     """
 
     def __init__(
@@ -81,13 +80,8 @@ class Learner:
             self.network.double()
             self.head.double()
         self.optimiser = _create_optimiser(recipe, self.network, self.head)
-        self.schedule = Schedule(
-            kind=recipe.schedule,
-            epochs=recipe.epochs,
-            warmup_epochs=recipe.warmup_epochs,
-            milestones=recipe.milestones,
-            factor=recipe.decay,
-        )
+        self.schedule = recipe.rate_schedule
+        self.frozen_epochs = recipe.timetable.frozen_epochs
         self.average = MovingAverage(self.network, recipe.average) if recipe.average else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self._trainee = _Trainee(self.network, self.head)
@@ -101,27 +95,25 @@ class Learner:
         return self.recipe.learning_rate * self.schedule.factor_at(step / self.steps_an_epoch)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Freeze or free the network as the recipe says, and put both parts into training mode."""
-        frozen = epoch < self.recipe.frozen_epochs
+        """Freeze or unfreeze the network as the recipe says, and put network and head into training mode."""
+        frozen = epoch < self.frozen_epochs
         if self._wrapped is None or frozen != self._frozen:
             self.network.requires_grad_(not frozen)
             self._frozen = frozen
-            # A reducer counts the gradients it waits for when it is made.
+            # A DDP reducer fixes which gradients it waits for when it is made, so it is made anew.
             self._wrapped = self._distribute() if self.ranks.world_size > 1 else self._trainee
         self.head.train()
         self.network.train(not frozen)
 
-    def step(self, batch: Batch, step: int) -> Tensor:
-        """One step of the optimiser on a rank's share of a batch.
-
-        Nothing in it waits for a GPU.
+    def step(self, batch: TrainingBatch, step: int) -> Tensor:
+        """Take one optimiser step on a rank's share of a batch, without waiting for the GPU.
 
         Args:
-            batch: this rank's crops.
-            step: counted from 0 over the whole run, for the learning rate.
+            batch: This rank's crops.
+            step: Counted from 0 over the whole run; it decides the learning rate.
 
         Returns:
-            (3,) on the device: loss, cross-entropy and triplet loss of this rank's share, as means over its crops.
+            (3,) on the device: loss, cross-entropy and triplet loss, each the mean over this rank's crops.
         """
         recipe = self.recipe
         rate = self.rate_at(step)
@@ -148,11 +140,11 @@ class Learner:
         return parts
 
     def averaged_state(self) -> Mapping[str, Tensor]:
-        """The network's weights to evaluate and to keep: the moving average where there is one."""
+        """The weights to evaluate and to write: the moving average if the recipe has one, else the network's own."""
         return self.network.state_dict() if self.average is None else self.average.values
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a checkpoint needs."""
+        """All state that a checkpoint needs."""
         state: dict[str, Any] = {
             "network": self.network.state_dict(),
             "head": self.head.state_dict(),
@@ -164,7 +156,7 @@ class Learner:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.head.load_state_dict(state["head"])
         groups = self.optimiser.state_dict()["param_groups"]
@@ -187,7 +179,7 @@ class Learner:
         return loss, torch.stack([loss.detach(), entropy.detach(), triplet.detach()])
 
     def _accumulating(self, *, last: bool) -> AbstractContextManager[object]:
-        """Gradients of all parts but the last stay on their rank."""
+        """A context in which gradients stay on their rank, for all parts of a batch but the last."""
         if isinstance(self._wrapped, DistributedDataParallel) and not last:
             return self._wrapped.no_sync()
         return nullcontext()

@@ -1,8 +1,8 @@
-"""The training loop: steps, checkpoints, evaluations.
+"""The training loop: steps, checkpoints and evaluations.
 
-What a run does is decided by recipe, data, seed and number of ranks alone: all
-random numbers are functions of seed, epoch and crop, so a run that was interrupted
-ends in the weights of one that was not.
+Recipe, data, seed and the number of ranks alone decide what a run computes. All
+random numbers are functions of seed, epoch and crop, so an interrupted run that is
+resumed ends in the same weights as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model
 from omnireid.progress import Advance, progress_bar
 from omnireid.training.assessment import Validation, assess
-from omnireid.training.augmentation import Augmentation, apply_plan
+from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.distributed import Ranks, barrier, mean_over_ranks
-from omnireid.training.feeding import Batch, Pixels, count_repeats, feed
+from omnireid.training.feeding import Pixels, TrainingBatch, count_repeats, feed
 from omnireid.training.journal import Journal, Kind
 from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions, RunResult
-from omnireid.training.recipes import Recipe, Resolution
+from omnireid.training.recipes import Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, write_checkpoint
 from omnireid.training.samplers import IdentitySampler, RandomSampler, shard
 from omnireid.training.signals import Stop
+from omnireid.training.timetable import Resolution
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -50,7 +51,7 @@ BAD_BATCH_STEM = "nonfinite-batch"
 
 @dataclass
 class Loop:
-    """A run under way; `go` takes it to its end."""
+    """A run in progress; `run` takes it to its end."""
 
     recipe: Recipe
     options: RunOptions
@@ -66,28 +67,28 @@ class Loop:
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter() - self.progress.seconds
-        self._waiting: list[Batch] = []  # trained on, their losses not looked at yet
-        self._losses = torch.zeros(self.options.log_every, 3, device=self.device)
-        self._looked = time.perf_counter()
-        self._saved_at = self.progress.step
+        self._unlogged_batches: list[TrainingBatch] = []  # trained on, but their losses are still on the device
+        self._unlogged_losses = torch.zeros(self.options.log_every, 3, device=self.device)
+        self._last_logged = time.perf_counter()
+        self._saved_step = self.progress.step
         self._scores: RankingScores | None = None
-        self._scored_at = -1
-        self._judge: Backbone | None = None
+        self._scored_step = -1
+        self._scored_network: Backbone | None = None
 
     @property
     def seconds(self) -> float:
-        """Spent so far, over all sessions."""
+        """Time the run has taken so far, in all its sessions."""
         return time.perf_counter() - self._started
 
-    def go(self, stop: Stop) -> RunResult:
-        """Train from where the run is to its end."""
+    def run(self, stop: Stop) -> RunResult:
+        """Train from where the run stands to its end."""
         recipe, steps = self.recipe, len(self.sampler)
         show = self.options.progress and self.ranks.rank == 0
         pixels: tuple[Resolution, Pixels] | None = None
         with progress_bar("train", recipe.epochs * steps * recipe.batch_size, show=show) as advance:
             advance(self.progress.step * recipe.batch_size)
             for epoch in range(self.progress.step // steps, recipe.epochs):
-                resolution = recipe.resolution_at(epoch)
+                resolution = recipe.timetable.resolution_at(epoch)
                 if pixels is None or pixels[0] != resolution:
                     pixels = (resolution, Pixels(self._open_pixels(self.data.paths, resolution), self.device))
                 self._train_epoch(epoch, pixels[1], stop, advance)
@@ -96,8 +97,8 @@ class Loop:
                     print(self._summary(epoch, resolution), flush=True)
                 if epoch + 1 < recipe.epochs:
                     self._stop_if_asked(stop)
-        if self._scores is None:  # a finished run, resumed
-            self._evaluate(recipe.phases[-1])
+        if self._scores is None:  # the run was finished before it was resumed
+            self._evaluate(recipe.timetable.resolutions[-1])
         barrier(self.ranks)
         return RunResult(self.options.output / LAST_NAME, self._scores, self.seconds)
 
@@ -108,7 +109,7 @@ class Loop:
         batches = feed(
             pixels,
             self.data.identities,
-            augmentation_of(self.recipe),
+            self.recipe.augmentation,
             shard(order, self.ranks.rank, self.ranks.world_size)[done:],
             shard(repeats, self.ranks.rank, self.ranks.world_size)[done:],
             seed=self.recipe.seed,
@@ -118,26 +119,26 @@ class Loop:
             device=self.device,
         )
         self.learner.begin_epoch(epoch)
-        self._looked = time.perf_counter()  # what came before, such as decoding, is no part of the rate
+        self._last_logged = time.perf_counter()  # earlier work, such as decoding, does not count in images per second
         with closing(batches), _memory_errors(self.recipe, self.ranks, pixels):
             for batch in batches:
-                self._losses[len(self._waiting)] = self.learner.step(batch, self.progress.step)
-                self._waiting.append(batch)
+                self._unlogged_losses[len(self._unlogged_batches)] = self.learner.step(batch, self.progress.step)
+                self._unlogged_batches.append(batch)
                 self.progress = replace(self.progress, step=self.progress.step + 1)
                 advance(self.recipe.batch_size)
                 if self.progress.step % self.options.log_every == 0:
-                    loss = self._look()
+                    loss = self._log_losses()
                     advance(0, f"epoch {epoch + 1}/{self.recipe.epochs}, loss {loss:.3f}")
                 if self.progress.step % len(self.sampler) == 0:
-                    break  # what belongs to an epoch's end, an evaluation, must stand in the log before its checkpoint
+                    break  # the epoch's evaluation must be in the log before its checkpoint is written
                 if self.progress.step % self.options.checkpoint_every == 0:
                     self._save()
                 if self.ranks.world_size == 1 or self.progress.step % self.options.log_every == 0:
                     self._stop_if_asked(stop)
 
     def _end_epoch(self, epoch: int, resolution: Resolution) -> None:
-        """Evaluate where it is due; write weights and checkpoint."""
-        self._look()
+        """Evaluate if an evaluation is due, and write weights and checkpoint."""
+        self._log_losses()
         every, last = self.recipe.evaluate_every, epoch + 1 == self.recipe.epochs
         metrics = self._evaluate(resolution) if last or (every and (epoch + 1) % every == 0) else {}
         if self.journal is not None and metrics:
@@ -146,37 +147,42 @@ class Loop:
             self._write_artefacts(resolution, metrics)
         self._save()
 
-    def _look(self) -> float:
-        """Bring the waiting losses to the host, check them and write them down: the mean of them."""
-        count = len(self._waiting)
+    def _log_losses(self) -> float:
+        """Copy pending losses to the host, check and log them, and return their mean."""
+        count = len(self._unlogged_batches)
         if not count:
             return float("nan")
-        own = self._losses[:count].cpu()
-        losses = mean_over_ranks(self._losses[:count].clone(), self.ranks).cpu()
+        own = self._unlogged_losses[:count].cpu()
+        losses = mean_over_ranks(self._unlogged_losses[:count].clone(), self.ranks).cpu()
         finite = torch.isfinite(losses).all(dim=1)
         if not finite.all():
             self._stop_at_nonfinite(int(torch.argmin(finite.int())), own)
         now = time.perf_counter()
-        rate = count * self.recipe.batch_size / max(now - self._looked, 1e-9)
-        self._looked = now
-        self._waiting.clear()
+        rate = count * self.recipe.batch_size / max(now - self._last_logged, 1e-9)
+        self._last_logged = now
+        self._unlogged_batches.clear()
         if self.journal is not None:
-            for place, (loss, entropy, triplet) in enumerate(losses.tolist()):
-                step = self.progress.step - count + place + 1
+            for position, (loss, entropy, triplet) in enumerate(losses.tolist()):
+                step = self.progress.step - count + position + 1
                 values = {"loss": loss, "learning_rate": self.learner.rate_at(step - 1), "images_per_second": rate}
                 if self.recipe.triplet_weight:
                     values |= {"cross_entropy_loss": entropy, "triplet_loss": triplet}
                 self._write("step", step, **values)
         return float(losses[:, 0].mean())
 
-    def _stop_at_nonfinite(self, place: int, own: Tensor) -> None:
-        """Keep the batch, and say what to do. The checkpoint on the disk is from before it."""
-        step = self.progress.step - len(self._waiting) + place
+    def _stop_at_nonfinite(self, position: int, own: Tensor) -> None:
+        """Keep the batch and raise. The checkpoint on the disk is older than the batch.
+
+        Args:
+            position: Index into the batches that are not logged yet.
+            own: (n, 3) losses of this rank.
+        """
+        step = self.progress.step - len(self._unlogged_batches) + position
         kept = "another rank kept it"
-        if not torch.isfinite(own[place]).all():
+        if not torch.isfinite(own[position]).all():
             from safetensors.torch import save
 
-            batch = self._waiting[place]
+            batch = self._unlogged_batches[position]
             images = apply_plan(batch.images, batch.plan, batch.patch_images, mean=IMAGENET_MEAN, std=IMAGENET_STD)
             path = self.options.output / f"{BAD_BATCH_STEM}-rank{self.ranks.rank}.safetensors"
             tensors = {
@@ -186,13 +192,13 @@ class Loop:
             }
             with atomic_output(path) as temporary:
                 temporary.write_bytes(save(tensors, metadata={"step": str(step)}))
-            kept = f"it was kept in {path}"
+            kept = f"it is kept in {path}"
         if self.journal is not None:
             self._write("event", step + 1, event="the loss is not finite")
         raise NonFiniteLossError(
-            f"The loss is not finite at step {step} (epoch {step / len(self.sampler):.2f}). The batch that did it: "
-            f"{kept}. The last good checkpoint is untouched. Try a lower --learning-rate, --clip-norm 5, or "
-            "--precision fp32, and go on from last good weights with --weights."
+            f"The loss is not finite at step {step} (epoch {step / len(self.sampler):.2f}). The batch that caused it: "
+            f"{kept}. The last good checkpoint is unchanged. Try a lower --learning-rate, --clip-norm 5, or "
+            "--precision fp32, and start from the last good weights with --weights."
         )
 
     def _stop_if_asked(self, stop: Stop) -> None:
@@ -200,18 +206,18 @@ class Loop:
         if self.ranks.world_size > 1:
             asked = bool(mean_over_ranks(torch.tensor(float(asked), device=self.device), self.ranks) > 0)
         if asked:
-            if self._saved_at != self.progress.step:
+            if self._saved_step != self.progress.step:
                 self._save()
             raise StoppedError(
                 f"Stopped by {stop.name or 'another rank'} after step {self.progress.step} (epoch "
                 f"{self.progress.step / len(self.sampler):.2f} of {self.recipe.epochs}); everything is saved in "
-                f"{self.options.output}. Go on with the same command and --resume."
+                f"{self.options.output}. Resume it with the same command and --resume."
             )
 
     def _save(self) -> None:
-        """Write the checkpoint, after everything up to it is in the log."""
-        self._look()
-        self._saved_at = self.progress.step
+        """Write the checkpoint, once everything up to this step is in the log."""
+        self._log_losses()
+        self._saved_step = self.progress.step
         if self.ranks.rank == 0:
             self.progress = replace(self.progress, seconds=self.seconds)
             write_checkpoint(
@@ -219,20 +225,25 @@ class Loop:
             )
 
     def _evaluate(self, resolution: Resolution) -> dict[str, float]:
-        """Score the weights: rank-1 and mAP by name; nothing where there is nothing to score on."""
+        """Score the weights and return rank-1 and mAP by name; empty if the run has nothing to score on."""
         if self.validation is None:
             return {}
-        if self._judge is None:
-            judge = create_model(self.recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._judge = judge
-        pixels = self._open_pixels(self.validation.paths, resolution)
-        weights = self.learner.averaged_state()
-        self._scores = assess(self._judge, weights, self.validation, pixels, device=self.device, ranks=self.ranks)
-        self._scored_at = self.progress.step
+        if self._scored_network is None:
+            network = create_model(self.recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._scored_network = network
+        self._scores = assess(
+            self._scored_network,
+            self.learner.averaged_state(),
+            self.validation,
+            self._open_pixels(self.validation.paths, resolution),
+            device=self.device,
+            ranks=self.ranks,
+        )
+        self._scored_step = self.progress.step
         return {"rank1": self._scores.rank1, "mean_average_precision": self._scores.mean_average_precision}
 
     def _write_artefacts(self, resolution: Resolution, metrics: Mapping[str, float]) -> None:
-        """Write the weights as ``last`` and, where they score higher than any before, as ``best``."""
+        """Write the weights as ``last`` and, if they score higher than all earlier ones, as ``best``."""
         tensors = {
             name: (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
             for name, value in self.learner.averaged_state().items()
@@ -255,7 +266,7 @@ class Loop:
             write_artefact(self.options.output / BEST_NAME, tensors, metadata)
 
     def _open_pixels(self, paths: tuple[Path, ...], resolution: Resolution) -> npt.NDArray[np.uint8]:
-        """The decoded crops. One rank builds the pixel cache while the others wait."""
+        """Open the decoded crops; rank 0 decodes them where they are missing, while the other ranks wait."""
         if self.ranks.rank != 0:
             barrier(self.ranks)
         cached = open_pixel_cache(
@@ -282,29 +293,14 @@ class Loop:
 
     def _summary(self, epoch: int, resolution: Resolution) -> str:
         line = f"epoch {epoch + 1}/{self.recipe.epochs} at {resolution.height}×{resolution.width}, {self.seconds:.0f} s"
-        if self._scored_at == self.progress.step and self._scores is not None:
+        if self._scored_step == self.progress.step and self._scores is not None:
             line += f": rank-1 {self._scores.rank1:.4f}, mAP {self._scores.mean_average_precision:.4f}"
         return line
 
 
-def augmentation_of(recipe: Recipe) -> Augmentation:
-    """The part of a recipe that changes pixels."""
-    return Augmentation(
-        flip=recipe.flip,
-        crop=recipe.crop,
-        crop_scale=recipe.crop_scale,
-        erasing=recipe.erasing,
-        patch=recipe.patch,
-        jitter=recipe.jitter,
-        brightness=recipe.brightness,
-        contrast=recipe.contrast,
-        saturation=recipe.saturation,
-    )
-
-
 @contextmanager
 def _memory_errors(recipe: Recipe, ranks: Ranks, pixels: Pixels) -> Iterator[None]:
-    """Say what to do where the device's memory is too small."""
+    """Turn torch's out-of-memory error into one that says what to try."""
     try:
         yield
     except RuntimeError as error:
@@ -313,7 +309,7 @@ def _memory_errors(recipe: Recipe, ranks: Ranks, pixels: Pixels) -> Iterator[Non
         _, height, width = pixels.shape
         share = recipe.batch_size // ranks.world_size // recipe.accumulate
         raise DeviceMemoryError(
-            f"No memory for {share} crops of {height}×{width} at once (--batch-size {recipe.batch_size}, "
+            f"Not enough memory for {share} crops of {height}×{width} at once (--batch-size {recipe.batch_size}, "
             f"{ranks.world_size} ranks, --accumulate {recipe.accumulate}). Try --accumulate {2 * recipe.accumulate}, a "
-            "smaller --batch-size, or --precision bf16. The last checkpoint is whole: --resume needs the same recipe."
+            "smaller --batch-size, or --precision bf16. The last checkpoint is complete: --resume needs its recipe."
         ) from error

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omnireid.training.distributed import Ranks, gather, gather_with_gradient, sum_over_ranks
-from omnireid.training.precision import full
+from omnireid.training.precision import at_least_float32
 
 
 def cross_entropy(logits: Tensor, identities: Tensor, *, smoothing: float) -> Tensor:
@@ -16,7 +16,7 @@ def cross_entropy(logits: Tensor, identities: Tensor, *, smoothing: float) -> Te
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        return functional.cross_entropy(full(logits), identities, label_smoothing=smoothing)
+        return functional.cross_entropy(at_least_float32(logits), identities, label_smoothing=smoothing)
 
 
 def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float | None, ranks: Ranks) -> Tensor:
@@ -38,7 +38,7 @@ def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float 
     Source: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
-        anchors = full(embeddings)
+        anchors = at_least_float32(embeddings)
         candidates = gather_with_gradient(anchors, ranks)
         others = gather(identities, ranks)
         same = identities[:, None] == others[None, :]
@@ -53,7 +53,7 @@ def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float 
             nearest = found.masked_fill(same, float("inf")).argmin(dim=1)
         difference = _distances(anchors, candidates, farthest) - _distances(anchors, candidates, nearest)
         each = functional.softplus(difference) if margin is None else functional.relu(difference + margin)
-        total = sum_over_ranks(full(counts.sum()), ranks).clamp(min=1)
+        total = sum_over_ranks(at_least_float32(counts.sum()), ranks).clamp(min=1)
         return torch.where(counts, each, 0).sum() * ranks.world_size / total
 
 

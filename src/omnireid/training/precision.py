@@ -18,6 +18,6 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
-def full(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
     """float32; float64 where the whole run is in it."""
     return values if values.dtype == torch.float64 else values.float()

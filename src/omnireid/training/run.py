@@ -1,7 +1,7 @@
 """From a recipe and data sets to a folder with weights, log and curves.
 
-Started directly or by ``torchrun``; it can be stopped at any moment, by Ctrl-C or
-by ``kill -9``, and gone on with.
+A run is started directly or by ``torchrun``. It can be stopped at any moment, by
+Ctrl-C or even by ``kill -9``, and resumed.
 """
 
 from __future__ import annotations
@@ -41,19 +41,22 @@ CURVES_NAME = "curves.png"
 def train(recipe: Recipe, options: RunOptions) -> RunResult:
     """Train a network as `recipe` says, and write everything about it to ``options.output``.
 
-    The folder then holds ``last.safetensors`` and ``best.safetensors`` (artefacts for every command),
-    ``checkpoint.safetensors`` (to go on from), ``run.json`` (recipe, versions, data, git commit), ``log.jsonl``,
+    The folder then holds ``last.safetensors`` and ``best.safetensors`` (weights for every command),
+    ``checkpoint.safetensors`` (for resuming), ``run.json`` (recipe, versions, data, git commit), ``log.jsonl``,
     ``tensorboard/`` and ``curves.png``.
 
+    On a CPU torch uses the process's number of threads, or ``options.threads`` while the run lasts. More threads than
+    free cores make a run many times slower: see docs/training.md.
+
     Raises:
-        RecipeError: a value that does not fit the data or the number of ranks.
-        DataError: data that cannot be learned from.
-        ResumeError: `resume` with another recipe, data set, start or number of ranks.
-        NonFiniteLossError: the loss became NaN or infinite.
-        DeviceMemoryError: the batch is too large for the device.
-        RankError: another rank was lost.
-        StoppedError: SIGINT or SIGTERM; the run was saved.
-        OutputError: the folder cannot be written, holds another run or is in use.
+        RecipeError: A value does not fit the data or the number of ranks.
+        DataError: The data cannot be learned from.
+        ResumeError: ``options.resume`` with another recipe, data set, start or number of ranks.
+        NonFiniteLossError: The loss became NaN or infinite.
+        DeviceMemoryError: The batch is too large for the device.
+        RankError: Another rank was lost.
+        StoppedError: SIGINT or SIGTERM arrived; the run was saved.
+        OutputError: The folder cannot be written, holds another run or is in use.
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -65,14 +68,14 @@ def train(recipe: Recipe, options: RunOptions) -> RunResult:
         loop = _prepare(recipe, options, ranks, device)
         try:
             with loop.journal if loop.journal is not None else nullcontext():
-                return loop.go(stop)
+                return loop.run(stop)
         finally:
             if ranks.rank == 0:
                 _draw(recipe, options)
 
 
 def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.device) -> Loop:
-    """Everything before the first step: data, network, and the state of a run that goes on."""
+    """Do everything that comes before the first step: read data, make the network, restore a resumed run."""
     if recipe.batch_size % (ranks.world_size * recipe.accumulate):
         raise RecipeError(
             f"--batch-size {recipe.batch_size} cannot be shared by {ranks.world_size} ranks in {recipe.accumulate} "
@@ -107,13 +110,13 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         start,
         ranks.world_size,
     )
-    resuming = _resuming(options)
-    progress = _continue(options, learner, identity) if resuming else Progress()
+    resuming = _is_resumed(options)
+    progress = _restore(options, learner, identity) if resuming else Progress()
     journal = None
     if ranks.rank == 0:
         if not resuming:
             _begin_folder(recipe, options, identity, data)
-        # A log without a checkpoint is of a run that was killed before its first: it begins again.
+        # A log without a checkpoint belongs to a run that was killed before its first one: it begins again.
         journal = Journal(options.output, resume_at=progress.step if resuming else -1)
     return Loop(recipe, options, ranks, device, data, validation, sampler, learner, identity, progress, journal)
 
@@ -123,7 +126,7 @@ def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | Ident
         return RandomSampler(len(data), recipe.batch_size, recipe.seed)
     if recipe.batch_size % recipe.images_per_identity:
         raise RecipeError(
-            f"--batch-size {recipe.batch_size} is no multiple of --images-per-identity {recipe.images_per_identity}."
+            f"--batch-size {recipe.batch_size} is not a multiple of --images-per-identity {recipe.images_per_identity}."
         )
     return IdentitySampler(
         data.identities,
@@ -136,7 +139,7 @@ def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | Ident
 
 
 def _start_from(network: Backbone, name: str, weights: str) -> str:
-    """Fill `network` with the weights a run starts from: their file's SHA-256."""
+    """Fill `network` with the weights a run starts from, and return their file's SHA-256."""
     path = resolve_weights(weights)
     found, metadata = load_weights(path)
     if metadata.architecture != name:
@@ -147,14 +150,14 @@ def _start_from(network: Backbone, name: str, weights: str) -> str:
     return sha256_of(path)
 
 
-def _resuming(options: RunOptions) -> bool:
-    """Whether to go on: asked for, or torchrun has started the ranks again after one was lost."""
+def _is_resumed(options: RunOptions) -> bool:
+    """Whether to resume: because it was asked for, or because torchrun restarted the ranks after one was lost."""
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     return options.resume or (restarted and (options.output / CHECKPOINT_NAME).is_file())
 
 
-def _continue(options: RunOptions, learner: Learner, identity: RunIdentity) -> Progress:
-    """Take back the state of the run in the folder, after a check that it is the same run."""
+def _restore(options: RunOptions, learner: Learner, identity: RunIdentity) -> Progress:
+    """Restore the state of the run in the folder, after a check that it is the same run."""
     path = options.output / CHECKPOINT_NAME
     state, progress, found = read_checkpoint(path)
     check_identity(found, identity, options.output)
@@ -165,9 +168,7 @@ def _continue(options: RunOptions, learner: Learner, identity: RunIdentity) -> P
 def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, data: TrainingData) -> None:
     """Write ``run.json`` into a folder that holds no other run."""
     if (options.output / CHECKPOINT_NAME).exists():
-        raise OutputError(
-            f"{options.output} holds a run already. Go on with it by --resume, or choose another --output."
-        )
+        raise OutputError(f"{options.output} already holds a run. Resume it with --resume, or choose another --output.")
     record: dict[str, Any] = {
         "recipe": recipe.json(),
         "data": {**identity.data, "roots": [str(root) for root in options.data], "licence": data.licence},
@@ -184,7 +185,7 @@ def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, da
 
 
 def _draw(recipe: Recipe, options: RunOptions) -> None:
-    """Draw what the log holds so far."""
+    """Draw the curves of what the log holds so far; without matplotlib, say how to get them."""
     names = " + ".join(root.name for root in options.data)
     try:
         draw_curves(read_journal(options.output), options.output / CURVES_NAME, f"{recipe.model} on {names}")

@@ -1,8 +1,8 @@
-"""Checkpoints of a run: everything it takes to go on as if nothing had happened.
+"""Checkpoints of a run: everything needed to resume it as if nothing had happened.
 
-One safetensors file: the tensors of network, head, moving average and optimiser
-by name, and the rest (step, best score, what the run is) as JSON
-in its metadata. No pickle, so nothing in it can run.
+A checkpoint is one safetensors file. The tensors of network, head, moving average
+and optimiser stand in it by name; the rest (step, best score, which run it is) is
+JSON in its metadata. It holds no pickle, so nothing in it can run.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from torch import Tensor
 
 from omnireid.errors import CheckpointError, ResumeError
 from omnireid.files import atomic_output
+from omnireid.training.recipes import flag_values
 
 FORMAT_VERSION = 1
-_KEY = "omnireid-run"
+_METADATA_KEY = "omnireid-run"
 _SEPARATOR = "/"
 
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What must be the same for a run to go on.
+    """What must be the same for a run to be resumed.
 
     Attributes:
-        recipe: its values by name.
-        data: names and fingerprint of the training data.
-        start: SHA-256 of the weights it began from; None from random weights.
-        world_size: number of ranks.
+        recipe: The recipe's JSON.
+        data: Names and fingerprint of the training data.
+        start: SHA-256 of the weights the run began from; None for random weights.
+        world_size: Number of ranks.
     """
 
     recipe: Mapping[str, Any]
@@ -42,16 +43,12 @@ class RunIdentity:
     world_size: int
 
     def differences(self, other: RunIdentity) -> list[str]:
-        """What `other`, the run asked for, has different from this one: a line each."""
-        lines = []
-        for name in sorted({*self.recipe, *other.recipe}):
-            mine, theirs = self.recipe.get(name), other.recipe.get(name)
-            if mine != theirs:
-                lines.append(f"--{name.replace('_', '-')}: it has {mine}, asked for is {theirs}")
-        for name in sorted({*self.data, *other.data}):
-            mine, theirs = self.data.get(name), other.data.get(name)
-            if mine != theirs:
-                lines.append(f"data set ({name}): it has {mine}, asked for is {theirs}")
+        """One line for each difference between this run, which was begun, and `other`, which was asked for."""
+        lines = [
+            f"--{name.replace('_', '-')}: {values}"
+            for name, values in _differing_values(flag_values(self.recipe), flag_values(other.recipe))
+        ]
+        lines += [f"data set ({name}): {values}" for name, values in _differing_values(self.data, other.data)]
         if self.start != other.start:
             lines.append(f"--weights: it began from {self.start or 'random weights'}, asked for is {other.start}")
         if self.world_size != other.world_size:
@@ -64,13 +61,13 @@ class RunIdentity:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """How far a run has come.
 
     Attributes:
-        step: steps done.
-        seconds: spent on them, over all sessions.
-        best: the best score so far on the recipe's metric, a fraction; None before the first evaluation.
-        best_epoch: when it was reached, in epochs.
+        step: Number of steps done.
+        seconds: Time they took, over all sessions.
+        best: Best score so far on the recipe's metric, a fraction; None before the first evaluation.
+        best_epoch: Epoch at which the best score was reached, with a fraction.
     """
 
     step: int = 0
@@ -80,16 +77,16 @@ class Progress:
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], progress: Progress, identity: RunIdentity) -> None:
-    """Write a run's state; the old checkpoint stays until the new one is whole.
+    """Write a run's state. The old checkpoint stays until the new one is complete.
 
     Args:
-        path: ends in ``.safetensors``.
-        state: state dictionaries by name, such as ``{"network": …, "optimiser": …}``, of any depth.
-        progress: how far the run is.
-        identity: what the run is.
+        path: A name that ends in ``.safetensors``.
+        state: State dictionaries by name, such as ``{"network": …, "optimiser": …}``, nested to any depth.
+        progress: How far the run has come.
+        identity: Which run it is.
 
     Raises:
-        OutputError: the file cannot be written; `DiskFullError` where the disk is full.
+        OutputError: The file cannot be written; `DiskFullError` if the disk is full.
     """
     from safetensors.torch import save
 
@@ -102,27 +99,27 @@ def write_checkpoint(path: Path, state: Mapping[str, Any], progress: Progress, i
         "digest": _digest(tensors),
     }
     record["record_digest"] = _record_digest(record)
-    content = save(tensors, metadata={_KEY: json.dumps(record, sort_keys=True)})
+    content = save(tensors, metadata={_METADATA_KEY: json.dumps(record, sort_keys=True)})
     with atomic_output(path) as temporary:
         temporary.write_bytes(content)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], Progress, RunIdentity]:
-    """Read what `write_checkpoint` wrote; tensors come on the CPU.
+    """Read what `write_checkpoint` wrote, with all tensors on the CPU.
 
     Raises:
-        ResumeError: there is no such file.
-        CheckpointError: not a whole checkpoint of a run, altered, or of a newer version.
+        ResumeError: There is no such file.
+        CheckpointError: The file is no complete checkpoint of a run, was altered, or comes from a newer version.
     """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise ResumeError(f"No checkpoint {path}: there is nothing to go on with. Start the run without --resume.")
+        raise ResumeError(f"No checkpoint {path}: there is nothing to resume. Start the run without --resume.")
     try:
         with safe_open(path, framework="pt") as opened:
             header = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        record = json.loads(header[_KEY])
+        record = json.loads(header[_METADATA_KEY])
         version = int(record["format_version"])
         if version > FORMAT_VERSION:
             raise CheckpointError(
@@ -130,33 +127,42 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], Progress, RunIdentity]:
                 "Upgrade with: pip install --upgrade omnireid"
             )
         if record["digest"] != _digest(tensors):
-            raise CheckpointError(f"The tensors of {path} are not those it was written with: the file is damaged.")
+            raise CheckpointError(f"The tensors of {path} do not match their checksum: the file is damaged.")
         if record["record_digest"] != _record_digest(record):
-            raise CheckpointError(f"The record of {path} is not the one it was written with: the file is damaged.")
+            raise CheckpointError(f"The metadata of {path} does not match its checksum: the file is damaged.")
         return _unflatten(tensors, record["plain"]), Progress(**record["progress"]), RunIdentity(**record["identity"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is not a whole checkpoint of a run ({error!r}). Start the run again in another folder."
+            f"{path} is no complete checkpoint of a run ({error!r}). Start the run again in another folder."
         ) from error
 
 
 def check_identity(found: RunIdentity, asked: RunIdentity, where: Path) -> None:
-    """Check that a run asked to go on is the run that was begun.
+    """Check that the run to be resumed is the run that was begun.
 
     Raises:
-        ResumeError: it is not; the message lists every difference.
+        ResumeError: It is another run; the message lists every difference.
     """
     differences = found.differences(asked)
     if differences:
         listed = "\n".join(f"  {line}" for line in differences)
         raise ResumeError(
-            f"The run in {where} cannot go on, because it is another one:\n{listed}\nGive it the same flags, or start "
+            f"The run in {where} cannot be resumed with these settings:\n{listed}\nGive it the same flags, or start "
             "a new run in another --output."
         )
 
 
+def _differing_values(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names whose values differ, and both values as a sentence."""
+    return [
+        (name, f"it has {begun.get(name)}, asked for is {asked.get(name)}")
+        for name in sorted({*begun, *asked})
+        if begun.get(name) != asked.get(name)
+    ]
+
+
 def _flatten(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors, and everything else, by path through the nested state."""
+    """Split a nested state into tensors and everything else, each by its path."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
 
@@ -177,15 +183,15 @@ def _unflatten(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> dict[
     state: dict[str, Any] = {}
     for path, value in (*tensors.items(), *plain.items()):
         *parents, last = path.split(_SEPARATOR)
-        place = state
+        level = state
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
+            level = level.setdefault(parent, {})
+        level[last] = value
     return state
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes, of bfloat16 too, which numpy and so an artefact does not have."""
+    """SHA-256 over names, types, shapes and bytes. Works for bfloat16, which NumPy lacks."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -195,7 +201,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _record_digest(record: Mapping[str, Any]) -> str:
-    """SHA-256 over everything else of a record, as JSON: a changed step or recipe would go unseen without it."""
+    """SHA-256 over the rest of a record as JSON, so that a changed step or recipe is noticed."""
     rest = {name: value for name, value in record.items() if name != "record_digest"}
-    rest = json.loads(json.dumps(rest))  # as it will be read: keys that are numbers become text, and sort otherwise
+    rest = json.loads(json.dumps(rest))  # as it is read back: numeric keys become text and sort differently
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from omnireid.errors import RecipeError
-from omnireid.training.recipes import ScheduleName
+
+ScheduleName = Literal["constant", "step", "linear", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -15,20 +17,21 @@ class Schedule:
     """A factor on the learning rate, as a function of the epochs done.
 
     Attributes:
-        kind: ``constant``; ``step``, times `factor` at each milestone; ``linear`` or ``cosine``, down to 0 at the end.
-        epochs: of the whole run.
-        warmup_epochs: over which the factor rises from 0 to 1 in a line, before ``linear`` and ``cosine`` begin.
-        milestones: epochs, rising, for ``step``.
-        factor: for ``step``.
+        kind: ``constant``; ``step``, multiplied by `factor` at each milestone; ``linear`` or ``cosine``, which fall to
+            0 at the end of the run.
+        epochs: Length of the run.
+        warmup_epochs: Length of the linear rise from 0 to 1 at the start. ``linear`` and ``cosine`` fall after it.
+        milestones: Epochs at which ``step`` lowers the rate, rising.
+        factor: What ``step`` multiplies the rate by at a milestone.
 
     Raises:
-        RecipeError: milestones that do not rise, or a warm-up as long as the run.
+        RecipeError: The milestones do not rise, or the warm-up is as long as the run.
     """
 
     kind: ScheduleName
     epochs: int
     warmup_epochs: float = 0.0
-    milestones: tuple[int, ...] = ()
+    milestones: tuple[float, ...] = ()
     factor: float = 0.1
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from omnireid.training.precision import full
+from omnireid.training.precision import at_least_float32
 
 
 def synchronise_norms(model: nn.Module) -> None:
@@ -71,7 +71,7 @@ def _joined_statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Each rank's squares are taken about its own mean and then joined: a sum of plain squares loses all digits where the
     mean is large beside the deviation. Ranks may hold batches of different sizes.
     """
-    variance, mean = torch.var_mean(full(values), dim=_other_axes(values), correction=0)
+    variance, mean = torch.var_mean(at_least_float32(values), dim=_other_axes(values), correction=0)
     count = values.numel() // values.shape[1]
     own = torch.cat([mean, variance, mean.new_full((1,), count)])
     parts = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
@@ -105,9 +105,9 @@ class _Normalise(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         values, weight, mean, variance, count = context.saved_tensors
         shape = (1, -1) + (1,) * (values.dim() - 2)
-        gradient = full(gradients[0])
+        gradient = at_least_float32(gradients[0])
         inverse = torch.rsqrt(variance + context.epsilon)
-        normalised = (full(values) - mean.view(shape)) * inverse.view(shape)
+        normalised = (at_least_float32(values) - mean.view(shape)) * inverse.view(shape)
         axes = _other_axes(values)
         own = torch.stack([gradient.sum(dim=axes), (gradient * normalised).sum(dim=axes)])
         joined = own.clone()
