@@ -108,6 +108,9 @@ def test_half_labelled(tmp_path: Path) -> None:
 def test_a_table_is_checked_at_birth() -> None:
     crops = Crops(PATHS)
     assert EmbeddingTable(crops, [[1, 2], [3, 4], [5, 6]], PROVENANCE).embeddings.dtype == np.float32  # type: ignore[arg-type]
+    assert EmbeddingTable(["a.jpg"], np.zeros((1, 4), np.float32), PROVENANCE).paths == (Path("a.jpg"),)  # type: ignore[arg-type]
+    with pytest.raises(EmbeddingError, match="provenance must be a Provenance; got a dict"):
+        EmbeddingTable(crops, np.zeros((3, 4), np.float32), {})  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="3 crops but 2 rows"):
         EmbeddingTable(crops, np.zeros((2, 4), np.float32), PROVENANCE)
     with pytest.raises(ShapeError, match=r"embeddings must be \(N, D\) real numbers; got float64 of shape \(3,\)"):

@@ -13,7 +13,7 @@ import numpy as np
 
 from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, LabelsError, ShapeError
 from omnireid.files import atomic_output
-from omnireid.types import Column, Crops, FloatArray, IntArray, Labels, as_array, normalise_name
+from omnireid.types import Column, Crops, FloatArray, IntArray, Labels, as_array, as_crops, normalise_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,14 +60,14 @@ class EmbeddingTable:
     """N crops with their embeddings.
 
     Attributes:
-        crops: the files, their labels where known, and further columns.
+        crops: the files, their labels where known, and further columns; a list of paths is accepted.
         embeddings: (N, D), kept as float32 that cannot be written to; a torch tensor is accepted.
         provenance: what made the embeddings.
         source: the file the table was read from, for messages; None for a table made in memory.
 
     Raises:
         ShapeError: the embeddings are not N rows of real numbers.
-        EmbeddingError: a value is not finite; the message names row and crop.
+        EmbeddingError: a value is not finite, and the message names row and crop; or there is no provenance.
     """
 
     crops: Crops
@@ -76,6 +76,9 @@ class EmbeddingTable:
     source: Path | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "crops", as_crops(self.crops))
+        if not isinstance(self.provenance, Provenance):
+            raise EmbeddingError(f"provenance must be a Provenance; got a {type(self.provenance).__name__}.")
         array = as_array(self.embeddings, "embeddings")
         if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiu":
             raise ShapeError(f"embeddings must be (N, D) real numbers; got {array.dtype} of shape {array.shape}.")
