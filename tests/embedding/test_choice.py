@@ -56,9 +56,9 @@ def test_the_fastest_is_taken_and_said() -> None:
     name, choice = take(candidate("onnxruntime", seconds=0.02), candidate("openvino"))
     assert name == "openvino fp32"
     assert list(choice.rates) == ["openvino fp32", "onnxruntime fp32"]
-    assert choice.text().startswith("runtime openvino fp32: ")
-    assert "crops/s here (onnxruntime fp32 " in choice.text()
-    assert choice.text().endswith("remembered for next time")
+    assert str(choice).startswith("runtime openvino fp32: ")
+    assert "crops/s here (onnxruntime fp32 " in str(choice)
+    assert str(choice).endswith("remembered for next time")
 
 
 def test_what_fails_the_gate_is_not_taken_however_fast() -> None:
@@ -86,7 +86,7 @@ def test_a_choice_is_remembered_and_depends_on_what_it_should(monkeypatch: pytes
     monkeypatch.setattr(module, "measure_rate", measured)
     name, choice = take(*ways)
     assert (name, choice.is_remembered, tried) == ("openvino fp32", True, [])
-    assert choice.text().endswith("as found earlier")
+    assert str(choice).endswith("as found earlier")
     assert not take(*ways, weights="others")[1].is_remembered
     assert len(tried) == 4  # two turns of two
 
@@ -97,15 +97,15 @@ def test_a_remembered_way_that_is_gone_is_chosen_anew() -> None:
     name, choice = take(candidate("onnxruntime"), gone)
     assert name == "onnxruntime fp32"
     assert choice.refused == {"openvino fp32": "gone"}
-    assert choice.text() == "runtime onnxruntime fp32: the only one here that runs; omnireid bench says why"
+    assert str(choice) == "runtime onnxruntime fp32: the only one here that works; not openvino fp32: gone"
 
 
 def test_a_slow_last_resort_says_what_would_be_faster() -> None:
     missing = "This needs openvino, which is not installed. Install it with: pip install 'omnireid[openvino]'"
     ways = [broken(name, MissingDependencyError(missing)) for name in ("onnxruntime", "openvino")]
     _, choice = take(*ways, Candidate("torch", "fp32", candidate("torch").open, is_last_resort=True))
-    told = f"runtime torch fp32: slow on a CPU, and the only one here that runs. Of the faster ones: {missing}"
-    assert choice.text() == told
+    told = "runtime torch fp32: slow on a CPU, and the only one here that works; not onnxruntime fp32 or openvino fp32"
+    assert str(choice) == f"{told}: {missing}"
 
 
 @pytest.mark.parametrize(
@@ -120,18 +120,29 @@ def test_a_damaged_memory_is_written_again(cache: Path, content: str) -> None:
     assert take(*ways)[1].is_remembered
 
 
-def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(cache: Path) -> None:
+def test_a_choice_that_cannot_be_written_is_remembered_by_the_process_and_says_so(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FOUND", {})
     cache.write_text("a file in the way")
     ways = (candidate("onnxruntime", seconds=0.02), candidate("openvino"))
-    for _ in range(2):
-        name, choice = take(*ways)
-        assert (name, choice.is_remembered) == ("openvino fp32", False)
+    name, choice = take(*ways)
+    assert (name, choice.is_remembered) == ("openvino fp32", False)
+    assert "remembered for this process only: Cannot write " in str(choice)
+    assert "next time" not in str(choice)
+    name, choice = take(*ways)
+    assert (name, choice.is_remembered) == ("openvino fp32", True)
+    assert str(choice).endswith("as found earlier")
+    monkeypatch.setattr(module, "_FOUND", {})  # as another process has it
+    assert not take(*ways)[1].is_remembered
 
 
 def test_a_last_resort_is_opened_only_where_nothing_else_is() -> None:
     slow = Candidate("torch", "fp32", candidate("torch").open, is_last_resort=True)
     name, choice = take(slow, candidate("onnxruntime", seconds=0.02))
     assert (name, choice.rates) == ("onnxruntime fp32", {})
+    assert choice.refused == {"torch fp32": "not tried, because another runtime works and is faster on a CPU"}
+    assert str(choice) == "runtime onnxruntime fp32: the only one here"
     name, _ = take(broken("onnxruntime", MissingDependencyError("onnx")), slow)
     assert name == "torch fp32"
 
@@ -142,6 +153,14 @@ def test_where_nothing_opens_the_telling_error_is_raised() -> None:
         take(broken("onnxruntime", missing), broken("openvino", damaged))
     with pytest.raises(MissingDependencyError, match="pip install it"):
         take(broken("onnxruntime", missing), broken("openvino", MissingDependencyError("another")))
+
+
+def test_each_reason_is_named_once() -> None:
+    missing = MissingDependencyError("OpenVINO is not installed. Install it with: pip install it")
+    ways = [replace(broken("openvino", missing), precision=precision) for precision in ("fp32", "bf16")]
+    _, choice = take(candidate("onnxruntime", seconds=0.02), *ways, candidate("torch"))
+    assert set(choice.refused) == {"openvino fp32", "openvino bf16"}
+    assert str(choice).endswith("; not openvino fp32 or openvino bf16: OpenVINO is not installed")
 
 
 def test_what_opens_but_cannot_run_is_refused() -> None:

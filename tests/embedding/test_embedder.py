@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -11,7 +13,7 @@ from tests.embedding.colours import colour_embedder
 
 from omnireid.embedding.embedder import load_embedder
 from omnireid.embedding.options import RuntimeOptions
-from omnireid.errors import EmbeddingError, ImageError, ModelError, ShapeError
+from omnireid.errors import EmbeddingError, ImageError, ModelError, SettingError, ShapeError
 
 
 def crops(count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
@@ -43,8 +45,38 @@ def test_one_image_is_not_several() -> None:
     for single in (crops(1)[0], "crop.jpg", b"bytes", Image.new("RGB", (4, 4)), Path("crop.jpg")):
         with pytest.raises(ShapeError, match=r"write embed\(\[image\]\)\[0\]"):
             embedder.embed(single)  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match="batch_size=0"):
-        embedder.embed(crops(1), batch_size=0)
+    for nothing in (None, 5, np.array(5)):
+        with pytest.raises(ShapeError, match="images must be several images: paths, bytes, PIL images or arrays; got "):
+            embedder.embed(nothing)  # type: ignore[arg-type]
+        with pytest.raises(ShapeError, match="images must be several images"):
+            next(embedder.embed_batches(nothing))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "message"),
+    [
+        (0, "A batch has at least one crop; got batch_size=0"),
+        ("4", "batch_size must be a whole number; got '4'"),
+        (2.5, "batch_size must be a whole number; got 2.5"),
+    ],
+)
+def test_a_batch_size_that_is_none_is_named(batch_size: Any, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        colour_embedder().embed(crops(1), batch_size=batch_size)
+    assert colour_embedder().embed(crops(3), batch_size=np.int64(2)).shape == (3, 3)  # type: ignore[arg-type]
+
+
+def test_a_batch_of_torch_embeds_as_its_images_do() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 10, 6, 3), dtype=np.uint8)
+    expected = colour_embedder().embed(images)
+    for tensor in (torch.from_numpy(images), torch.from_numpy(images).permute(0, 3, 1, 2)):
+        assert np.array_equal(colour_embedder().embed(tensor), expected)
+        assert np.array_equal(colour_embedder().embed(list(tensor)), expected)
+    floats = torch.rand(2, 3, 10, 6, requires_grad=True)
+    with pytest.raises(ImageError, match=r"^image 0 is of type float32; pixels are uint8.*lie in 0–1"):
+        colour_embedder().embed(floats)
+    with pytest.raises(ImageError, match="images is a tensor of torch that no array can be made of"):
+        colour_embedder().embed(floats.bfloat16())
 
 
 def test_an_unreadable_crop_is_named(tmp_path: Path) -> None:

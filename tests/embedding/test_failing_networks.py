@@ -70,7 +70,7 @@ def limited(most: int) -> Callable[[RgbArray], Any]:
 def test_a_batch_that_does_not_fit_is_halved_with_a_warning(streams: int) -> None:
     images = list(PIXELS[:4])
     embedder = colour_embedder(run=limited(2), streams=streams)
-    with pytest.warns(RuntimeWarning, match="No memory for a batch of 4 crops; it goes on with 2") as warned:
+    with pytest.warns(RuntimeWarning, match="No memory for a batch of 4 crops; going on with 2") as warned:
         found = embedder.embed(iter(images), batch_size=4)
     assert len(warned) == 1
     assert np.array_equal(found, colour_embedder().embed(images))

@@ -26,7 +26,7 @@ def test_a_value_that_is_not_finite_passes_no_gate() -> None:
 
 def test_tables_that_do_not_compare() -> None:
     for shape in ((3, 2), (2, 3), (0, 2)):
-        with pytest.raises(ShapeError, match="Only tables of one shape"):
+        with pytest.raises(ShapeError, match="Embeddings to compare must have one shape"):
             compare_embeddings(np.ones((2 if shape[0] else 0, 2), np.float32), np.ones(shape, np.float32))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from omnireid import load_embedder
 from omnireid.embedding import network as network_module
-from omnireid.embedding import openvino_runtime
+from omnireid.embedding import onnx_runtime, openvino_runtime, torch_runtime
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
 from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
@@ -28,6 +29,7 @@ from omnireid.errors import (
     MissingDependencyError,
     ModelError,
     OmnireidError,
+    SettingError,
 )
 from omnireid.export.exporting import export_weights
 from omnireid.export.options import ExportOptions
@@ -180,8 +182,69 @@ class Processor:
         return self._compiled or self._core.compile_model(model, "CPU", settings)
 
 
+class Compiled:
+    """A compiled network that gives zeros, or fails with `error` for more than one crop. Records who runs it."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+        self.requests = 0
+        self.threads: list[str] = []
+
+    def create_infer_request(self) -> Any:
+        self.requests += 1
+        return self
+
+    def infer(self, inputs: dict[int, Any], *, share_inputs: bool) -> Any:
+        assert share_inputs
+        self.threads.append(threading.current_thread().name)
+        if self._error is not None and len(inputs[0]) > 1:
+            raise self._error
+        return {0: np.zeros((len(inputs[0]), 512), np.float32)}
+
+
+def test_each_request_is_run_once_before_several_threads_use_them(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads at OpenVINO's first use can wait for each other for ever."""
+    alone, stream = Compiled(), Compiled()
+    processor = on(Processor("FP32"), monkeypatch)
+    monkeypatch.setattr(processor, "compile_model", lambda _model, _device, s: stream if "NUM_STREAMS" in s else alone)
+    network = load_embedder(files / "w.onnx", RuntimeOptions(runtime="openvino", precision="fp32")).network
+    assert alone.threads == ["MainThread"]
+    assert network.run_stream is not None
+    with ThreadPoolExecutor(2, thread_name_prefix="network") as threads:
+        list(threads.map(network.run_stream, [PIXELS] * 6))
+    assert len(set(stream.threads[:2])) == 1  # one thread runs both requests, before any other may
+    assert (len(stream.threads), stream.requests) == (2 + 6, 2)
+
+
+class CountingLock:
+    """Counts how often it is held."""
+
+    held = 0
+
+    def __enter__(self) -> None:
+        self.held += 1
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
+def test_no_two_threads_make_the_first_use_of_a_runtime(
+    files: Path, monkeypatch: pytest.MonkeyPatch, runtime: RuntimeName
+) -> None:
+    lock = CountingLock()
+    module = {"onnxruntime": onnx_runtime, "openvino": openvino_runtime, "torch": torch_runtime}[runtime]
+    monkeypatch.setattr(module, "FIRST_USE", lock)
+    options = RuntimeOptions(runtime=runtime, precision="fp32", device="cpu")
+    network = load_embedder(files / "w.safetensors", options).network
+    assert lock.held == 1
+    if network.run_stream is not None:
+        network.run_stream(PIXELS)
+        assert lock.held == 2
+
+
 def on(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> Processor:
-    monkeypatch.setattr(openvino_runtime, "_core", lambda: processor)
+    monkeypatch.setattr(openvino_runtime, "_core", lambda _process: processor)
     return processor
 
 
@@ -219,7 +282,7 @@ def test_a_processor_without_the_precision(files: Path, monkeypatch: pytest.Monk
 def test_what_openvino_is_asked_for(
     files: Path, monkeypatch: pytest.MonkeyPatch, file: str, able: tuple[str, ...], precision: Precision, hint: str
 ) -> None:
-    processor = on(Processor(*able, compiled="compiled"), monkeypatch)
+    processor = on(Processor(*able, compiled=Compiled()), monkeypatch)
     load_embedder(files / file, RuntimeOptions(runtime="openvino", precision=precision))
     assert processor.hints == [("CPU", hint)]
 
@@ -237,8 +300,6 @@ def test_intels_gpus(files: Path, monkeypatch: pytest.MonkeyPatch, expected: Any
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("w.onnx", {"runtime": "tensorrt"}, "No runtime 'tensorrt'. Known: auto, onnxruntime, openvino, torch"),
     ("w.onnx", {"precision": "fp8"}, "No precision 'fp8'. Known: auto, fp32, bf16, fp16, int8"),
-    ("w.onnx", {"threads": 0}, "at least one thread; got threads=0"),
-    ("w.onnx", {"threads": 3}, "threads=3, but this process may use 2 cores.*Leave --threads out"),
     ("w.onnx", {"runtime": "onnxruntime", "device": "tpu"}, "No device 'tpu': use auto, cpu, cuda"),
     ("w.onnx", {"runtime": "onnxruntime", "device": "cuda:01"}, "No device 'cuda:01': use auto"),
     ("w.onnx", {"runtime": "onnxruntime", "precision": "bf16"}, r"w\.onnx is fp32, not bf16.*--runtime openvino"),
@@ -253,6 +314,31 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("int8.onnx", {"runtime": "openvino", "precision": "fp32"}, "an int8 graph; it cannot be run in fp32"),
     ("int8.onnx", {"runtime": "onnxruntime", "precision": "fp32"}, r"int8\.onnx is int8, not fp32"),
 ]
+
+
+WRONG_SETTINGS: list[tuple[dict[str, Any], str]] = [
+    ({"threads": 0}, "at least one thread; got threads=0"),
+    ({"threads": 3}, "threads=3, but this process may use 2 cores.*Leave --threads out"),
+    ({"threads": "2"}, "threads must be a whole number; got '2'"),
+    ({"batch_size": 0}, "at least one crop; got batch_size=0"),
+    ({"batch_size": 2.5}, "batch_size must be a whole number; got 2.5"),
+    ({"device": 0}, "device must be a name such as 'cpu' or 'cuda:1'; got 0"),
+    ({"architecture": 25}, "architecture must be the name of a network; got 25"),
+]
+
+
+@pytest.mark.parametrize(("asked", "message"), WRONG_SETTINGS)
+def test_wrong_settings_are_named(files: Path, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        load_embedder(files / "w.onnx", RuntimeOptions(**asked))
+
+
+def test_wrong_arguments_are_named() -> None:
+    for weights in (None, 5, b"w.onnx"):
+        with pytest.raises(SettingError, match="weights must be the name or the path of a file of weights; got "):
+            load_embedder(weights)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="options must be RuntimeOptions, such as .*; got 'openvino'"):
+        load_embedder("w.onnx", "openvino")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("file", "asked", "message"), REFUSED)
@@ -276,7 +362,7 @@ def test_a_device_that_onnx_runtime_lacks(files: Path, monkeypatch: pytest.Monke
 
 
 class Session:
-    """An ONNX Runtime session on `provider` that fails with `error` where it is run."""
+    """An ONNX Runtime session on `provider` that fails with `error` for more than one crop."""
 
     def __init__(self, provider: str, error: Exception) -> None:
         self._provider, self._error = provider, error
@@ -287,8 +373,10 @@ class Session:
     def get_inputs(self) -> list[Any]:
         return [type("Input", (), {"name": "images"})]
 
-    def run(self, *_arguments: object) -> None:
-        raise self._error
+    def run(self, _outputs: object, inputs: dict[str, Any]) -> Any:
+        if len(inputs["images"]) > 1:
+            raise self._error
+        return [np.zeros((1, 512), np.float32)]
 
 
 def in_session(
@@ -346,11 +434,7 @@ def test_errors_of_onnx_runtime_are_typed(
 def test_errors_of_openvino_are_typed(
     files: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[OmnireidError], message: str
 ) -> None:
-    class Compiled:
-        def create_infer_request(self) -> Any:
-            raise error
-
-    on(Processor("FP32", compiled=Compiled()), monkeypatch)
+    on(Processor("FP32", compiled=Compiled(error)), monkeypatch)
     embedder = load_embedder(files / "w.onnx", RuntimeOptions(runtime="openvino", precision="fp32"))
     with pytest.raises(kind, match=message):
         embedder.network.run(PIXELS)
@@ -398,5 +482,5 @@ def test_what_still_runs_without_a_library(
     for name in ("torch", "openvino"):
         monkeypatch.setitem(sys.modules, name, None)
     embedder = load_embedder(files / "w.onnx")
-    assert embedder.choice.startswith("runtime onnxruntime fp32: the only one here")
+    assert str(embedder.choice).startswith("runtime onnxruntime fp32: the only one here")
     assert error_of(embedder.embed(PIXELS), expected) < 1e-4

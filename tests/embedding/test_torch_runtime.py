@@ -30,11 +30,6 @@ def test_a_device_that_is_not_there(untrained: Path, device: str) -> None:
         load_embedder(untrained, RuntimeOptions(runtime="torch", device=device))
 
 
-def test_threads_below_one(untrained: Path) -> None:
-    with pytest.raises(ModelError, match="at least one thread; got threads=0"):
-        load_embedder(untrained, RuntimeOptions(threads=0))
-
-
 def test_another_embedding_width_than_the_networks(tmp_path: Path, untrained: Path) -> None:
     tensors, metadata = read_artefact(untrained)
     path = tmp_path / "w.safetensors"

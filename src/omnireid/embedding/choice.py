@@ -1,4 +1,4 @@
-"""``runtime="auto"``: the fastest runtime and precision of this machine that pass the parity gate, tried once."""
+"""``runtime="auto"``: tries runtimes and precisions once, and takes the fastest that passes the parity gate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,12 +28,17 @@ from omnireid.version import __version__
 _PROBES = 16
 _ROUNDS = 3
 _GAIN = 1.1
-"""How much faster than float32 a lower precision has to be."""
+"""How many times as fast as float32 a lower precision must be to be taken."""
+
+_NOT_TRIED = "not tried, because another runtime works and is faster on a CPU"
+
+_FOUND: dict[Path, Choice] = {}
+"""Choices that could not be written to the cache, by the file they would be in. They last as long as the process."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to run the weights; a last resort is tried where nothing else can be opened."""
+    """A way to run the weights. A last resort is tried only if nothing else can be opened."""
 
     runtime: RuntimeName
     precision: Precision
@@ -48,54 +53,66 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was taken and why.
+    """Which runtime and precision were taken, and why. Its text is one line.
 
     Attributes:
-        name: runtime and precision.
-        rates: crops a second of each that passed the gate, by name; empty where there was nothing to choose from.
-        refused: why others were not taken, by name.
-        is_remembered: it was found earlier, and not tried again.
+        name: The runtime and precision taken, such as ``openvino bf16``.
+        rates: Crops per second of each that passed the gate, by name. Empty if there was nothing to choose from.
+        refused: Why each of the others could not be taken, by name.
+        is_remembered: Whether the choice was made earlier, and nothing was tried now.
+        not_kept: Why the choice could not be written to the cache; empty if it was.
     """
 
     name: str
     rates: Mapping[str, float]
     refused: Mapping[str, str]
     is_remembered: bool = False
+    not_kept: str = ""
 
-    def text(self) -> str:
-        """One line for a person."""
+    def __str__(self) -> str:
+        """One line for a person: what was taken, and the reason for each that was not."""
+        is_slow = not self.rates and bool(self.refused) and self.name.startswith("torch")
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self.refused.items():
+            if reason != _NOT_TRIED:  # the advice that follows a reason is worth its length only where it would help
+                reasons.setdefault(reason.splitlines()[0] if is_slow else _first_sentence(reason), []).append(name)
+        refused = "".join(f"; not {' or '.join(names)}: {reason}" for reason, names in reasons.items())
         if not self.rates:
-            if not self.refused:
-                return f"runtime {self.name}: the only one here"
-            if not self.name.startswith("torch"):
-                return f"runtime {self.name}: the only one here that runs; omnireid bench says why"
-            reasons = " ".join(dict.fromkeys(reason.splitlines()[0] for reason in self.refused.values()))
-            return f"runtime {self.name}: slow on a CPU, and the only one here that runs. Of the faster ones: {reasons}"
+            slow = "slow on a CPU, and " if is_slow else ""
+            return f"runtime {self.name}: {slow}the only one here{' that works' if reasons else ''}{refused}"
         slower = "; ".join(f"{name} {rate:,.0f}" for name, rate in self.rates.items() if name != self.name)
         when = "as found earlier" if self.is_remembered else "remembered for next time"
-        return f"runtime {self.name}: {self.rates[self.name]:,.0f} crops/s here{slower and f' ({slower})'}, {when}"
+        if self.not_kept and not self.is_remembered:
+            when = f"remembered for this process only: {_first_sentence(self.not_kept)}"
+        rate = f"{self.rates[self.name]:,.0f} crops/s here{slower and f' ({slower})'}"
+        return f"runtime {self.name}: {rate}, {when}{refused}"
+
+
+def _first_sentence(text: str) -> str:
+    """The text up to its first full stop, which an advice often follows."""
+    return text.split(". ", maxsplit=1)[0].rstrip(".")
 
 
 def choose(
     candidates: Sequence[Candidate], *, height: int, width: int, depends_on: Sequence[str]
 ) -> tuple[Network, Choice]:
-    """Open the fastest of some ways to run one network.
+    """Open the fastest of several ways to run one network.
 
-    The first that opens is the reference of the parity gate. What was found is remembered, for this machine and
-    these versions, in the cache; where that cannot be written, it is tried again the next time.
+    The first that opens is the reference for the parity gate. The choice is remembered in the cache, for this machine
+    and these versions. If the cache cannot be written, it is remembered until the process ends.
 
     Args:
-        candidates: the reference first.
-        height: of the network's input, in pixels.
-        width: likewise.
-        depends_on: what the choice depends on besides this machine and the versions: weights, threads, device.
+        candidates: Ways to run the network, the reference first.
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+        depends_on: What else the choice depends on: weights, threads and device.
 
     Raises:
-        OmnireidError: none can be opened; the reference's error.
+        OmnireidError: none can be opened. The error is the reference's, unless that is merely not installed.
     """
     by_name = {candidate.name: candidate for candidate in candidates}
     place = _place([*by_name, *depends_on, f"{height}x{width}"])
-    found = _recall(place)
+    found = _FOUND.get(place) or _recall(place)
     if found is not None and found.name in by_name:
         with suppress(OmnireidError):
             return by_name[found.name].open(), found
@@ -104,7 +121,8 @@ def choose(
     failure: OmnireidError | None = None
     for candidate in sorted(candidates, key=lambda candidate: candidate.is_last_resort):
         if networks and candidate.is_last_resort:
-            break
+            refused[candidate.name] = _NOT_TRIED
+            continue
         try:
             networks[candidate.name] = candidate.open()
         except OmnireidError as error:
@@ -121,8 +139,11 @@ def choose(
         return networks[name], Choice(name, {}, refused)
     name, choice = _try(networks, refused, probe_crops(_PROBES, height, width))
     if choice.rates:
-        with suppress(OmnireidError):
+        try:
             write_json(place, asdict(choice), indent=None)
+        except OmnireidError as error:
+            choice = replace(choice, not_kept=str(error))
+            _FOUND[place] = replace(choice, is_remembered=True)
     return networks[name], choice
 
 
@@ -137,23 +158,23 @@ def _try(networks: Mapping[str, Network], refused: dict[str, str], crops: RgbArr
             if GATES[network.precision].passes(parity):
                 rates[name] = measure_rate(network, crops)
                 continue
-        except OmnireidError as error:  # it opens, but cannot run, such as for want of memory
+        except OmnireidError as error:  # it opens but cannot run, for example because memory is too small
             refused[name] = str(error)
         else:
             refused[name] = f"fails the parity gate: smallest cosine {parity.smallest:.6f}, mean {parity.mean:.6f}"
-    for name, so_far in list(rates.items()):  # a second turn: a busy moment must not decide what is remembered
+    for name, so_far in list(rates.items()):  # a second turn, so that a busy moment does not decide what is remembered
         rates[name] = max(so_far, measure_rate(networks[name], crops))
-    if not rates:  # nothing runs, or the reference gives no finite numbers: whoever embeds with it is told
+    if not rates:  # nothing runs, or the reference is not finite; embedding with it raises the error
         name = next(iter(networks))
         return name, Choice(name, {}, refused)
-    # Other digits must pay: near a tie the more precise is taken, so that noise does not decide between them.
+    # A lower precision must pay. Near a tie float32 is taken, so that noise does not decide between them.
     worth = {name: rate * (1 if networks[name].precision == "fp32" else 1 / _GAIN) for name, rate in rates.items()}
     best = max(worth, key=lambda name: worth[name])
     return best, Choice(best, dict(sorted(rates.items(), key=lambda entry: -entry[1])), refused)
 
 
 def measure_rate(network: Network, crops: RgbArray) -> float:
-    """Crops a second of a network with all its streams busy; medians over a few rounds."""
+    """Crops per second of a network with all its streams busy, by the median of a few rounds."""
     batch = np.concatenate([crops] * -(-network.batch_size // len(crops)))[: network.batch_size]
     run = network.run if network.run_stream is None else network.run_stream
     seconds = []
@@ -166,7 +187,7 @@ def measure_rate(network: Network, crops: RgbArray) -> float:
 
 
 def _place(words: Sequence[str]) -> Path:
-    """The file that remembers a choice."""
+    """The file in the cache that keeps a choice."""
     packages = []
     for package in ("onnxruntime", "openvino", "torch"):
         with suppress(PackageNotFoundError):

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from omnireid.embedding.choice import choose
+from omnireid.embedding.choice import Choice, choose
 from omnireid.embedding.network import Network, RunNetwork, check_threads
-from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
+from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions, check_batch_size
 from omnireid.embedding.weights_file import WeightsFile
-from omnireid.errors import DeviceMemoryError, EmbeddingError, ImageError, ShapeError
+from omnireid.errors import (
+    CheckpointError,
+    DeviceMemoryError,
+    EmbeddingError,
+    ImageError,
+    ModelError,
+    SettingError,
+    ShapeError,
+    WeightsNotFoundError,
+)
 from omnireid.files import sha256_of
+from omnireid.images.arrays import array_of_tensor
 from omnireid.images.batches import Batch, iterate_batches
 from omnireid.images.decode import ImageSource, RgbArray
 from omnireid.progress import progress_bar
@@ -28,38 +39,76 @@ from omnireid.weights.fetch import resolve_weights
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 FEW = 32
-"""Up to so many images are embedded as one batch with all threads, for the answer's sake; more as a stream."""
+"""At most this many images are embedded as one batch with all threads, for a quick answer; more are streamed."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How `load_embedder` opened weights, so that another process can open them again.
+
+    Attributes:
+        path: Absolute path of the file of weights.
+        file_sha256: SHA-256 of that file.
+        options: How the model is run.
+    """
+
+    path: Path
+    file_sha256: str
+    options: RuntimeOptions
 
 
 @dataclass(frozen=True)
 class Embedder:
     """A network ready to embed crops.
 
+    Several threads may use one embedder. A pickled embedder opens its file of weights again when it is unpickled, with
+    the same runtime and precision, and refuses a file that has changed. After a fork, ONNX Runtime on the CPU goes on
+    working; the other runtimes raise an error, because they would hang.
+
     Attributes:
-        metadata: what the weights are and how their input is prepared.
-        weights: the file they came from.
-        weights_sha256: SHA-256 of the weights; stored embeddings carry it. That of the file; of a float graph, that
-            of the file it was exported from, so that their embeddings may be compared.
-        network: what runs them.
-        choice: which runtime was taken, and why, in one line.
-        batch_size: crops per step of the network, unless a call asks for another size; None leaves it to the network.
+        metadata: Description of the weights and of the input they expect.
+        weights: File of weights.
+        weights_sha256: SHA-256 of the weights file, which stored embeddings carry. A float graph reports its source
+            file's hash, so embeddings of both stay comparable.
+        network: Network that runs the weights.
+        choice: Which runtime and precision were taken and why. Its text is one line.
+        batch_size: Crops per step of the network if a call does not say. None leaves it to the network.
+        opening: How `load_embedder` opened the weights; None if the embedder was made in another way.
     """
 
     metadata: WeightsMetadata
     weights: Path
     weights_sha256: str
     network: Network
-    choice: str = ""
+    choice: Choice | None = None
     batch_size: int | None = None
+    opening: Opening | None = None
+
+    def __reduce__(self) -> tuple[Callable[[Opening], Embedder], tuple[Opening]]:
+        """Pickle the file's path and hash and the options, not the network."""
+        if self.opening is None:
+            raise ModelError(
+                "Only an embedder made by load_embedder can be pickled, as it is opened again from its file of weights."
+            )
+        options = replace(self.opening.options, runtime=self.runtime, precision=self.precision)
+        return _reopen, (replace(self.opening, options=options),)
+
+    def __copy__(self) -> Embedder:
+        """The same embedder: it never changes."""
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Embedder:
+        """The same embedder: it never changes."""
+        return self
 
     @property
     def runtime(self) -> RuntimeName:
-        """What runs the network."""
+        """Library that runs the network."""
         return self.network.runtime
 
     @property
     def precision(self) -> Precision:
-        """What the network computes in."""
+        """Number format the network computes in."""
         return self.network.precision
 
     def embed(
@@ -69,27 +118,26 @@ class Embedder:
         batch_size: int | None = None,
         progress: bool = False,
     ) -> FloatArray:
-        """Embed images: one row each, in their order.
+        """Embed images, one row each, in their order.
 
         Args:
-            images: paths, bytes, PIL images or (H, W, 3) RGB uint8 arrays, of any
-                sizes; or one (N, H, W, 3) array.
-            batch_size: crops a step of the network; by default what suits it. It changes the speed, and of the result
-                no more than the precision's last digits.
-            progress: show a bar on standard error.
+            images: Paths, bytes, PIL images or (H, W, 3) RGB uint8 arrays, of any
+                sizes; or one (N, H, W, 3) array; or a uint8 tensor of torch, (N, 3, H, W).
+            batch_size: Crops per step of the network. The embedder chooses by default. It affects the speed, and
+                the result only in the last digits of the precision.
+            progress: Show a progress bar on standard error.
 
         Returns:
-            (N, D) float32, not normalised; (0, D) for no image.
+            (N, D) float32, not normalised; (0, D) if there is no image.
 
         Raises:
             ImageError: an image cannot be decoded; the message names it.
-            ShapeError: one image was given instead of several.
+            ShapeError: `images` is a single image, or no images at all.
+            SettingError: `batch_size` is no whole number, or below 1.
             EmbeddingError: the network gave a value that is not finite.
+            ModelError: the process was forked after the network was loaded, and the runtime does not survive that.
         """
-        if isinstance(images, (str, bytes, os.PathLike, Image.Image)) or (
-            isinstance(images, np.ndarray) and images.ndim in (2, 3)
-        ):
-            raise ShapeError("embed takes several images. For a single one write embed([image])[0].")
+        images = _check_images(images)
         total = len(images) if isinstance(images, Sized) else None
         parts = [np.empty((0, self.metadata.embedding_dimension), dtype=np.float32)]
         with progress_bar("embed", total, show=progress) as advance:
@@ -105,20 +153,21 @@ class Embedder:
         batch_size: int | None = None,
         on_unreadable: Callable[[int, ImageError], None] | None = None,
     ) -> Iterator[tuple[IntArray, FloatArray]]:
-        """Embed images as a stream: positions (n,) and embeddings (n, D) of each batch, in order.
+        """Embed images as a stream. Yields the positions (n,) and embeddings (n, D) of each batch, in order.
 
-        Decoding and as many batches as the network runs well beside each other go on at once; a few more wait, so
-        memory does not grow with the number of images.
+        The next images are decoded while the network runs a few batches side by side. Only a few more wait, so memory
+        does not grow with the number of images.
 
         Args:
-            images: as for `embed`; taken as needed, so an endless stream is fine.
-            batch_size: crops a step of the network; by default what suits it.
-            on_unreadable: called with position and error of an image that cannot
-                be decoded, which is then left out; without it the error is raised.
+            images: Same as for `embed`. They are taken as needed, so the stream may be endless.
+            batch_size: Crops per step of the network. The embedder chooses by default.
+            on_unreadable: Called with the position and the error of each image that cannot
+                be decoded, which is then left out. Without it the error is raised.
+
+        Raises: the errors of `embed`, when the first batch is asked for.
         """
-        if batch_size is not None and batch_size < 1:
-            raise ShapeError(f"A batch has at least one crop; got batch_size={batch_size}.")
-        batch_size = self.batch_size if batch_size is None else batch_size
+        images = _check_images(images)
+        batch_size = self.batch_size if batch_size is None else check_batch_size(batch_size)
         few = batch_size is None and isinstance(images, Sized) and len(images) <= FEW
         size = FEW if few else batch_size or self.network.batch_size
         batches = iterate_batches(images, self.metadata.preprocessing, batch_size=size, on_unreadable=on_unreadable)
@@ -155,11 +204,29 @@ class Embedder:
         return embeddings
 
 
-def run_halving(run: RunNetwork, pixels: RgbArray) -> FloatArray:
-    """Run a batch; where memory is too small for it, in halves, with a warning.
+def _check_images(images: object) -> Iterable[ImageSource]:
+    """`images`, if they are several. A tensor of torch becomes an array.
 
     Raises:
-        DeviceMemoryError: there is not enough for a single crop.
+        ShapeError: they are not.
+    """
+    tensor = array_of_tensor(images, "images")
+    several = images if tensor is None else tensor
+    axes = several.ndim if isinstance(several, np.ndarray) else None
+    if isinstance(several, (str, bytes, os.PathLike, Image.Image)) or axes in (2, 3):
+        raise ShapeError("images must be several images. For a single one write embed([image])[0].")
+    if not isinstance(several, Iterable) or axes == 0:
+        raise ShapeError(
+            f"images must be several images: paths, bytes, PIL images or arrays; got {reprlib.repr(images)}."
+        )
+    return several
+
+
+def run_halving(run: RunNetwork, pixels: RgbArray) -> FloatArray:
+    """Run a batch. If memory does not suffice, run it in halves, with a warning.
+
+    Raises:
+        DeviceMemoryError: memory does not suffice for a single crop.
     """
     try:
         return run(pixels)
@@ -168,8 +235,8 @@ def run_halving(run: RunNetwork, pixels: RgbArray) -> FloatArray:
         if not half:
             raise
         warnings.warn(
-            f"No memory for a batch of {len(pixels)} crops; it goes on with {half}. A smaller --batch-size "
-            "(batch_size=…) saves the attempt.",
+            f"No memory for a batch of {len(pixels)} crops; going on with {half}. A smaller --batch-size "
+            "(batch_size=…) avoids the failed attempt.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -192,17 +259,43 @@ def load_embedder(
     Raises:
         WeightsNotFoundError: no such file or name, or a build without the default weights.
         WeightsError: the file cannot be used; see the errors below it.
-        ModelError: no such device, a precision the runtime lacks, or more threads than cores.
+        ModelError: there is no such device, or the runtime lacks the precision.
+        SettingError: there are more threads than cores, or a parameter has the wrong type.
         MissingDependencyError: the runtime is not installed.
     """
+    if not isinstance(weights, (str, os.PathLike)):
+        raise SettingError(f"weights must be the name or the path of a file of weights; got {reprlib.repr(weights)}.")
+    if not isinstance(options, RuntimeOptions):
+        raise SettingError(
+            f"options must be RuntimeOptions, such as RuntimeOptions(runtime='onnxruntime'); got {options!r}."
+        )
     check_threads(options.threads)
     path = resolve_weights(weights)
     weights_file = WeightsFile(path, options.architecture)
     device, threads = options.device, options.threads
     candidates = weights_file.candidates(options.runtime, options.precision, device=device, threads=threads)
     size = weights_file.metadata.preprocessing
-    depends_on = [sha256_of(path), device, str(threads)]
+    opening = Opening(path.resolve(), sha256_of(path), options)
+    depends_on = [opening.file_sha256, device, str(threads)]
     network, choice = choose(candidates, height=size.height, width=size.width, depends_on=depends_on)
-    return Embedder(
-        weights_file.metadata, path, weights_file.sha256, network, choice.text(), batch_size=options.batch_size
-    )
+    return Embedder(weights_file.metadata, path, weights_file.sha256, network, choice, options.batch_size, opening)
+
+
+def _reopen(opening: Opening) -> Embedder:
+    """Open the weights of a pickled embedder again.
+
+    Raises:
+        WeightsNotFoundError: the file is gone.
+        CheckpointError: it has changed.
+    """
+    weights = opening.path
+    if not weights.is_file():
+        raise WeightsNotFoundError(
+            f"The embedder was pickled with the weights {weights}, which are not there (any more). A pickled embedder "
+            "needs its file of weights under the same path."
+        )
+    if sha256_of(weights) != opening.file_sha256:
+        raise CheckpointError(
+            f"{weights} has changed since the embedder was pickled. Load the embedder again with load_embedder."
+        )
+    return load_embedder(weights, opening.options)

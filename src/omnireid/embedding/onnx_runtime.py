@@ -1,4 +1,4 @@
-"""Running a graph in ONNX Runtime: the runtime of the core install."""
+"""Running a graph in ONNX Runtime, which the core install has."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnireid.embedding.network import (
+    FIRST_USE,
     Network,
     RunNetwork,
+    blank_crop,
     check_threads,
     count_threads,
+    in_this_process,
     needs_calibration,
     no_memory,
     when_needed,
@@ -36,15 +39,16 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
     """Open an ONNX graph in ONNX Runtime.
 
     Args:
-        graph: in the ONNX format.
-        precision: ``auto`` and the graph's own are taken.
-        threads: of the CPU; one a core by default.
-        device: ``cpu``; ``cuda[:i]``, ``coreml`` or ``dml`` where the installed ONNX Runtime has them; ``auto`` takes
-            the first of these that is there.
+        graph: A graph in the ONNX format.
+        precision: ``auto``, or the precision in which the graph is stored.
+        threads: Number of CPU threads, by default one per core.
+        device: ``cpu``, or ``cuda[:i]``, ``coreml`` or ``dml`` if the installed ONNX Runtime has them. ``auto`` takes
+            the first accelerator that is there.
 
     Raises:
-        ModelError: a precision that the graph is not in, or a device that is not there.
+        ModelError: the graph is stored in another precision, or the device is not there.
         CheckpointError: ONNX Runtime cannot run the graph.
+        DeviceMemoryError: the device has no memory for a single crop.
     """
     stored = graph.metadata.precision
     if graph.format != "onnx":
@@ -67,9 +71,11 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
         )
     if provider != "CPUExecutionProvider":
         name = provider.removesuffix("ExecutionProvider").lower()
-        return Network("onnxruntime", stored, name, _runner(session, graph), batch_size=_ACCELERATOR_BATCH)
-    run = _runner(session, graph)
+        make = in_this_process(lambda: _runner(session, graph), "onnxruntime", name)
+        return Network("onnxruntime", stored, name, when_needed(make, make()), batch_size=_ACCELERATOR_BATCH)
     where = count_threads(number)
+    # A session's threads do not survive a fork, so a forked process makes a session of its own.
+    run = when_needed(lambda: _runner(_session(graph, number, "cpu"), graph), _runner(session, graph))
     if number == 1:
         return Network("onnxruntime", stored, where, run, batch_size=_STREAM_BATCH)
     run_stream = when_needed(lambda: _runner(_session(graph, 1, "cpu"), graph))
@@ -83,8 +89,8 @@ def _session(graph: Graph, threads: int, device: str) -> onnxruntime.InferenceSe
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    # Not session.set_denormal_as_zero: it changes the calling thread's arithmetic for good, numpy's too. The weights of
-    # our graphs hold no denormals.
+    # session.set_denormal_as_zero is not used: it changes the calling thread's arithmetic for good, NumPy's too. The
+    # weights of our graphs hold no denormals.
     try:
         return onnxruntime.InferenceSession(graph.content, options, providers=_providers(device))
     except ModelError:
@@ -97,7 +103,7 @@ def _session(graph: Graph, threads: int, device: str) -> onnxruntime.InferenceSe
 
 
 def _providers(device: str) -> list[Any]:
-    """Execution providers in the order of preference; the CPU runs what a preferred one cannot."""
+    """Execution providers in the order of preference. The CPU runs whatever the preferred one cannot."""
     import onnxruntime
 
     there = onnxruntime.get_available_providers()
@@ -112,7 +118,7 @@ def _providers(device: str) -> list[Any]:
     if provider not in there:
         raise ModelError(
             f"Device {device} is not there: the installed ONNX Runtime has {', '.join(there)}. For NVIDIA GPUs install "
-            "onnxruntime-gpu in the place of onnxruntime; or use --device cpu."
+            "onnxruntime-gpu instead of onnxruntime, or use --device cpu."
         )
     options = {} if found[2] is None else {"device_id": int(found[2])}
     return [(provider, options), "CPUExecutionProvider"]
@@ -132,4 +138,6 @@ def _runner(session: onnxruntime.InferenceSession, graph: Graph) -> RunNetwork:
                 raise DeviceMemoryError(no_memory("the device", pixels)) from error
             raise ModelError(f"ONNX Runtime could not run {graph.where}: {first_line(error)}") from error
 
+    with FIRST_USE:
+        run(blank_crop(preprocessing))
     return run

@@ -1,7 +1,8 @@
-"""Running a graph in OpenVINO: on Intel's and AMD's processors the fastest, with bfloat16 where they have it."""
+"""Running a graph in OpenVINO, the fastest runtime on Intel's and AMD's processors, with bfloat16 if they have it."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from queue import Empty, LifoQueue
 from typing import Any
@@ -9,22 +10,32 @@ from typing import Any
 import numpy as np
 
 from omnireid.embedding.network import (
+    FIRST_USE,
     Network,
     RunNetwork,
+    blank_crop,
     check_threads,
     count_threads,
+    in_this_process,
     needs_calibration,
     no_memory,
     when_needed,
 )
 from omnireid.embedding.options import Precision
-from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError, require
+from omnireid.errors import (
+    CheckpointError,
+    DeviceMemoryError,
+    MissingDependencyError,
+    ModelError,
+    OmnireidError,
+    require,
+)
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
 from omnireid.weights.graph_file import Graph
 
 _HINTS: dict[Precision, tuple[str, str]] = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
-"""Precision to OpenVINO's name of it as a hint, and as a capability."""
+"""Precision to OpenVINO's names of it, as a hint and as a capability."""
 
 _STREAM_BATCH = 16
 _GPU_BATCH = 64
@@ -34,20 +45,21 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
     """Open an ONNX or OpenVINO graph in OpenVINO.
 
     Args:
-        graph: of either format.
-        precision: ``fp32``, ``bf16`` or ``fp16`` where the processor has them, and ``int8`` for an int8 graph, whose
-            other layers are bfloat16 where the processor has it; ``auto`` is ``int8`` for such a graph, else ``fp32``.
-        threads: of the CPU; one a core by default.
+        graph: A graph in either format.
+        precision: ``fp32``, or ``bf16`` or ``fp16`` if the processor has them, or ``int8`` for an int8 graph, whose
+            other layers are bfloat16 if the processor has it. ``auto`` is ``int8`` for such a graph, else ``fp32``.
+        threads: Number of CPU threads, by default one per core.
         device: ``auto`` and ``cpu`` are the CPU; ``gpu`` is Intel's.
 
     Raises:
-        MissingDependencyError: OpenVINO is not installed.
-        ModelError: a precision or device that is not there.
+        MissingDependencyError: OpenVINO is not installed or cannot be started.
+        ModelError: the precision or the device is not there.
         CheckpointError: OpenVINO cannot run the graph.
+        DeviceMemoryError: there is no memory for a single crop.
     """
     core = shared_core()
     target = "CPU" if device in ("auto", "cpu") else device.upper()
-    # Of several GPUs the names are GPU.0 and GPU.1, and GPU is the first of them.
+    # Several GPUs are named GPU.0, GPU.1 and so on, and GPU is the first of them.
     if target not in {name for one in core.available_devices for name in (one, one.partition(".")[0])}:
         raise ModelError(
             f"Device {device} is not there: OpenVINO has {', '.join(core.available_devices).lower()}. Use --device cpu."
@@ -65,36 +77,46 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
     number = check_threads(threads)
     settings = {"INFERENCE_PRECISION_HINT": hint}
     if target != "CPU":
-        run = _runner(core, graph, target, settings)
-        return Network("openvino", chosen, target.lower(), run, batch_size=_GPU_BATCH)
+        on_gpu = in_this_process(lambda: _runner(core, graph, target, settings), "openvino", target.lower())
+        return Network("openvino", chosen, target.lower(), when_needed(on_gpu, on_gpu()), batch_size=_GPU_BATCH)
     settings["INFERENCE_NUM_THREADS"] = str(number)
-    run = _runner(core, graph, target, settings | {"PERFORMANCE_HINT": "LATENCY"})
     where = count_threads(number)
+    alone = settings | {"PERFORMANCE_HINT": "LATENCY"}
+    make = in_this_process(lambda: _runner(core, graph, target, alone), "openvino", where)
+    run = when_needed(make, make())
     if number == 1:
         return Network("openvino", chosen, where, run, batch_size=_STREAM_BATCH)
     many = settings | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(number)}
-    run_stream = when_needed(lambda: _runner(core, graph, target, many))
+    make_stream = in_this_process(lambda: _runner(core, graph, target, many, callers=number), "openvino", where)
+    run_stream = when_needed(make_stream)
     return Network("openvino", chosen, where, run, run_stream, number, _STREAM_BATCH)
 
 
 def shared_core() -> Any:
-    """The one OpenVINO of this process, which is never taken down.
+    """The one OpenVINO core of this process, which is never deleted.
 
-    Each Core gives the thread a signal stack of its own, and puts the former one back when it goes. Two that do not
-    go in reverse order leave the thread with memory that is freed, and the next signal ends the process (2026.4.1).
+    Each Core gives the thread a signal stack of its own, and restores the former one when it is deleted. Two cores
+    that are not deleted in reverse order leave the thread with freed memory, and the next signal ends the process
+    (2026.4.1).
 
     Raises:
-        MissingDependencyError: OpenVINO is not installed.
+        MissingDependencyError: OpenVINO is not installed or cannot be started.
     """
     require("openvino", "openvino", "Running or making OpenVINO's graphs")
-    return _core()
+    return _core(os.getpid())
 
 
 @cache
-def _core() -> Any:
+def _core(_process: int) -> Any:
     import openvino
 
-    return openvino.Core()
+    try:
+        return openvino.Core()
+    except Exception as error:
+        raise MissingDependencyError(
+            f"OpenVINO {openvino.__version__} is installed but cannot be started: {_last_line(error)} Install it again "
+            "with: pip install --force-reinstall 'omnireid[openvino]'; or use --runtime onnxruntime."
+        ) from error
 
 
 def _another_precision(graph: Graph, chosen: Precision) -> str:
@@ -103,38 +125,59 @@ def _another_precision(graph: Graph, chosen: Precision) -> str:
     return f"{graph.where} is an int8 graph; it cannot be run in {chosen}. Use --precision int8, or another file."
 
 
-def _runner(core: Any, graph: Graph, target: str, settings: dict[str, str]) -> RunNetwork:
-    try:
-        if graph.format == "openvino":
-            model = core.read_model(graph.content, graph.values)
-        else:
-            model = core.read_model(graph.content)
-        compiled = core.compile_model(model, target, settings)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"OpenVINO cannot run {graph.where}: {_last_line(error)} Export it again with: omnireid export"
-        ) from error
+def _runner(core: Any, graph: Graph, target: str, settings: dict[str, str], *, callers: int = 1) -> RunNetwork:
+    """Compile `graph` for `callers` at once, and run it once for each of them."""
     preprocessing = graph.metadata.weights.preprocessing
     takes_pixels = graph.metadata.takes_pixels
-    free: LifoQueue[Any] = LifoQueue()  # a request serves one caller at a time
+    free: LifoQueue[Any] = LifoQueue()  # each request serves one caller at a time
+
+    def infer(request: Any, pixels: RgbArray) -> FloatArray:
+        images = pixels if takes_pixels else preprocessing.normalise(pixels)
+        return np.array(request.infer({0: images}, share_inputs=True)[0], dtype=np.float32)
 
     def run(pixels: RgbArray) -> FloatArray:
-        images = pixels if takes_pixels else preprocessing.normalise(pixels)
         try:
             try:
                 request = free.get_nowait()
             except Empty:
                 request = compiled.create_infer_request()
             try:
-                return np.array(request.infer({0: images}, share_inputs=True)[0], dtype=np.float32)
+                return infer(request, pixels)
             finally:
                 free.put(request)
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "allocate" in str(error):
-                raise DeviceMemoryError(no_memory(f"OpenVINO's {target}", pixels)) from error
-            raise ModelError(f"OpenVINO could not run {graph.where}: {_last_line(error)}") from error
+            raise _runtime_error(error, graph, target, pixels) from error
 
+    with FIRST_USE:
+        compiled = _compile(core, graph, target, settings)
+        blank = blank_crop(preprocessing)
+        try:
+            for _ in range(callers):
+                request = compiled.create_infer_request()
+                infer(request, blank)
+                free.put(request)
+        except (RuntimeError, MemoryError) as error:
+            raise _runtime_error(error, graph, target, blank) from error
     return run
+
+
+def _compile(core: Any, graph: Graph, target: str, settings: dict[str, str]) -> Any:
+    try:
+        if graph.format == "openvino":
+            model = core.read_model(graph.content, graph.values)
+        else:
+            model = core.read_model(graph.content)
+        return core.compile_model(model, target, settings)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"OpenVINO cannot run {graph.where}: {_last_line(error)} Export it again with: omnireid export"
+        ) from error
+
+
+def _runtime_error(error: Exception, graph: Graph, target: str, pixels: RgbArray) -> OmnireidError:
+    if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "allocate" in str(error):
+        return DeviceMemoryError(no_memory(f"OpenVINO's {target}", pixels))
+    return ModelError(f"OpenVINO could not run {graph.where}: {_last_line(error)}")
 
 
 def _last_line(error: BaseException) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from omnireid.errors import ModelError, ShapeError
+from omnireid.errors import ModelError, SettingError
 
 RuntimeName = Literal["auto", "onnxruntime", "openvino", "torch"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
@@ -31,6 +32,14 @@ class NetworkOptions:
     device: str = "auto"
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.device, str):
+            raise SettingError(f"device must be a name such as 'cpu' or 'cuda:1'; got {self.device!r}.")
+        if self.architecture is not None and not isinstance(self.architecture, str):
+            raise SettingError(f"architecture must be the name of a network; got {self.architecture!r}.")
+        if self.threads is not None:
+            object.__setattr__(self, "threads", check_whole_number("threads", self.threads))
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeOptions(NetworkOptions):
@@ -44,7 +53,7 @@ class RuntimeOptions(NetworkOptions):
 
     Raises:
         ModelError: there is no such runtime or precision.
-        ShapeError: the batch size is below 1.
+        SettingError: the batch size is below 1, or a value has the wrong type.
 
     >>> RuntimeOptions(precision="fp32").runtime
     'auto'
@@ -55,9 +64,35 @@ class RuntimeOptions(NetworkOptions):
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.runtime not in RUNTIMES:
             raise ModelError(f"No runtime {self.runtime!r}. Known: {', '.join(RUNTIMES)}.")
         if self.precision not in PRECISIONS:
             raise ModelError(f"No precision {self.precision!r}. Known: {', '.join(PRECISIONS)}.")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ShapeError(f"A batch has at least one crop; got batch_size={self.batch_size}.")
+        object.__setattr__(self, "batch_size", check_batch_size(self.batch_size))
+
+
+def check_batch_size(batch_size: int | None) -> int | None:
+    """The batch size as an int, or None.
+
+    Raises:
+        SettingError: it is no whole number, or below 1.
+    """
+    if batch_size is None:
+        return None
+    batch_size = check_whole_number("batch_size", batch_size)
+    if batch_size < 1:
+        raise SettingError(f"A batch has at least one crop; got batch_size={batch_size}.")
+    return batch_size
+
+
+def check_whole_number(name: str, value: object) -> int:
+    """The value as an int. NumPy's integers are taken; ``2.0`` and ``"2"`` are not.
+
+    Raises:
+        SettingError: it is no whole number; the message names the parameter.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise SettingError(f"{name} must be a whole number; got {value!r}.") from None

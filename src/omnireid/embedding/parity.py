@@ -1,4 +1,4 @@
-"""How near the embeddings of two runtimes or precisions are, and how near they must be."""
+"""How close the embeddings of two runtimes or precisions are, and how close they must be."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from omnireid.types import FloatArray
 
 @dataclass(frozen=True)
 class Parity:
-    """Cosines between embeddings of the same crops made in two ways.
+    """Cosines between two embeddings of each crop, made in two ways.
 
     Attributes:
-        smallest: the worst crop's; NaN where an embedding is not finite.
-        mean: over the crops.
-        crops: how many were compared.
+        smallest: Cosine of the worst crop; NaN if an embedding is not finite.
+        mean: Mean cosine over the crops.
+        crops: Number of crops compared.
     """
 
     smallest: float
@@ -31,13 +31,13 @@ class Parity:
 
 @dataclass(frozen=True)
 class Gate:
-    """The parity that is asked for: cosines at least this large."""
+    """The parity that is required: the cosines must be at least this large."""
 
     smallest: float
     mean: float
 
     def passes(self, parity: Parity) -> bool:
-        """Whether the cosines are large enough; NaN is not."""
+        """Whether the cosines are large enough. NaN never is."""
         return parity.smallest >= self.smallest and parity.mean >= self.mean
 
 
@@ -45,20 +45,22 @@ GATES: Mapping[Precision, Gate] = {
     "fp32": Gate(smallest=0.99999, mean=0.99999),
     "fp16": Gate(smallest=0.99, mean=0.999),
     "bf16": Gate(smallest=0.99, mean=0.999),
-    # What int8 costs is a matter of the ranking: export measures it there. This only tells a broken graph.
+    # What int8 costs shows in the ranking, where export measures it. This gate only recognises a broken graph.
     "int8": Gate(smallest=0.9, mean=0.98),
 }
-"""Precision to the gate it has to pass against float32."""
+"""Precision to the gate it must pass against float32."""
 
 
 def compare_embeddings(reference: FloatArray, found: FloatArray) -> Parity:
-    """Cosines between aligned rows of two (N, D) tables of embeddings; two zero rows agree.
+    """Cosines between aligned rows of two (N, D) arrays of embeddings. Two zero rows agree.
 
     Raises:
-        ShapeError: the tables differ in shape, or are empty.
+        ShapeError: the arrays differ in shape, or are empty.
     """
     if reference.shape != found.shape or not len(reference):
-        raise ShapeError(f"Only tables of one shape, with a row at least, compare: {reference.shape}, {found.shape}.")
+        raise ShapeError(
+            f"Embeddings to compare must have one shape and at least one row; got {reference.shape}, {found.shape}."
+        )
     one, other = reference.astype(np.float64), found.astype(np.float64)
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     cosines = np.asarray(~one.any(axis=1) & ~other.any(axis=1), dtype=np.float64)
@@ -67,9 +69,9 @@ def compare_embeddings(reference: FloatArray, found: FloatArray) -> Parity:
 
 
 def probe_crops(count: int, height: int, width: int, *, seed: int = 0) -> RgbArray:
-    """Pictures of soft patches of colour with some noise, (count, height, width, 3) uint8.
+    """Draw soft patches of colour with some noise, (count, height, width, 3) uint8.
 
-    Not white noise, which looks like no crop and drives a network's activations where no crop does.
+    White noise would not do: it looks like no crop, and drives a network's activations where no crop does.
     """
     generator = np.random.default_rng(seed)
     crops = np.empty((count, height, width, 3), dtype=np.uint8)

@@ -1,7 +1,8 @@
-"""Running a network in PyTorch. The only file of this room that touches torch and the models, at call time."""
+"""Running a network in PyTorch. Only this file of the room touches torch and the models, at call time."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnireid.embedding.network import Network, check_threads, count_threads, no_memory
+from omnireid.embedding.network import (
+    FIRST_USE,
+    Network,
+    blank_crop,
+    check_threads,
+    count_threads,
+    no_memory,
+    not_after_fork,
+)
 from omnireid.embedding.options import Precision
 from omnireid.errors import DeviceMemoryError, ModelError, require
 from omnireid.images.decode import RgbArray
@@ -24,7 +33,10 @@ if TYPE_CHECKING:
 
     from omnireid.models.backbone import Backbone
 
-_PRECISION = Lock()  # torch keeps it in globals: two threads would restore each other's
+_PRECISION = Lock()  # torch keeps the precision in globals, and two threads would restore each other's
+
+_LOADED_IN: set[int] = set()
+"""The processes in which a network was loaded, this one and those it was forked from."""
 
 
 def load_network(
@@ -38,15 +50,15 @@ def load_network(
     """Load an artefact or a foreign checkpoint into torch, ready to run.
 
     Args:
-        path: the file of weights.
-        architecture: of a foreign checkpoint whose keys do not tell.
-        precision: ``fp32`` (which ``auto`` is), ``bf16``, or ``fp16`` on a GPU.
-        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``.
-        threads: torch threads on a CPU, for the whole process; left alone by default.
+        path: File of weights.
+        architecture: Name of the network, needed only for a checkpoint whose keys fit several networks.
+        precision: ``fp32`` (also ``auto``), ``bf16``, or ``fp16`` on a GPU.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+        threads: Number of torch threads on a CPU, for the whole process. None leaves it as it is.
 
     Raises:
         WeightsError: the file cannot be used.
-        ModelError: the device is not there, or has no such precision.
+        ModelError: the device is not there or lacks the precision, or the process was forked after torch had run.
         MissingDependencyError: torch is not installed.
     """
     require_torch()
@@ -56,6 +68,10 @@ def load_network(
     chosen = _precision(precision, target)
     if threads is not None:
         torch.set_num_threads(check_threads(threads))
+    where = count_threads(torch.get_num_threads()) if target.type == "cpu" else str(target)
+    if _LOADED_IN:
+        _check_fork(_LOADED_IN, target)
+    process = os.getpid()
     model, metadata = load_weights(path, architecture=architecture)
     # Channels last is the layout oneDNN and cuDNN convolve fastest in.
     model = model.to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,6 +81,7 @@ def load_network(
     low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen)
 
     def run(pixels: RgbArray) -> FloatArray:
+        _check_fork({process}, target)
         try:
             with torch.inference_mode(), full_precision(target):
                 batch = torch.from_numpy(pixels).to(target).permute(0, 3, 1, 2)  # in memory: channels last already
@@ -77,8 +94,20 @@ def load_network(
                 raise DeviceMemoryError(no_memory(str(target), pixels)) from error
             raise
 
-    where = count_threads(torch.get_num_threads()) if target.type == "cpu" else str(target)
+    with FIRST_USE:
+        run(blank_crop(preprocessing))
+    _LOADED_IN.add(process)
     return Network("torch", chosen, where, run), metadata
+
+
+def _check_fork(processes: set[int], device: torch.device) -> None:
+    """Check that this process is one of `processes`; a fork of them hangs in torch unless it has one CPU thread."""
+    if os.getpid() in processes:
+        return
+    import torch
+
+    if device.type != "cpu" or torch.get_num_threads() > 1:
+        raise not_after_fork("torch", "more than one thread" if device.type == "cpu" else str(device))
 
 
 def _precision(precision: Precision, device: torch.device) -> Precision:
