@@ -107,7 +107,7 @@ def test_weights_that_are_not_those_of_the_network() -> None:
         build_osnet_graph(config, without, SIZE, where="w.onnx")
     with pytest.raises(CoverageError, match=r"conv1\.conv\.weight has shape \(16, 3, 7, 7\), the network's has \(32,"):
         build_osnet_graph(OSNetConfig(width=0.5), state, SIZE)
-    with pytest.raises(CoverageError, match="weights that its network has not: conv9.weight"):
+    with pytest.raises(CoverageError, match="weights that its network does not have: conv9.weight"):
         build_osnet_graph(config, {**state, "conv9.weight": np.zeros(1)}, SIZE)
     build_osnet_graph(config, {**state, "classifier.weight": np.zeros((5, 512))}, SIZE)
 

@@ -54,9 +54,10 @@ def export(
     from omnireid.weights.fetch import resolve_weights
 
     require_torch()
-    from omnireid.export.exporting import export_weights
+    from omnireid.export.exporting import export_weights, refuse_graph
 
     path = resolve_weights(weights)
+    refuse_graph(path)
     crops = list_crops(calibration).paths if calibration else None
     target = output or _default_output(path, graph)
     inputs: list[str | Path] = [path, path.with_suffix(".bin"), *calibration, *(crops or ())]

@@ -59,6 +59,20 @@ class ExportedGraph:
         write_graph(Path(path), self.graph)
 
 
+def refuse_graph(weights: Path) -> None:
+    """Check that a file holds weights and not a graph, before anything else is made of it.
+
+    Raises:
+        ExportError: It is a graph.
+        WeightsError: It cannot be used at all.
+    """
+    if identify_weights(weights) in GRAPH_KINDS:
+        raise ExportError(
+            f"{weights} is a graph already. Export from the weights it was made from (.safetensors or a checkpoint), "
+            "which the result is compared with."
+        )
+
+
 def export_weights(
     weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
     options: ExportOptions = ExportOptions(),
@@ -95,11 +109,7 @@ def export_weights(
     if options.precision == "int8" and calibration is None:
         raise ExportError("int8 needs crops of yours to calibrate with: calibration=… (--calibration FOLDER).")
     path = resolve_weights(weights)
-    if identify_weights(path) in GRAPH_KINDS:
-        raise ExportError(
-            f"{path} is a graph already. Export from the weights it was made from (.safetensors or a checkpoint), "
-            "which the result is compared with."
-        )
+    refuse_graph(path)
     if options.to == "openvino":
         shared_core()  # a missing library is noticed before the work, not after
     source = WeightsFile(path, architecture)

@@ -77,7 +77,8 @@ class GraphBuilder:
         tensor = self._tensors[name]
         if tensor.shape != shape:
             raise CoverageError(
-                f"{self._where}: {name} has shape {tensor.shape}, the network's has {shape}. Is it another variant's?"
+                f"{self._where}: {name} has shape {tensor.shape}, the network's has {shape}. "
+                "It may belong to another network."
             )
         self._unused.discard(name)
         weight = tensor.astype(np.float64)
@@ -169,7 +170,10 @@ class GraphBuilder:
         """
         if self._unused:
             names = ", ".join(sorted(self._unused)[:5])
-            raise CoverageError(f"{self._where} has weights that its network has not: {names}. Another variant's?")
+            raise CoverageError(
+                f"{self._where} has weights that its network does not have: {names}. They may belong to "
+                "another network."
+            )
         helper, types = self._onnx.helper, self._onnx.TensorProto
         self.add("Cast", [embeddings], OUTPUT, to=types.FLOAT)
         height, width = self._preprocessing.height, self._preprocessing.width
