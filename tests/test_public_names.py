@@ -44,6 +44,7 @@ PUBLIC = {
     "evaluate",
     "evaluate_embedder",
     "evaluate_ranking",
+    "examine",
     "expand_queries",
     "export_weights",
     "load_dataset",

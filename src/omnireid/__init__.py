@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from omnireid.types import Labels as Labels
     from omnireid.types import Split as Split
     from omnireid.weights.artefact import WeightsMetadata as WeightsMetadata
+    from omnireid.weights.examination import examine as examine
 
 _HOME_OF = {
     "Crops": "omnireid.types",
@@ -81,6 +82,7 @@ _HOME_OF = {
     "evaluate": "omnireid.evaluation.evaluation",
     "evaluate_embedder": "omnireid.evaluation.embedder_scores",
     "evaluate_ranking": "omnireid.evaluation.ranking",
+    "examine": "omnireid.weights.examination",
     "expand_queries": "omnireid.retrieval.expansion",
     "export_weights": "omnireid.export.exporting",
     "load_dataset": "omnireid.data.datasets",

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 
-from omnireid import create_model, load_embedder
+from omnireid import create_model, examine, load_embedder
 from omnireid.cli import main
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.weights_file import WeightsFile
@@ -137,6 +137,7 @@ def test_a_graph_that_others_made_embeds(
     assert (metadata.architecture, metadata.licence, metadata.distance) == ("osnet_x0_25", "MIT", "cosine")
     assert (metadata.preprocessing.height, metadata.preprocessing.width) == (64, 32)
     assert embedder.weights_sha256 == sha256_of(theirs)
+    assert "not checked: others made the graph" in examine(ours).table()
     crops = sorted(crop_folder.iterdir())
     expected = load_embedder(untrained, RuntimeOptions(runtime="onnxruntime", device="cpu")).embed(crops)
     assert np.allclose(embedder.embed(crops), expected, rtol=1e-4, atol=1e-5)

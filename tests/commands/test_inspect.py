@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnireid import create_model
+from omnireid import create_model, examine
 from omnireid.cli import main
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.export.exporting import export_weights
@@ -23,7 +23,7 @@ def test_an_artefact(untrained: Path, capsys: pytest.CaptureFixture[str]) -> Non
     shown = capsys.readouterr().out
     for expected in ("omnireid artefact", "osnet_x0_25", "201,864", "64 × 32", "euclidean", "Apache-2.0"):
         assert expected in shown
-    assert main(["inspect", str(untrained), "--json"]) == 0
+    assert main(["inspect", str(untrained), "--json", "-"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["metadata"]["architecture"] == "osnet_x0_25"
     assert record["parameters"] == 201_864
@@ -50,7 +50,7 @@ def test_an_artefact_that_cannot_be_used_is_reported_key_by_key(
     captured = capsys.readouterr()
     assert "missing: fc.linear.weight" in captured.out
     assert "does not cover the backbone of osnet_x0_25" in captured.err
-    assert main(["inspect", str(path), "--json"]) == 2
+    assert main(["inspect", str(path), "--json", "-"]) == 2
     assert json.loads(capsys.readouterr().out)["coverage"]["missing"] == ["fc.linear.weight"]
 
 
@@ -84,7 +84,7 @@ def test_coverage_is_checked_without_torch(
     untrained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert main(["inspect", str(untrained), "--json"]) == 0
+    assert main(["inspect", str(untrained), "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"]["is_complete"] is True
 
 
@@ -102,7 +102,7 @@ def test_a_checkpoint_that_cannot_be_used_is_reported_key_by_key(
     assert "licence" in captured.out
     assert "unknown: find out before you use it" in captured.out
     assert "does not cover the backbone" in captured.err
-    assert main(["inspect", str(path), "--json"]) == 2
+    assert main(["inspect", str(path), "--json", "-"]) == 2
     record = json.loads(capsys.readouterr().out)
     assert 0 < record["coverage"]["backbone_coverage"] < 1
 
@@ -116,12 +116,26 @@ def test_a_graph(tmp_path: Path, untrained: Path, to: GraphFormat, capsys: pytes
     for expected in (f"omnireid graph ({to}, fp32)", "uint8, normalised inside", "64 × 32", sha256_of(untrained)):
         assert expected in shown
     assert "in float32" not in shown
-    assert main(["inspect", str(path), "--json"]) == 0
+    assert main(["inspect", str(path), "--json", "-"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["kind"], record["format"], record["graph_precision"]) == ("graph", to, "fp32")
     assert record["sha256"] == sha256_of(path)
+    assert "compared with torch when it was exported" in shown
     assert main(["inspect", str(path), "--architecture", "osnet_x0_5"]) == 2
     assert "holds osnet_x0_25, not osnet_x0_5" in capsys.readouterr().err
+
+
+def test_json_on_standard_output_leaves_the_text_to_standard_error(
+    tmp_path: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(untrained), "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    expected = json.loads(json.dumps(examine(untrained).json()))
+    assert json.loads(captured.out) == expected
+    assert captured.err.rstrip().endswith(examine(untrained).table())
+    assert main(["inspect", str(untrained), "--json", str(tmp_path / "out.json")]) == 0
+    assert json.loads((tmp_path / "out.json").read_text()) == expected
+    assert main(["inspect", str(untrained), "--json", str(untrained)]) == 2
 
 
 def test_a_graph_without_a_word_of_its_use(tmp_path: Path, untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:

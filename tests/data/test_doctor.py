@@ -12,7 +12,7 @@ from tests.data import fabrication
 from tests.data.fabrication import draw
 
 from omnireid.data.datasets import load_dataset
-from omnireid.data.doctor import examine, has_true_match
+from omnireid.data.doctor import examine_dataset, has_true_match
 from omnireid.data.examination import Examination, Finding
 from omnireid.types import Split
 
@@ -27,7 +27,7 @@ def clean(tmp_path: Path) -> Path:
 
 
 def findings(root: Path, layout: str = "auto", *, decode: bool = True) -> dict[str, Finding]:
-    found = examine(load_dataset(root, layout), decode=decode).findings
+    found = examine_dataset(load_dataset(root, layout), decode=decode).findings
     assert len({finding.check for finding in found if finding.check != "note"}) == len(
         [finding for finding in found if finding.check != "note"]
     )
@@ -36,14 +36,14 @@ def findings(root: Path, layout: str = "auto", *, decode: bool = True) -> dict[s
 
 
 def test_nothing_is_found_where_nothing_is_wrong(clean: Path) -> None:
-    examination = examine(load_dataset(clean))
+    examination = examine_dataset(load_dataset(clean))
     assert examination.findings == ()
     assert examination.usable
     assert "Nothing wrong was found." in examination.table()
 
 
 def test_counts_by_split_and_camera(clean: Path) -> None:
-    examination = examine(load_dataset(clean), decode=False)
+    examination = examine_dataset(load_dataset(clean), decode=False)
     assert [(split.name, split.images, split.identities, split.images_by_camera) for split in examination.splits] == [
         ("train", 2, 1, {0: 1, 1: 1}),
         ("query", 1, 1, {0: 1}),
@@ -61,14 +61,14 @@ def test_unreadable_files_are_errors_that_name_them(clean: Path) -> None:
     found = findings(clean)["unreadable"]
     assert (found.severity, found.count) == ("error", 2)
     assert any("gallery/3/a/1.png" in example for example in found.examples)
-    assert not examine(load_dataset(clean)).usable
+    assert not examine_dataset(load_dataset(clean)).usable
     assert "unreadable" not in findings(clean, decode=False)
 
 
 def test_a_file_that_went_away_after_loading_is_unreadable(clean: Path) -> None:
     dataset = load_dataset(clean)
     (clean / "gallery/3/a/1.png").unlink()
-    found = {finding.check: finding for finding in examine(dataset).findings}["unreadable"]
+    found = {finding.check: finding for finding in examine_dataset(dataset).findings}["unreadable"]
     assert found.examples[0].endswith("1.png: No such file or directory")
 
 
@@ -94,7 +94,7 @@ def test_identities_of_one_camera_are_told(clean: Path) -> None:
     draw(clean / "train/5/a/2.png", 11)
     draw(clean / "query/6/a/1.png", 12)
     draw(clean / "gallery/6/a/1.png", 13)
-    examination = examine(load_dataset(clean))
+    examination = examine_dataset(load_dataset(clean))
     found = [finding for finding in examination.findings if finding.check == "single-camera"]
     assert [(finding.severity, finding.count, finding.examples) for finding in found] == [
         ("warning", 1, ("person 6",)),
@@ -158,7 +158,7 @@ def test_data_without_cameras_says_so(tmp_path: Path) -> None:
     draw(tmp_path / "gallery/1/1.png", 2)
     draw(tmp_path / "gallery/2/1.png", 3)
     dataset = load_dataset(tmp_path)
-    examination = examine(dataset)
+    examination = examine_dataset(dataset)
     assert [finding.check for finding in examination.findings] == ["no-cameras"]
     assert "gallery              2           2        –" in examination.table()
     assert "images by camera" not in examination.table()
@@ -175,7 +175,7 @@ def test_a_gallery_of_one_identity_is_a_warning(tmp_path: Path) -> None:
 def test_files_that_were_passed_over_are_told(clean: Path) -> None:
     (clean / "gallery/3/a/2.nef").write_bytes(b"")
     (clean / "gallery/3/@eaDir/1.png").mkdir(parents=True)
-    summaries = [finding.summary for finding in examine(load_dataset(clean), decode=False).findings]
+    summaries = [finding.summary for finding in examine_dataset(load_dataset(clean), decode=False).findings]
     assert summaries == [
         "gallery: 1 picture(s) in formats that are not read were passed over (.nef: 1): 3/a/2.nef. "
         "Convert them to JPEG or PNG.",
@@ -186,7 +186,7 @@ def test_files_that_were_passed_over_are_told(clean: Path) -> None:
 def test_findings_are_sorted_by_severity_and_json_holds_all(clean: Path) -> None:
     (clean / "train/1/a/1.png").write_bytes(b"")
     draw(clean / "train/2/a/7.png", 10)
-    examination = examine(load_dataset(clean))
+    examination = examine_dataset(load_dataset(clean))
     assert [finding.severity for finding in examination.findings] == ["error", "warning", "note", "note"]
     stored = json.loads(json.dumps(examination.json()))
     assert stored["usable"] is False
@@ -197,7 +197,7 @@ def test_findings_are_sorted_by_severity_and_json_holds_all(clean: Path) -> None
 
 def test_a_split_of_several_is_named(tmp_path: Path) -> None:
     root = fabrication.viper(tmp_path, (1, 2, 3, 4), [((1, 2), (3, 4))] * 10)
-    assert "(layout viper, split 3 of 20)" in examine(load_dataset(root, split=3), decode=False).table()
+    assert "(layout viper, split 3 of 20)" in examine_dataset(load_dataset(root, split=3), decode=False).table()
 
 
 @given(
@@ -219,6 +219,6 @@ def test_a_true_match_is_the_same_person_in_another_camera(
 
 @pytest.mark.real
 def test_nothing_is_wrong_with_the_real_market1501(shared: Path) -> None:
-    examination = examine(load_dataset(shared / "data" / "Market-1501-v15.09.15"))
+    examination = examine_dataset(load_dataset(shared / "data" / "Market-1501-v15.09.15"))
     assert examination.findings == ()
     assert examination.decoded

@@ -13,7 +13,7 @@ import pytest
 from tests.data.fabrication import touch, write_csv
 
 from omnireid.data.datasets import load_dataset
-from omnireid.data.doctor import examine
+from omnireid.data.doctor import examine_dataset
 from omnireid.data.manifest import list_manifest
 from omnireid.errors import DataNotFoundError, ManifestError
 
@@ -114,7 +114,7 @@ def test_junk_is_dropped_and_person_0_is_a_person(tmp_path: Path) -> None:
 def test_a_manifest_may_be_there_to_learn_from_only(tmp_path: Path) -> None:
     dataset = load_dataset(manifest(tmp_path, [(*row[:3], "train") for row in ROWS]))
     assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (4, 0, 0)
-    found = [finding for finding in examine(dataset, decode=False).findings if finding.severity == "error"]
+    found = [finding for finding in examine_dataset(dataset, decode=False).findings if finding.severity == "error"]
     assert [finding.check for finding in found] == ["no-test-crops"]
 
 

@@ -32,13 +32,13 @@ def doctor(
         fast: Check names and counts only, without reading the images.
     """
     from omnireid.data.datasets import load_dataset
-    from omnireid.data.doctor import examine
+    from omnireid.data.doctor import examine_dataset
     from omnireid.data.listing import input_files
     from omnireid.errors import DataError
 
     check_json(json, inputs=input_files([path]))
     dataset = load_dataset(path, reading.layout, split=reading.split_index or 0, seed=reading.seed)
-    examination = examine(dataset, decode=not fast, progress=True)
+    examination = examine_dataset(dataset, decode=not fast, progress=True)
     print(examination.table(), file=text_stream(json))
     leave_json(json, examination.json())
     if not examination.usable:

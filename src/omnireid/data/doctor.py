@@ -17,7 +17,7 @@ from omnireid.errors import NoTrueMatchError, list_briefly
 from omnireid.types import Dataset, IntArray, Protocol, Split
 
 
-def examine(dataset: Dataset, *, decode: bool = True, progress: bool = False) -> Examination:
+def examine_dataset(dataset: Dataset, *, decode: bool = True, progress: bool = False) -> Examination:
     """Look through a data set for whatever would make its numbers wrong.
 
     Args:
