@@ -83,6 +83,11 @@ def test_an_unknown_name_brings_the_closest(name: str, closest: str) -> None:
     assert f"No model {name!r}. Did you mean {closest}? Known: osnet_x1_0, osnet_x0_75" in str(caught.value)
 
 
+def test_what_is_no_text_names_no_network() -> None:
+    with pytest.raises(ModelError, match=r"An architecture is named by text, such as 'osnet_x0_25'; got 3\."):
+        find_architecture(3)  # type: ignore[arg-type]
+
+
 def test_a_strange_name_brings_all_that_are_known() -> None:
     message = r"No model 'yolo'\. Known: osnet_x1_0, .*, osnet_ain_x0_25; and ablations such as osnet_x0_25_two_streams"
     with pytest.raises(ModelError, match=message):

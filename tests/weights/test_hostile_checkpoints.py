@@ -11,15 +11,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save as serialize
 
-from omnireid.errors import CheckpointError
+from omnireid.errors import CheckpointError, OmnireidError
 from omnireid.weights import pickle_reader
 from omnireid.weights.checkpoint_file import CheckpointFile, read_checkpoint
 from omnireid.weights.pickle_reader import PickleFormatError, read_pickle
+from omnireid.weights.source import read_weights
 
 STATE = {"conv1.weight": torch.arange(6.0).view(2, 3), "fc.bias": torch.ones(4), "fc.weight": torch.zeros(4, 3)}
 CONTENT = {"state_dict": STATE, "epoch": 3, "args": {"lr": 0.1, "steps": [1, 2], "names": ("a", None, True)}}
@@ -106,6 +109,19 @@ def test_an_altered_pickle_under_a_right_check_sum(tmp_path: Path, protocol: int
 )
 def test_any_bytes_at_all(tmp_path: Path, head: bytes, content: bytes) -> None:
     assert not outcome(tmp_path / "w.pth", head + content)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ours=st.booleans(), mutations=MUTATIONS)
+def test_an_altered_safetensors_file_is_refused(
+    tmp_path: Path, untrained: Path, ours: bool, mutations: list[Any]
+) -> None:
+    plain = serialize({"a.weight": np.ones((3, 4), dtype=np.float32)}, metadata={"format": "pt"})
+    path = tmp_path / "w.safetensors"
+    # The header is what is worth altering: only the first 4 KB of the artefact are kept.
+    path.write_bytes(mutated(untrained.read_bytes()[:4096] if ours else plain, mutations))
+    with pytest.raises(OmnireidError):
+        read_weights(path)
 
 
 BOMBS = {

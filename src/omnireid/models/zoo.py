@@ -138,6 +138,8 @@ def find_architecture(name: str) -> Architecture:
     Raises:
         ModelError: There is none. The message names the closest one and all that are known.
     """
+    if not isinstance(name, str):
+        raise ModelError(f"An architecture is named by text, such as 'osnet_x0_25'; got {name!r}.")
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
     normal = name.strip().lower().replace("-", "_").replace(".", "_")
