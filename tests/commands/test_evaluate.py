@@ -218,6 +218,28 @@ def test_outputs_that_cannot_be_written_are_seen_first(tmp_path: Path, capsys: p
         assert "is a folder or a device, not a file" in capsys.readouterr().err
 
 
+def test_no_report_replaces_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is loaded first: these weights do not exist."""
+    people = synthesize(tmp_path / "people", identities=4, cameras=2, per_camera=2, workers=1)
+    crop = sorted((people / "query").glob("*.jpg"))[0]
+    crop = crop.rename(crop.with_suffix(".png"))
+    marker = people / "synthetic.json"
+    written = [crop.read_bytes(), marker.read_bytes()]
+    for flag, output in (("--picture", crop), ("--json", marker)):
+        assert main(["evaluate", "--weights", "gone", "--data", str(people), flag, str(output)]) == 2
+        assert f"it is an input of this command ({output})" in capsys.readouterr().err
+    assert [crop.read_bytes(), marker.read_bytes()] == written
+
+
+def test_json_on_standard_output_stands_alone_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = Labels([1, 2, 3])  # type: ignore[arg-type]
+    left, right = write_table(tmp_path / "q.parquet", labels), write_table(tmp_path / "g.parquet", labels)
+    assert main(["evaluate", "--query", str(left), "--gallery", str(right), "--json", "-"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["protocol"] == "no-cameras"
+    assert "rank-1" in shown.err
+
+
 def test_a_request_that_mixes_tables_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tables = ["--query", "q.parquet", "--gallery", "g.parquet"]
     assert main(["evaluate", *tables, "--skip-unreadable"]) == 2

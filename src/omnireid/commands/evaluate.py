@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnireid.commands.options import JsonOption, OptionalWeights, SkipUnreadableOption, announce
+from omnireid.commands.options import (
+    JsonOption,
+    OptionalWeights,
+    SkipUnreadableOption,
+    announce,
+    check_json,
+    leave_json,
+    text_stream,
+)
 from omnireid.data.options import DataOptions
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.retrieval.options import RankingOptions
@@ -71,55 +81,61 @@ def evaluate(
         outputs: Files that are written besides the printed table.
         runtime: How the model is run.
     """
+    from omnireid.data.datasets import load_splits
+    from omnireid.data.listing import input_files
     from omnireid.errors import DataError
-    from omnireid.files import check_output, write_json
+    from omnireid.files import check_output
     from omnireid.version import __version__
 
     started = time.perf_counter()
-    for output in (outputs.json, outputs.picture):
-        if output is not None:
-            check_output(output)  # before minutes of work, not after
+    say = partial(print, file=text_stream(outputs.json))
+    inputs = list(input_files(name for name in (weights, data, tables.query, tables.gallery) if name is not None))
+    check_json(outputs.json, inputs=inputs)
+    if outputs.picture is not None:
+        check_output(outputs.picture, suffix=".png", inputs=inputs)
     is_stored = tables.query is not None and tables.gallery is not None
     if data is not None and tables == StoredTables():
-        evaluated, details = _evaluate_weights(weights, data, reading, skip_unreadable, ranking, runtime)
+        datasets = load_splits(data, reading)
+        if outputs.picture is not None:
+            splits = (split for dataset in datasets for split in dataset.splits.values())
+            check_output(outputs.picture, inputs=(path for split in splits for path in split.paths))
+        evaluated, details = _evaluate_weights(weights, datasets, skip_unreadable, ranking, runtime, say)
     elif is_stored and weights is None and data is None:
         if skip_unreadable or reading != DataOptions():
             raise DataError(
                 "--skip-unreadable, --split-index, --layout and --seed belong to --data, not to stored embeddings."
             )
-        evaluated, details = _evaluate_tables(tables, ranking)
+        evaluated, details = _evaluate_tables(tables, ranking, say)
     else:
         raise DataError(
             "Give --data, with or without --weights, or --query and --gallery. See omnireid evaluate --help."
         )
-    print(evaluated.scores.table())
+    say(evaluated.scores.table())
     seconds = time.perf_counter() - started
-    print(f"{details['dataset']} · {details['model']} · weights {details['weights_sha256'][:12]}… · {seconds:.1f} s")
-    if outputs.json is not None:
-        record = {**evaluated.json(), **details, "omnireid_version": __version__, "seconds": round(seconds, 3)}
-        write_json(outputs.json, record)
+    say(f"{details['dataset']} · {details['model']} · weights {details['weights_sha256'][:12]}… · {seconds:.1f} s")
+    record = {**evaluated.json(), **details, "omnireid_version": __version__, "seconds": round(seconds, 3)}
+    leave_json(outputs.json, record)
     if outputs.picture is not None:
         _draw(outputs.picture, evaluated.splits[0], details)
+        say(f"picture: {outputs.picture}")
 
 
 def _evaluate_weights(
     weights: str | None,
-    data: Path,
-    reading: DataOptions,
+    datasets: list[Dataset],
     skip_unreadable: bool,
     ranking: RankingOptions,
     runtime: RuntimeOptions,
+    say: Callable[[str], None],
 ) -> tuple[EvaluatedSplits, dict[str, Any]]:
     """Embed and score a data set, or all its published splits where none was chosen."""
-    from omnireid.data.datasets import load_splits
     from omnireid.embedding.embedder import load_embedder
     from omnireid.evaluation.embedder_scores import evaluate_embedder
     from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
-    datasets = load_splits(data, reading)
     embedder = load_embedder(DEFAULT_WEIGHTS if weights is None else weights, runtime)
     announce(embedder)
-    _announce(datasets[0], embedder)
+    _announce(datasets[0], embedder, say)
     evaluated = evaluate_embedder(
         embedder,
         datasets,
@@ -131,7 +147,7 @@ def _evaluate_weights(
         progress=True,
     )
     for path, reason in evaluated.splits[0].crops.skipped[:5]:
-        print(f"left out {path}: {reason}")
+        say(f"left out {path}: {reason}")
     return evaluated, {
         "dataset": datasets[0].name,
         "layout": datasets[0].layout,
@@ -145,18 +161,20 @@ def _evaluate_weights(
     }
 
 
-def _announce(dataset: Dataset, embedder: Embedder) -> None:
+def _announce(dataset: Dataset, embedder: Embedder, say: Callable[[str], None]) -> None:
     """Print what is scored on what, with licences."""
     metadata = embedder.metadata
     counts = f"{len(dataset.query):,} queries, {len(dataset.gallery):,} gallery crops"
     splits = f" in the first of {dataset.split_count} splits" if dataset.split_count > 1 else ""
-    print(f"{dataset.name}: {counts}{splits}, licence: {dataset.licence}")
+    say(f"{dataset.name}: {counts}{splits}, licence: {dataset.licence}")
     for note in dataset.notes:
-        print(f"note: {note}")
-    print(f"{metadata.architecture}: trained on {metadata.training_data}, licence: {metadata.licence}")
+        say(f"note: {note}")
+    say(f"{metadata.architecture}: trained on {metadata.training_data}, licence: {metadata.licence}")
 
 
-def _evaluate_tables(tables: StoredTables, ranking: RankingOptions) -> tuple[EvaluatedSplits, dict[str, Any]]:
+def _evaluate_tables(
+    tables: StoredTables, ranking: RankingOptions, say: Callable[[str], None]
+) -> tuple[EvaluatedSplits, dict[str, Any]]:
     """Score stored embeddings."""
     from omnireid.embedding.tables import read_embeddings
     from omnireid.evaluation import evaluation
@@ -175,7 +193,7 @@ def _evaluate_tables(tables: StoredTables, ranking: RankingOptions) -> tuple[Eva
         progress=True,
     )
     if ranking.protocol is None and evaluated.scores.protocol == "no-cameras":
-        print("note: the tables have no camera ids, so the protocol is no-cameras.")
+        say("note: the tables have no camera ids, so the protocol is no-cameras.")
     made = query.provenance
     return EvaluatedSplits(evaluated.scores, (evaluated,)), {
         "dataset": f"{tables.query.name} against {tables.gallery.name}",
@@ -194,4 +212,3 @@ def _draw(picture: Path, evaluation: Evaluation, details: dict[str, Any]) -> Non
 
     trained = f" · trained on {details['training_data']}" if "training_data" in details else ""
     draw_ranked_crops(evaluation, picture, title=f"{details['model']}{trained} · {details['dataset']}")
-    print(f"picture: {picture}")

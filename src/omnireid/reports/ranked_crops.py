@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from omnireid.evaluation.evaluation import EvaluatedCrops, Evaluation
-from omnireid.files import atomic_output
+from omnireid.files import atomic_output, check_output
 from omnireid.images.decode import open_rgb
 from omnireid.types import check_whole_number
 
@@ -52,7 +52,7 @@ def draw_ranked_crops(
 
     Args:
         evaluation: Queries, gallery and rankings. Only counted queries are drawn.
-        output: The PNG to write.
+        output: The PNG to write. It never replaces one of the crops.
         queries: Number of rows, at most.
         ranks: Number of crops in a row, at most; an evaluation keeps 50 by default.
         seed: Seed for the draw of the queries.
@@ -65,6 +65,7 @@ def draw_ranked_crops(
     """
     check_whole_number(queries, "queries", least=1)
     check_whole_number(ranks, "ranks", least=1)
+    check_output(output, suffix=".png", inputs=[*evaluation.crops.query.paths, *evaluation.crops.gallery.paths])
     counted = np.flatnonzero(evaluation.query_scores.is_counted)
     chosen = np.sort(np.random.default_rng(seed).choice(counted, size=min(queries, len(counted)), replace=False))
     rows = [_make_row(evaluation, int(query), ranks) for query in chosen]
