@@ -18,6 +18,7 @@ from omnireid.errors import (
     DeviceMemoryError,
     DiskFullError,
     ImageError,
+    ModelError,
     NonFiniteLossError,
     OutputError,
     OutputInUseError,
@@ -49,6 +50,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(options: Ru
     assert len(kept["crops"]) == len(kept["identities"]) == 8
     assert any("not finite" in str(entry.get("event")) for entry in read_journal(broken.output))
     assert (options.output / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_network_of_no_such_name_is_refused_before_the_data_is_read(options: RunOptions, tmp_path: Path) -> None:
+    nowhere = replace(options, data=(tmp_path / "nowhere",), output=tmp_path / "none")
+    with pytest.raises(
+        ModelError, match=r"No model 'osnet_x0_25-two-streams'\. Did you mean osnet_x0_25_two_streams\?"
+    ):
+        train(replace(SMALL, model="osnet_x0_25-two-streams"), nowhere)
+    assert not nowhere.output.exists()
 
 
 def test_a_run_that_is_another_one_is_not_gone_on_with(options: RunOptions, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from omnireid.embedding.torch_runtime import load_weights
 from omnireid.errors import MissingDependencyError, ModelError, OutputError, RecipeError
 from omnireid.files import atomic_output, sha256_of, sole_writer
 from omnireid.models.backbone import Backbone
-from omnireid.models.zoo import create_model
+from omnireid.models.zoo import create_model, find_architecture
 from omnireid.training.assessment import hold_out, load_validation
 from omnireid.training.curves import draw_curves
 from omnireid.training.distributed import Ranks, start_ranks
@@ -49,6 +49,7 @@ def train(recipe: Recipe, options: RunOptions) -> RunResult:
     free cores make a run many times slower: see docs/training.md.
 
     Raises:
+        ModelError: There is no network of that name, or the weights to start from are of another one.
         RecipeError: A value does not fit the data or the number of ranks.
         DataError: The data cannot be learned from.
         ResumeError: ``options.resume`` with another recipe, data set, start or number of ranks.
@@ -58,6 +59,7 @@ def train(recipe: Recipe, options: RunOptions) -> RunResult:
         StoppedError: SIGINT or SIGTERM arrived; the run was saved.
         OutputError: The folder cannot be written, holds another run or is in use.
     """
+    find_architecture(recipe.model)  # a wrong name is noticed before any data is read
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     with ExitStack() as stack:
