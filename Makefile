@@ -1,19 +1,20 @@
-# The two commands: make quickstart, make test. Each installs what it needs into .venv.
+# The commands to begin with are make quickstart and make test. Each installs what it needs into .venv.
 PYTHON ?= python3
 VENV := .venv
 CORE := .venv-core
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart test check real core clean
+.PHONY: help install quickstart quickstart-training test check real core clean
 
 help:
-	@echo "make quickstart  draw people, train on half of them, show what is found among the others (results in quickstart/)"
-	@echo "make test        the default test suite: offline, on a CPU, in minutes"
-	@echo "make check       ruff and mypy --strict"
-	@echo "make real        tests marked real and slow; they read ../shared"
-	@echo "make core        the core install, without torch, in an environment of its own: embed, search, score, with any file of weights"
-	@echo "make clean       remove what these commands made"
+	@echo "make quickstart           draw people, embed them, search, score, and write pictures (results in quickstart/)"
+	@echo "make quickstart-training  train a network on drawn people, and score it before and after (minutes)"
+	@echo "make test                 the default test suite: offline, on a CPU, in minutes"
+	@echo "make check                ruff and mypy --strict"
+	@echo "make real                 tests marked real and slow; they read ../shared"
+	@echo "make core                 the core install, without torch, in an environment of its own: embed, search, score, with any file of weights"
+	@echo "make clean                remove what these commands made"
 
 install: $(INSTALLED)
 
@@ -26,6 +27,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 quickstart: $(INSTALLED)
 	$(BIN)/python examples/quickstart.py quickstart
+
+quickstart-training: $(INSTALLED)
+	$(BIN)/python examples/quickstart_training.py quickstart
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --quiet -n auto --dist worksteal

@@ -1,65 +1,56 @@
-"""The whole job on people nobody has to ask: draw them, score a network that knows nothing, train it, score it again.
+"""The whole job on people nobody has to ask: draw them, embed them, search, score, and write pictures.
 
-Run by ``make quickstart``. The data set's test identities are never trained on.
+Run by ``make quickstart``. The network ships with the package and learned from drawn people of other seeds, so it never
+saw these. Nothing here needs torch; examples/quickstart_training.py trains a network.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+import subprocess
 import sys
 from pathlib import Path
 
-from omnireid import __version__, create_model
-from omnireid.cli import main as omnireid
-from omnireid.images.preprocess import Preprocessing
-from omnireid.weights.artefact import WeightsMetadata, write_artefact
+import numpy as np
 
-MODEL = "osnet_x0_25"
-HEIGHT, WIDTH = 96, 48
-"""The input size of the recipe ``quick``, for the untrained network too."""
+from omnireid import read_embeddings, search
 
-
-def write_untrained(path: Path) -> None:
-    """Write a network with random weights as an artefact that says what it is."""
-    model = create_model(MODEL)
-    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    metadata = WeightsMetadata(
-        MODEL,
-        model.embedding_width,
-        preprocessing=Preprocessing(HEIGHT, WIDTH),
-        training_data="nothing: random weights, an untrained network",
-        licence="Apache-2.0",
-        origin=f"examples/quickstart.py, omnireid {__version__}",
-    )
-    write_artefact(path, tensors, metadata)
+WEIGHTS = "osnet_x0_25.drawn"
 
 
 def run(*words: str) -> None:
-    """Run one command as a user would type it, and stop where it fails."""
+    """Run one command as a user would type it, and stop if it fails."""
     print(f"\n$ omnireid {' '.join(words)}", flush=True)
-    code = omnireid(words)
+    code = subprocess.run([sys.executable, "-m", "omnireid", *words], check=False).returncode
     if code:
         sys.exit(code)
 
 
+def show_nearest(query_table: Path, gallery_table: Path) -> None:
+    """Print the crops of other cameras that are nearest to the first query, found as a program would find them."""
+    query, gallery = read_embeddings(query_table), read_embeddings(gallery_table)
+    assert query.crops.camera_ids is not None
+    assert gallery.crops.camera_ids is not None
+    elsewhere = np.flatnonzero(gallery.crops.camera_ids != query.crops.camera_ids[0])
+    found = search(query.embeddings[:1], gallery.embeddings[elsewhere], count=5)
+    print(f"\nNearest to {query.crops.paths[0].name} in other cameras (names begin with person and camera):")
+    for index, distance in zip(elsewhere[found.indices[0]], found.distances[0], strict=True):
+        print(f"  {gallery.crops.paths[index].name}   distance {distance:.2f}")
+
+
 def quickstart(folder: Path) -> None:
-    """Draw a data set into `folder`, train on half of its people, and show what that did for the other half."""
-    people, trained, untrained = folder / "people", folder / "run", folder / "untrained.safetensors"
-    run("synthesize", str(people), "--seed", "0", "--sheet", str(folder / "people.png"))
-    run("doctor", str(people))
-    write_untrained(untrained)
-    run("evaluate", "--weights", str(untrained), "--data", str(people), "--json", str(folder / "before.json"))
-    shutil.rmtree(trained, ignore_errors=True)  # of an earlier quickstart
-    run(
-        "train", "quick", "--data", str(people), "--output", str(trained), "--pixel-cache-folder", str(folder / "store")
-    )
-    weights = ("--weights", str(trained / "last.safetensors"))
-    results = ("--json", str(folder / "after.json"), "--picture", str(folder / "ranked.png"))
-    run("evaluate", *weights, "--data", str(people), *results)
-    before, after = (json.loads((folder / f"{name}.json").read_text())["rank1"] for name in ("before", "after"))
-    print(f"\nOn people it never saw, rank-1 went from {before:.3f} untrained to {after:.3f} trained.")
-    print(f"Open {folder / 'ranked.png'} (what was found) and {trained / 'curves.png'} (how it learned).")
+    """Draw people into `folder`, and show what the network finds among them."""
+    people, sheet, ranked, scores = (folder / name for name in ("people", "people.png", "ranked.png", "scores.json"))
+    tables = {split: folder / f"{split}.parquet" for split in ("query", "gallery")}
+    run("synthesize", str(people), "--identities", "60", "--seed", "0", "--sheet", str(sheet))
+    for split, table in tables.items():
+        run("embed", str(people), "--split", split, "--weights", WEIGHTS, "--output", str(table))
+    show_nearest(*tables.values())
+    words = [word for split, table in tables.items() for word in (f"--{split}", str(table))]
+    run("evaluate", *words, "--picture", str(ranked), "--json", str(scores))
+    print("\nOpen these files:")
+    print(f"  {sheet}   some of the drawn people: a row for each person, a column for each camera")
+    print(f"  {ranked}   what the network found for some of them")
+    print(f"  {scores}   the scores above")
 
 
 if __name__ == "__main__":

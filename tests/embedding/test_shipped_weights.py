@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from omnireid import load_embedder
+from omnireid import RuntimeOptions, evaluate_ranking, load_dataset, load_embedder, synthesize
 from omnireid.embedding.weights_file import make_graph
 from omnireid.files import sha256_of
 from omnireid.weights.artefact import read_artefact
 from omnireid.weights.graph_file import GraphMetadata, seal_onnx
 from omnireid.weights.shipped import DEFAULT_WEIGHTS, shipped_weights
+
+LICENCES = {DEFAULT_WEIGHTS: "research-only training data", "osnet_x0_25.drawn": "Apache-2.0"}
 
 
 def test_the_weights_that_ship_are_small_work_and_say_their_terms() -> None:
@@ -24,14 +28,29 @@ def test_the_weights_that_ship_are_small_work_and_say_their_terms() -> None:
         assert np.isfinite(embeddings).all(), name
         assert np.linalg.norm(embeddings, axis=1).min() > 0, name
         assert embedder.metadata.architecture == name.partition(".")[0]
-        assert embedder.metadata.licence == "research-only training data", name
-        graph = path.with_suffix(".onnx")  # runs without torch and without the library onnx
+        assert embedder.metadata.licence == LICENCES[name], name
+        scores = {f"{name.rpartition('.')[2]}.{score}" for score in ("rank1", "mean_average_precision")}
+        assert scores <= set(embedder.metadata.metrics), name
+
+
+def test_a_graph_that_ships_is_the_one_its_weights_give() -> None:
+    graphs = {name: path.with_suffix(".onnx") for name, path in shipped_weights().items()}
+    shipped = {name: path for name, path in graphs.items() if path.exists()}
+    assert DEFAULT_WEIGHTS in shipped
+    for name, graph in shipped.items():
         assert graph.stat().st_size < 1_000_000, name
+        path = graph.with_suffix(".safetensors")
         tensors, metadata = read_artefact(path)
         described = GraphMetadata(metadata, weights_sha256=sha256_of(path))
         built = make_graph(tensors, described, where=name)
         assert graph.read_bytes() == seal_onnx(built.content, described), (
             f"Export it again: omnireid export {path} --output {graph}"
         )
-        scores = {f"{name.rpartition('.')[2]}.{score}" for score in ("rank1", "mean_average_precision")}
-        assert scores <= set(embedder.metadata.metrics), name
+
+
+def test_the_network_of_the_quickstart_knows_drawn_people_it_never_saw(tmp_path: Path) -> None:
+    dataset = load_dataset(synthesize(tmp_path / "people", identities=20, cameras=3, per_camera=2, seed=0, workers=1))
+    embedder = load_embedder("osnet_x0_25.drawn", RuntimeOptions(runtime="onnxruntime", precision="fp32"))
+    query, gallery = (embedder.embed(split.paths) for split in (dataset.query, dataset.gallery))
+    scores = evaluate_ranking(query, gallery, dataset.query.labels, dataset.gallery.labels)
+    assert scores.rank1 >= 0.9
