@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-import errno
 import os
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 from tests.data.fabrication import touch
 
 from omnireid.data.crops import PassedOver, find_images, image_names, split_of, walk_images
-from omnireid.data.folders import existing_forms, given_path, missing_files
-from omnireid.data.market_names import market_ids
-from omnireid.errors import DataError, list_briefly
+from omnireid.data.folders import missing_files
+from omnireid.errors import list_briefly
 from omnireid.types import Sample
 
 
@@ -24,31 +21,6 @@ def test_images_are_listed_by_suffix_in_any_case_and_sorted(tmp_path: Path) -> N
 def test_a_walk_goes_no_deeper_than_asked_and_skips_hidden_folders(tmp_path: Path) -> None:
     touch(tmp_path, ["z.jpg", "a/1.jpg", "a/b/2.jpg", "a/b/c/3.jpg", ".git/4.jpg"])
     assert list(walk_images(tmp_path, 2)) == [("a", "1.jpg"), ("a", "b", "2.jpg"), ("z.jpg",)]
-
-
-def test_missing_files_keep_their_order(tmp_path: Path) -> None:
-    touch(tmp_path, ["a/1.jpg", "a/2.jpg"])
-    paths = [tmp_path / name for name in ("b/9.jpg", "a/1.jpg", "a/0.jpg", "a/2.jpg")]
-    assert missing_files(paths) == [paths[0], paths[2]]
-
-
-@pytest.mark.parametrize(
-    ("name", "ids"),
-    [
-        ("0002_c1s1_000451_03.jpg", (2, 1)),
-        ("-1_c3s2_000001_01.jpg", (-1, 3)),
-        ("0001_c8_f0046182.jpg", (1, 8)),
-        ("1_c15_x.png", (1, 15)),
-        ("c1_0002.jpg", None),
-        ("x0002_c1.jpg", None),
-        ("0002.jpg", None),
-        ("999999999999999999_c1.jpg", (999999999999999999, 1)),
-        (f"{2**63}_c1s1_000451_03.jpg", None),
-        (f"0002_c{2**63}.jpg", None),
-    ],
-)
-def test_market_names(name: str, ids: tuple[int, int] | None) -> None:
-    assert market_ids(name) == ids
 
 
 def test_a_split_is_sorted_by_path_and_knows_whether_it_has_cameras() -> None:
@@ -74,21 +46,6 @@ def test_each_folder_is_walked_once_though_links_lead_to_it(tmp_path: Path) -> N
     (tmp_path / "b" / "aside").symlink_to(tmp_path / "a", target_is_directory=True)
     (tmp_path / "c").symlink_to(tmp_path / "c")
     assert list(walk_images(tmp_path, 32)) == [("a", "1.jpg"), ("b", "2.jpg")]
-
-
-def test_files_that_cannot_be_there_are_missing(tmp_path: Path) -> None:
-    touch(tmp_path, ["a/1.jpg"])
-    paths = [tmp_path / "a" / f"{'x' * 300}.jpg", tmp_path / "a\0b" / "1.jpg", tmp_path / "a" / "1.jpg"]
-    assert missing_files(paths) == paths[:2]
-
-
-def test_a_folder_of_listed_files_that_is_locked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_folder: Path) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(DataError, match=r"Cannot look into the folder .*a: Permission denied"):
-        missing_files([tmp_path / "a" / "1.jpg"])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders there")
@@ -128,12 +85,3 @@ def test_thumbnail_folders_are_no_crops_and_are_named(tmp_path: Path) -> None:
     found = find_images(tmp_path, 3)
     assert found.files == [("a", "1.jpg")]
     assert found.passed_over.system == (".thumbnails", "__MACOSX", "a/@eaDir")
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="the file system does not tell the two forms apart there")
-def test_a_path_is_found_under_the_other_normal_form(tmp_path: Path) -> None:
-    composed, decomposed = "caf\u00e9", "cafe\u0301"
-    touch(tmp_path, [f"{decomposed}/{composed}.jpg"])
-    asked = [tmp_path / composed / f"{decomposed}.jpg", tmp_path / decomposed / "none.jpg", tmp_path / "ascii.jpg"]
-    assert existing_forms(asked) == [tmp_path / decomposed / f"{composed}.jpg", *asked[1:]]
-    assert given_path(tmp_path / composed) == tmp_path / decomposed

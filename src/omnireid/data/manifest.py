@@ -12,6 +12,7 @@ from omnireid.data.folders import existing_forms, is_visible, missing_files, rea
 from omnireid.data.identifiers import IdError, id_text
 from omnireid.data.layout import Layout, Request
 from omnireid.data.manifest_file import OWN_COLUMNS, read_columns
+from omnireid.data.naming import ROLE_OF_WORD
 from omnireid.errors import DataNotFoundError, ManifestError, list_briefly
 from omnireid.types import Column, Crops, Dataset, IntArray
 
@@ -20,7 +21,7 @@ MANIFEST_SUFFIXES = (".csv", ".parquet")
 MANIFEST_FILES = ("manifest.csv", "manifest.parquet")
 """Names under which a manifest is found in a folder."""
 
-_ROLE_OF_SPLIT = {role: role for role in ROLES} | {"val": "validation", "valid": "validation", "probe": "query"}
+_ROLE_OF_SPLIT = {role: role for role in ROLES} | ROLE_OF_WORD
 
 
 def detect(_folder: Path, names: frozenset[str]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from omnireid.data.identifiers import is_missing
 
-_ROLE_OF_WORD = {
+ROLE_OF_WORD = {
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -20,7 +20,8 @@ _ROLE_OF_WORD = {
     "test": "test",
     "testing": "test",
 }
-_WORDS = "|".join(sorted(_ROLE_OF_WORD, key=len, reverse=True))
+"""Words for the parts of a split, in folder names and in manifests, and the part each stands for."""
+_WORDS = "|".join(sorted(ROLE_OF_WORD, key=len, reverse=True))
 _PICTURES = r"(?:images?|imgs?|pics?|crops?|set|data)"
 _PART = re.compile(rf"(?P<before>(?:{_PICTURES}|bounding_?box)[-_ ]?)?(?P<word>{_WORDS})(?:[-_ ]?{_PICTURES})?")
 _LIKE_A_PART = re.compile(
@@ -44,7 +45,7 @@ def part_roles(names: Sequence[str]) -> dict[str, str]:
     Beside a query, ``image_test`` and ``bounding_box_test`` are the gallery, as in Market-1501 and VeRi.
     """
     found = {name: match for name in names if (match := _PART.fullmatch(name.lower()))}
-    roles = {name: _ROLE_OF_WORD[match["word"]] for name, match in found.items()}
+    roles = {name: ROLE_OF_WORD[match["word"]] for name, match in found.items()}
     if "query" in roles.values():
         roles |= {name: "gallery" for name, role in roles.items() if role == "test" and found[name]["before"]}
     return roles
