@@ -70,7 +70,7 @@ def tar(content: bytes) -> bytes:
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
             r"is a Git LFS pointer.*with: git lfs pull",
         ),
-        (gzip.compress(b"weights"), r"is a gzip file\. Unpack it"),
+        (gzip.compress(b"weights", mtime=0), r"is a gzip file\. Unpack it"),
         (tar(b"weights"), r"is a tar archive\. Unpack it"),
         (b"7z\xbc\xaf\x27\x1c" + bytes(30), r"is a 7z archive\. Unpack it"),
         (b"\x89HDF\r\n\x1a\n" + bytes(30), r"is an HDF5 file, as Keras .* Give an OSNet checkpoint \(\.pth\)"),
