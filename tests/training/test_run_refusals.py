@@ -69,10 +69,16 @@ def test_a_run_that_is_another_one_is_not_gone_on_with(options: RunOptions, tmp_
         train(replace(SMALL, augmentation=Augmentation(crop=0.5, erasing=0.1, patch=0.3)), resumed)
 
 
-def test_a_folder_with_a_run_is_not_overwritten(options: RunOptions) -> None:
-    train(replace(SMALL, epochs=1), options)
+def test_neither_a_run_nor_the_weights_it_starts_from_are_overwritten(options: RunOptions) -> None:
+    trained = train(replace(SMALL, epochs=1), options).weights
     with pytest.raises(OutputError, match="already holds a run. Resume it with --resume"):
         train(replace(SMALL, epochs=1), options)
+    start = options.output.with_name("start") / trained.name
+    start.parent.mkdir()
+    start.write_bytes(trained.read_bytes())
+    with pytest.raises(OutputError, match=r"last\.safetensors: it is an input of this command"):
+        train(replace(SMALL, epochs=1), replace(options, weights=str(start), output=start.parent))
+    assert start.read_bytes() == trained.read_bytes()
 
 
 def test_nothing_to_go_on_with(options: RunOptions) -> None:

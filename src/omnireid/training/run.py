@@ -6,7 +6,6 @@ Ctrl-C or even by ``kill -9``, and resumed.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import ExitStack, nullcontext
@@ -14,10 +13,11 @@ from typing import Any
 
 import torch
 
+from omnireid.data.listing import input_files
 from omnireid.data.training_data import TrainingData, load_training_data
 from omnireid.embedding.torch_runtime import load_weights
 from omnireid.errors import MissingDependencyError, ModelError, OutputError, RecipeError
-from omnireid.files import atomic_output, sha256_of, sole_writer
+from omnireid.files import check_output, sha256_of, sole_writer, write_json
 from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model, find_architecture
 from omnireid.training.assessment import hold_out, load_validation
@@ -25,7 +25,7 @@ from omnireid.training.curves import draw_curves
 from omnireid.training.distributed import Ranks, start_ranks
 from omnireid.training.journal import Journal, read_journal
 from omnireid.training.learner import Learner
-from omnireid.training.loop import CHECKPOINT_NAME, Loop
+from omnireid.training.loop import BEST_NAME, CHECKPOINT_NAME, LAST_NAME, Loop
 from omnireid.training.options import RunOptions, RunResult
 from omnireid.training.provenance import describe_environment
 from omnireid.training.recipes import Recipe
@@ -182,8 +182,10 @@ def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, da
         "compile": options.compile,
         "environment": describe_environment(),
     }
-    with atomic_output(options.output / RUN_NAME) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    inputs = list(input_files([*options.data, *([options.weights] if options.weights else [])]))
+    for name in (RUN_NAME, LAST_NAME, BEST_NAME, CURVES_NAME):
+        check_output(options.output / name, inputs=inputs)
+    write_json(options.output / RUN_NAME, record)
 
 
 def _draw(recipe: Recipe, options: RunOptions) -> None:
