@@ -34,7 +34,7 @@ import torch
 from omnireid.embedding.choice import measure_rate
 from omnireid.embedding.network import Network
 from omnireid.embedding.options import Precision, RuntimeName
-from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
+from omnireid.embedding.parity import GATES, compare_embeddings
 from omnireid.embedding.torch_runtime import load_weights
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import OmnireidError
@@ -43,6 +43,7 @@ from omnireid.export.options import ExportOptions
 from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import RgbArray
 from omnireid.images.preprocess import Preprocessing
+from omnireid.images.probes import probe_crops
 from omnireid.machine import describe, usable_cores
 from omnireid.models.zoo import ARCHITECTURES, create_model
 from omnireid.types import FloatArray

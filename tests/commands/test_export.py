@@ -8,8 +8,9 @@ import torch
 from omnireid import create_model, synthesize
 from omnireid.cli import main
 from omnireid.embedding import parity
-from omnireid.embedding.parity import Gate, probe_crops
+from omnireid.embedding.parity import Gate
 from omnireid.export import exporting, parity_gate
+from omnireid.images.probes import probe_crops
 from omnireid.weights.graph_file import read_graph
 
 

@@ -14,13 +14,13 @@ from omnireid import load_embedder
 from omnireid.embedding import network as network_module
 from omnireid.embedding.network import check_threads
 from omnireid.embedding.options import RuntimeName, RuntimeOptions
-from omnireid.embedding.parity import probe_crops
 from omnireid.errors import (
     CheckpointError,
     DeviceMemoryError,
     EmbeddingError,
 )
 from omnireid.images.decode import RgbArray
+from omnireid.images.probes import probe_crops
 from omnireid.weights.artefact import read_artefact, write_artefact
 
 PIXELS = probe_crops(7, 64, 32)

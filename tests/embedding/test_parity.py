@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
+from omnireid.embedding.parity import GATES, compare_embeddings
 from omnireid.errors import ShapeError
+from omnireid.images.probes import probe_crops
 
 
 def test_cosines() -> None:

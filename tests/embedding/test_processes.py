@@ -20,8 +20,8 @@ from tests.embedding.colours import colour_embedder
 from omnireid import Embedder, load_embedder
 from omnireid.embedding import network as network_module
 from omnireid.embedding.options import RuntimeName, RuntimeOptions
-from omnireid.embedding.parity import probe_crops
 from omnireid.errors import CheckpointError, ModelError, WeightsNotFoundError
+from omnireid.images.probes import probe_crops
 
 PIXELS = probe_crops(40, 64, 32)  # enough for several streams
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

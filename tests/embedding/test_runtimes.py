@@ -21,7 +21,7 @@ from omnireid.embedding import network as network_module
 from omnireid.embedding import onnx_runtime, openvino_runtime, torch_runtime
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
-from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
+from omnireid.embedding.parity import GATES, compare_embeddings
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import (
     CheckpointError,
@@ -35,6 +35,7 @@ from omnireid.export.exporting import export_weights
 from omnireid.export.options import ExportOptions
 from omnireid.export.quantisation import quantise
 from omnireid.files import sha256_of
+from omnireid.images.probes import probe_crops
 from omnireid.weights.graph_file import GraphMetadata, seal_onnx
 
 WAYS: dict[str, tuple[RuntimeName, str, Precision, float]] = {

@@ -17,7 +17,7 @@ from tests.embedding.colours import colour_network
 
 from omnireid import create_model, load_embedder
 from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
-from omnireid.embedding.parity import GATES, Parity, compare_embeddings, probe_crops
+from omnireid.embedding.parity import GATES, Parity, compare_embeddings
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import ExportError, MissingDependencyError, OutputError, ParityError
 from omnireid.export import exporting, graph_network, parity_gate, quantisation
@@ -27,6 +27,7 @@ from omnireid.export.options import ExportOptions
 from omnireid.export.parity_gate import BATCH_SIZES
 from omnireid.export.quantisation import list_parts, quantise
 from omnireid.images.preprocess import Preprocessing
+from omnireid.images.probes import probe_crops
 from omnireid.weights.artefact import METADATA_KEY, WeightsMetadata, write_artefact
 from omnireid.weights.graph_file import Graph, GraphFormat, GraphPrecision, read_graph, seal_onnx, write_graph
 

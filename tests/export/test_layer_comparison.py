@@ -7,9 +7,9 @@ import onnx
 import pytest
 import torch
 
-from omnireid.embedding.parity import probe_crops
 from omnireid.export.layer_comparison import LayerDifference, compare_layers, first_difference
 from omnireid.images.preprocess import Preprocessing
+from omnireid.images.probes import probe_crops
 from omnireid.models.osnet import OSNet
 from omnireid.models.osnet_config import ABLATIONS, OSNetConfig
 from omnireid.models.osnet_graph import build_osnet_graph

@@ -7,12 +7,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from omnireid.embedding.parity import compare_embeddings, probe_crops
+from omnireid.embedding.parity import compare_embeddings
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import ExportError
 from omnireid.export import quantisation
 from omnireid.export.calibration import FEWEST_CROPS, check_calibration
 from omnireid.export.quantisation import list_parts, quantise, rank_parts
+from omnireid.images.probes import probe_crops
 from omnireid.models.graph_builder import INPUT
 
 CROPS = probe_crops(32, 64, 32, seed=1)

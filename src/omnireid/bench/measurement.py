@@ -13,9 +13,9 @@ import numpy as np
 
 from omnireid.embedding.choice import measure_rate
 from omnireid.embedding.embedder import Embedder
-from omnireid.embedding.parity import probe_crops
 from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import RgbArray
+from omnireid.images.probes import probe_crops
 from omnireid.types import Dataset, FloatArray
 
 BATCHES = (1, 8, 32)

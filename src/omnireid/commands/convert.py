@@ -26,7 +26,8 @@ def convert(
     size, mean and standard deviation, distance, training data, licence and a
     checksum. A classifier is left out. An artefact is written again, with the
     values given here changed. An ONNX graph made by others becomes an artefact too
-    (--output OURS.onnx); flags must say whatever the graph does not say.
+    (--output OURS.onnx); flags must say whatever the graph does not say. It is run
+    first, and refused unless it gives each crop an embedding of its own.
 
     Example: omnireid convert osnet_x0_25_market1501.pth --output osnet_x0_25.safetensors
 
@@ -42,6 +43,8 @@ def convert(
     from omnireid.weights.artefact import halve, write_artefact
     from omnireid.weights.fetch import resolve_weights
     from omnireid.weights.file_kind import identify_weights
+    from omnireid.weights.foreign_graph import adopt_graph
+    from omnireid.weights.graph_file import write_graph
     from omnireid.weights.source import read_weights
 
     path = resolve_weights(weights)
@@ -50,9 +53,13 @@ def convert(
     check_output(output, suffix=suffix, inputs=[path])
     if kind == "onnx":
         if half:
-            raise ExportError(f"{path} is a graph, which convert leaves as it is: leave --half out.")
-        _adopt(path, output, description)
+            raise ExportError(f"{path} is a graph, whose weights convert does not change: leave --half out.")
+        graph = adopt_graph(path, description)
+        write_graph(output, graph)
+        _print_summary(output, graph.metadata.weights)
         return
+    if description.output_name is not None:
+        raise ExportError(f"{path} is no ONNX graph, and only a graph has outputs: leave --output-name out.")
     tensors, found = read_weights(path, architecture=description.architecture, state=state)
     size = found.preprocessing
     height = size.height if description.height is None else description.height
@@ -66,35 +73,11 @@ def convert(
         origin=f"{path.name if kind == 'artefact' else found.origin}, SHA-256 {sha256_of(path)}",
     )
     write_artefact(output, halve(tensors) if half else tensors, metadata)
-    _tell(output, metadata)
+    _print_summary(output, metadata)
 
 
-def _adopt(path: Path, output: Path, description: WeightsDescription) -> None:
-    from omnireid.weights.artefact import WeightsMetadata
-    from omnireid.weights.foreign_graph import adopt_graph
-    from omnireid.weights.graph_file import write_graph
-
-    said = {
-        "licence": description.licence,
-        "training_data": description.training_data,
-        "distance": description.distance,
-    }
-    known = WeightsMetadata("", 1, **{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
-    graph = adopt_graph(
-        path,
-        architecture=description.architecture,
-        height=description.height,
-        width=description.width,
-        mean=description.mean,
-        std=description.std,
-        metadata=known,
-    )
-    write_graph(output, graph)
-    _tell(output, graph.metadata.weights)
-
-
-def _tell(output: Path, metadata: WeightsMetadata) -> None:
+def _print_summary(output: Path, metadata: WeightsMetadata) -> None:
     size = metadata.preprocessing
     print(f"{output}: {metadata.architecture}, {size.height} × {size.width}, licence: {metadata.licence}")
     if metadata.licence == "unknown":
-        print("Nobody said on what terms these weights may be used. Find out, and say so with --licence.")
+        print("Nobody said on what terms these weights may be used. Find out, and add --licence.")

@@ -17,10 +17,11 @@ import numpy as np
 
 from omnireid.embedding.network import Network
 from omnireid.embedding.options import Precision, RuntimeName
-from omnireid.embedding.parity import GATES, compare_embeddings, probe_crops
+from omnireid.embedding.parity import GATES, compare_embeddings
 from omnireid.errors import MissingDependencyError, OmnireidError
 from omnireid.files import cache_folder, write_json
 from omnireid.images.decode import RgbArray
+from omnireid.images.probes import probe_crops
 from omnireid.machine import processor_name, usable_cores
 from omnireid.types import FloatArray
 from omnireid.version import __version__

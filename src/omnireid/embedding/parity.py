@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from omnireid.embedding.options import Precision
 from omnireid.errors import ShapeError
-from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
 
 
@@ -66,17 +64,3 @@ def compare_embeddings(reference: FloatArray, found: FloatArray) -> Parity:
     cosines = np.asarray(~one.any(axis=1) & ~other.any(axis=1), dtype=np.float64)
     np.divide((one * other).sum(axis=1), lengths, out=cosines, where=lengths != 0)
     return Parity(float(cosines.min()), float(cosines.mean()), len(cosines))
-
-
-def probe_crops(count: int, height: int, width: int, *, seed: int = 0) -> RgbArray:
-    """Draw soft patches of colour with some noise, (count, height, width, 3) uint8.
-
-    White noise would not do: it looks like no crop, and drives a network's activations where no crop does.
-    """
-    generator = np.random.default_rng(seed)
-    crops = np.empty((count, height, width, 3), dtype=np.uint8)
-    for crop in crops:
-        patches = generator.integers(0, 256, (8, 4, 3), dtype=np.uint8)
-        soft = np.asarray(Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
-        crop[:] = np.clip(soft + generator.integers(-12, 13, soft.shape), 0, 255)
-    return crops

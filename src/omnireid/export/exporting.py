@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omnireid.embedding.openvino_runtime import shared_core
-from omnireid.embedding.parity import Parity, compare_embeddings, probe_crops
+from omnireid.embedding.parity import Parity, compare_embeddings
 from omnireid.embedding.torch_runtime import load_network
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import ExportError
@@ -21,6 +21,7 @@ from omnireid.export.quantisation import quantise_within
 from omnireid.export.score_gate import ScoreComparison, check_scores
 from omnireid.files import check_output
 from omnireid.images.decode import ImageSource, RgbArray
+from omnireid.images.probes import probe_crops
 from omnireid.progress import progress_bar
 from omnireid.types import Dataset, FloatArray
 from omnireid.weights.artefact import METADATA_KEY

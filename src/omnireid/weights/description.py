@@ -20,6 +20,7 @@ class WeightsDescription:
         width: Input width used in training, in pixels: 128 unless the file says otherwise.
         mean: Red, green and blue mean, in [0, 1], that an ONNX graph expects to be subtracted from its input.
         std: Red, green and blue standard deviation, in [0, 1], that an ONNX graph expects its input to be divided by.
+        output_name: Name of the output with the embeddings, needed only for an ONNX graph with several outputs.
     """
 
     architecture: str | None = None
@@ -30,3 +31,4 @@ class WeightsDescription:
     width: int | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    output_name: str | None = None

@@ -30,6 +30,8 @@ _TOO_NEW = re.compile(
     r"Unsupported model IR version: \d+, max supported IR version: \d+|Opset \d+ is under development"
 )
 _NO_DIGEST = "0" * 64
+# How a tensor in an ONNX file begins to say in which other file its values are.
+_EXTERNAL = b"\x0a\x08location\x12"
 # In an XML attribute, quotes are escaped.
 _DIGEST = re.compile(rb"graph_sha256(?:\"|&quot;): (?:\"|&quot;)([0-9a-f]{64})")
 
@@ -132,6 +134,11 @@ def read_graph(path: Path) -> Graph:
     content, values = _read(path), b""
     if graph_format == "openvino":
         values = _read(path.with_suffix(".bin"))
+    if graph_format == "onnx" and _EXTERNAL in content:
+        raise CheckpointError(
+            f"{path} keeps weights in another file, which its SHA-256 does not cover, so nobody can tell whether they "
+            "are intact. Take them inside with omnireid convert, from the original graph, or export it again."
+        )
     text = _onnx_record(path, content) if graph_format == "onnx" else _openvino_record(path, content)
     if text is None:
         raise CheckpointError(
