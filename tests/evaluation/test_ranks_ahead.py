@@ -37,13 +37,17 @@ def test_equals_sorting(rows: int, gallery: int, width: int, levels: int, seed: 
         row[:count] = np.sort(rng.choice(gallery, count, replace=False))
     real = columns < gallery
     chosen = np.where(real, np.take_along_axis(values, np.where(real, columns, 0), axis=1), -np.inf).astype(np.float32)
-    assert np.where(real, count_ahead(values, columns, chosen), 0).tolist() == ahead_by_sorting(values, columns)
+    ahead, level = count_ahead(values, columns, chosen)
+    assert np.where(real, ahead, 0).tolist() == ahead_by_sorting(values, columns)
+    smallest = np.where(real, chosen, np.inf).min(axis=1)
+    assert level.tolist() == (values == smallest[:, None]).sum(axis=1).tolist()
 
 
 def test_a_hidden_column_is_ahead_of_nothing_but_has_a_place() -> None:
     values = np.array([[1, np.inf, 2, 1, np.nan, 3]], dtype=np.float32)
-    found = count_ahead(values, np.array([[1, 5]]), np.array([[1, 3]], dtype=np.float32))
-    assert found.tolist() == [[1, 3]]
+    ahead, level = count_ahead(values, np.array([[1, 5]]), np.array([[1, 3]], dtype=np.float32))
+    assert ahead.tolist() == [[1, 3]]
+    assert level.tolist() == [2]
 
 
 @pytest.mark.parametrize("scratch", [3, 17])
@@ -52,4 +56,4 @@ def test_more_comparisons_than_the_scratch_holds(scratch: int, monkeypatch: pyte
     values = np.random.default_rng(0).integers(0, 50, (4, 60)).astype(np.float32)
     columns = np.tile(np.arange(0, 60, 2), (4, 1))
     chosen = np.take_along_axis(values, columns, axis=1)
-    assert count_ahead(values, columns, chosen).tolist() == ahead_by_sorting(values, columns)
+    assert count_ahead(values, columns, chosen)[0].tolist() == ahead_by_sorting(values, columns)

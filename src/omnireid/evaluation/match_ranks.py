@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnireid.data.matches import TrueMatches
-from omnireid.evaluation.ranks_ahead import count_ahead, find_tied
+from omnireid.evaluation.ranks_ahead import count_ahead
 from omnireid.retrieval.comparison import Comparison, compare_blocks
 from omnireid.retrieval.search import THREADS, RankedMatches, select_from_block
 from omnireid.types import BoolArray, FloatArray, IntArray
@@ -102,7 +102,7 @@ def _count_in_cameras(cameras: IntArray, values: FloatArray, columns: IntArray, 
             is_real = table < len(crops)
             table_chosen = np.full(table.shape, -np.inf, dtype=np.float32)
             table_chosen[is_real] = chosen[row[part], place[part]]
-            counts = count_ahead(camera_values, table, table_chosen)
+            counts, _ = count_ahead(camera_values, table, table_chosen)
             ahead[row[part], place[part]] = counts[is_real]
     return ahead
 
@@ -125,13 +125,16 @@ def _rank_block(plan: _Plan, values: FloatArray, start: int, stop: int) -> tuple
     values[row, skipped[row, place]] = np.inf
     if len(plan.hidden):
         values[:, plan.hidden] = np.inf
-    ahead = count_ahead(values, columns, chosen)[is_real]
+    ahead, level = count_ahead(values, columns, chosen)
     camera_ahead = None
     if plan.cameras is not None:
         camera_ahead = _count_in_cameras(plan.cameras, values, columns, chosen)[is_real]
+    first = np.where(is_real, chosen, np.inf).min(axis=1)
+    is_own = values[real_row, real_column] == first[real_row]  # a hidden crop is not among the level ones
+    is_tied: BoolArray = level > np.bincount(real_row[is_own], minlength=len(values))
     if len(plan.hidden):
         values[real_row, real_column] = chosen[is_real]  # a hidden crop does compete for the query it was drawn for
-    return ahead, camera_ahead, find_tied(values, is_real, chosen)
+    return ahead[is_real], camera_ahead, is_tied
 
 
 def find_match_ranks(

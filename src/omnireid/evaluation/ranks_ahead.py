@@ -22,13 +22,12 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.types import BoolArray, FloatArray, IntArray
+from omnireid.types import FloatArray, IntArray
 
 _LANES = 255  # a byte can add up this many booleans without overflow
 _PIECE = 8 * _LANES  # booleans that are counted together, eight bytes at a time
 _SPAN = 2 * _PIECE  # columns compared at a time: 16 KiB of values stay in the first-level cache
 _MASK_ROWS = 128  # comparisons of a span in one call: 0.5 MiB stays in the second-level cache
-_TIE_ROWS = 32  # rows that are looked through for ties at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +79,13 @@ class _Counter:
         # One mask for each length of span: what lies beyond that length is never written, and stays False.
         self.masks = {span.stop - span.start: np.zeros((_MASK_ROWS, pieces * _PIECE), dtype=bool) for span in spans}
         self.lanes = np.empty((_MASK_ROWS, pieces), dtype=np.uint64)
+        self.level = np.empty((min(_MASK_ROWS, len(values)), values.shape[1]), dtype=bool)
+
+    def count_equal(self, group: slice, level: FloatArray) -> list[int]:
+        """Count the values in each row of a group that equal the row's entry in `level`."""
+        is_equal = self.level[: group.stop - group.start]
+        np.equal(self.values[group], level[group, None], out=is_equal)
+        return [np.count_nonzero(row) for row in is_equal]  # faster than with an axis
 
     def count(self, group: slice, width: int, firsts: Sequence[int]) -> None:
         """Fill the counts of a group of rows, for each span from the column in `firsts` on."""
@@ -115,7 +121,7 @@ def _add_ties(values: FloatArray, span: _Span, columns: IntArray, chosen: FloatA
         ahead[at, k] += np.count_nonzero(values[at, span.start : columns[at, k]] == chosen[at, k])
 
 
-def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> IntArray:
+def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> tuple[IntArray, IntArray]:
     """Count the columns that are ahead of chosen columns in each row.
 
     It runs in one thread: two threads lost what they gained to handing the GIL back
@@ -129,7 +135,8 @@ def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> In
             which a column can be hidden.
 
     Returns:
-        (B, W) number of columns of the row that are ahead of the chosen one. Ties go to the lower column.
+        (B, W) number of columns of the row that are ahead of the chosen one, where ties go to the lower column; and
+        (B,) number of columns of the row whose value equals the smallest chosen value.
     """
     total, gallery = values.shape
     spans = _make_spans(gallery, columns, chosen)
@@ -138,30 +145,13 @@ def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> In
     group_widths = np.maximum.reduceat(widths, starts).tolist()
     firsts = np.stack([span.extra - np.maximum.reduceat(span.inside, starts) for span in spans], axis=1).tolist()
     counter = _Counter(values, spans)
+    smallest = np.where(columns < gallery, chosen, np.float32(np.inf)).min(axis=1)
+    level = np.empty(total, dtype=np.int64)
     for (start, stop), width, first in zip(pairwise([*starts.tolist(), total]), group_widths, firsts, strict=True):
         counter.count(slice(start, stop), width, first)
+        level[start:stop] = counter.count_equal(slice(start, stop), smallest)  # now that the rows are in the cache
     ahead = np.zeros(columns.shape, dtype=np.int64)
     for span in spans:
         ahead += span.counts[:, span.extra :]
         _add_ties(values, span, columns, chosen, ahead)
-    return ahead
-
-
-def find_tied(values: FloatArray, is_real: BoolArray, chosen: FloatArray) -> BoolArray:
-    """Find the rows whose smallest chosen value stands in a column that was not chosen, too.
-
-    The order of the columns alone then decides which of the two is first.
-
-    Args:
-        values: (B, G) float32, with the values of the chosen columns in their columns.
-        is_real: (B, W) where `chosen` holds a value; at least one in each row.
-        chosen: (B, W) values of the chosen columns.
-    """
-    smallest = np.where(is_real, chosen, np.inf).astype(np.float32).min(axis=1, keepdims=True)
-    own = np.count_nonzero(is_real & (chosen == smallest), axis=1)
-    level = np.empty(len(values), dtype=np.int64)
-    for start in range(0, len(values), _TIE_ROWS):
-        is_level = values[start : start + _TIE_ROWS] == smallest[start : start + _TIE_ROWS]
-        level[start : start + _TIE_ROWS] = [np.count_nonzero(row) for row in is_level]
-    is_tied: BoolArray = level > own
-    return is_tied
+    return ahead, level
