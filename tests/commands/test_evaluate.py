@@ -109,10 +109,9 @@ def write_table(
     count = 3 if labels is None else len(labels)
     values = np.random.default_rng(0).random((count, width), dtype=np.float32)
     values = np.ones_like(values) if constant else values
-    paths = tuple(Path(f"{i}.jpg") for i in range(count))
     people, cameras = (None, None) if labels is None else (labels.person_ids, labels.camera_ids)
-    crops = Crops(paths, people, cameras)
-    write_embeddings(EmbeddingTable(crops, values, replace(provenance, **changes)), path)  # type: ignore[arg-type]
+    rows = Crops(tuple(Path(f"{i}.jpg") for i in range(count)), people, cameras)
+    write_embeddings(EmbeddingTable(rows, values, replace(provenance, **changes)), path)  # type: ignore[arg-type]
     return path
 
 
@@ -150,7 +149,7 @@ def test_tables_without_cameras_say_so(tmp_path: Path, capsys: pytest.CaptureFix
     left, right = write_table(tmp_path / "q.parquet", labels), write_table(tmp_path / "g.parquet", labels)
     assert main(["evaluate", "--query", str(left), "--gallery", str(right)]) == 0
     shown = capsys.readouterr().out
-    assert "no camera ids, so the protocol is no-cameras" in shown
+    assert "note: the tables have no camera ids, so the protocol is no-cameras" in shown
     assert "protocol no-cameras" in shown
 
 
@@ -213,9 +212,12 @@ def test_reordering_that_cannot_be_done_is_seen_first(
 
 
 def test_outputs_that_cannot_be_written_are_seen_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for flag in ("--json", "--picture"):
-        assert main(["evaluate", "--weights", "gone", "--data", "gone", flag, str(tmp_path)]) == 2
+    for flag, name in (("--json", "out.json"), ("--picture", "out.png")):
+        (tmp_path / name).mkdir()
+        assert main(["evaluate", "--weights", "gone", "--data", "gone", flag, str(tmp_path / name)]) == 2
         assert "is a folder or a device, not a file" in capsys.readouterr().err
+        assert main(["evaluate", "--weights", "gone", "--data", "gone", flag, str(tmp_path / "out.txt")]) == 2
+        assert f"This output's name ends in {Path(name).suffix}" in capsys.readouterr().err
 
 
 def test_no_report_replaces_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,8 @@ def evaluate(
         )
     say(evaluated.scores.table())
     seconds = time.perf_counter() - started
-    say(f"{details['dataset']} · {details['model']} · weights {details['weights_sha256'][:12]}… · {seconds:.1f} s")
+    made_by = f"{details['model']} · weights {details['weights_sha256'][:12]}… · {details['precision']}"
+    say(f"{details['dataset']} · {made_by} · {seconds:.1f} s")
     record = {**evaluated.json(), **details, "omnireid_version": __version__, "seconds": round(seconds, 3)}
     leave_json(outputs.json, record)
     if outputs.picture is not None:

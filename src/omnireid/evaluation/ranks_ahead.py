@@ -85,7 +85,7 @@ class _Counter:
         """Count the values in each row of a group that equal the row's entry in `level`."""
         is_equal = self.level[: group.stop - group.start]
         np.equal(self.values[group], level[group, None], out=is_equal)
-        return [np.count_nonzero(row) for row in is_equal]  # faster than with an axis
+        return [int(np.count_nonzero(row)) for row in is_equal]  # faster than with an axis
 
     def count(self, group: slice, width: int, firsts: Sequence[int]) -> None:
         """Fill the counts of a group of rows, for each span from the column in `firsts` on."""
