@@ -100,7 +100,9 @@ def _check_gallery_identities(dataset: Dataset) -> list[Finding]:
 def _report_notes(dataset: Dataset) -> list[Finding]:
     reported = {*count_differences(dataset, LAYOUTS[dataset.layout]), few_identities(dataset)}
     notes = [note for note in dataset.notes if note not in reported]
-    findings = [Finding("note", "note", 0, note, (), "Say so where you report numbers.") for note in notes]
+    findings = [
+        Finding("note", "note", 0, note, (), "Mention this where you report numbers on this data.") for note in notes
+    ]
     if dataset.protocol == "no-cameras":
         advice = (
             "Add camera ids where you can: finding a person again in the same camera is easier than re-identification."

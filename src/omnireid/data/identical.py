@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omnireid.machine import usable_cores
 
-_AT_ONCE = 512
+_AT_ONCE = 64
 
 
 def group_identical(paths: Sequence[Path]) -> list[list[int]]:
@@ -58,12 +58,17 @@ def find_shared_crops(query: Sequence[Path], gallery: Sequence[Path]) -> list[tu
 def _digests(paths: Iterable[Path]) -> list[bytes | None]:
     """The digest of each file's content, read in threads; None for a file that cannot be read."""
     waiting = list(paths)
-    digests: list[bytes | None] = []
+    portions = [waiting[start : start + _AT_ONCE] for start in range(0, len(waiting), _AT_ONCE)]
     with ThreadPoolExecutor(usable_cores()) as pool:
-        # In portions, so that Ctrl-C waits for one portion and not for the whole set.
-        for start in range(0, len(waiting), _AT_ONCE):
-            digests += pool.map(_digest, waiting[start : start + _AT_ONCE])
-    return digests
+        try:
+            return [digest for portion in pool.map(_digest_portion, portions) for digest in portion]
+        finally:
+            pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for files that are not begun
+
+
+def _digest_portion(paths: Sequence[Path]) -> list[bytes | None]:
+    """One task for many files: crops are small, so a task for each would cost more than reading it."""
+    return [_digest(path) for path in paths]
 
 
 def _digest(path: Path) -> bytes | None:
