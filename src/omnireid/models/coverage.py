@@ -6,12 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 
 from omnireid.models.layer_plan import COUNTER, Shape
 from omnireid.models.zoo import ARCHITECTURES, find_architecture
 
-_BACKBONE = re.compile(r"(conv[1-5]|transition[23]|pool[23]|fc)\.")
 _CLASSIFIER = "classifier."
 _BOTTLENECKS = {6: "ResNet-50", 23: "ResNet-101", 36: "ResNet-152"}
 _BASIC_BLOCKS = {2: "ResNet-18", 6: "ResNet-34"}
@@ -58,7 +58,7 @@ class CoverageReport:
         The second half matters: a network with batch norms has every tensor of the one with instance norms in their
         place, and yet it is another network.
         """
-        surplus = any(_BACKBONE.match(key) and not key.endswith(COUNTER) for key in self.unexpected)
+        surplus = any(key.split(".")[0] in _backbone_parts() for key in self.unexpected if not key.endswith(COUNTER))
         return not (self.missing or self.mismatched or surplus)
 
     def table(self) -> str:
@@ -240,6 +240,17 @@ def name_family(keys: Iterable[str]) -> str | None:
 
 def _by_stage(keys: Iterable[str]) -> list[tuple[str, int]]:
     return sorted(Counter(key.split(".")[0] for key in keys).items())
+
+
+@cache
+def _backbone_parts() -> frozenset[str]:
+    """What the keys of networks begin with, in our own and in published names: ``conv1``, ``transition2``, ``fc``."""
+    parts = set()
+    for known in ARCHITECTURES.values():
+        if known.ablation_of is None:
+            layout = known.key_layout
+            parts |= {key.split(".")[0] for key in (*layout.shapes, *layout.own_names)}
+    return frozenset(parts)
 
 
 def _count_backbone(keys: Iterable[str]) -> int:
