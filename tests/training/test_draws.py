@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnireid.errors import RecipeError
-from omnireid.training.draws import BOX_COLUMNS, Boxes, DoubleArray, Purpose, choose, draw_uniforms, fit_boxes
+from omnireid.training.draws import BOX_COLUMNS, Boxes, Purpose, choose, draw_uniforms, fit_boxes
+from omnireid.types import DoubleArray
 
 STEP = 0x9E3779B97F4A7C15
 WORDS = st.integers(-(2**63), 2**63 - 1)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from omnireid.data.identical import find_shared_crops
 from omnireid.retrieval.search import RankedMatches
-from omnireid.types import BoolArray, IntArray
+from omnireid.types import AnyArray, BoolArray, IntArray
 
 _DEPTH = 10  # first crops of a ranking that are looked at: a copy is as near as a crop can be
 _RELATIVE_DISTANCE = 0.05  # of the query's length, at most, between embeddings of one picture, in any precision
 
 
 def find_queries_with_copy(
-    query: npt.NDArray[Any],
-    gallery: npt.NDArray[Any],
+    query: AnyArray,
+    gallery: AnyArray,
     query_paths: Sequence[Path],
     gallery_paths: Sequence[Path],
     ranked: RankedMatches,
@@ -56,9 +54,7 @@ def find_queries_with_copy(
     return copies
 
 
-def _compare_pairs(
-    query: npt.NDArray[Any], gallery: npt.NDArray[Any], row: IntArray, crop: IntArray
-) -> tuple[BoolArray, BoolArray]:
+def _compare_pairs(query: AnyArray, gallery: AnyArray, row: IntArray, crop: IntArray) -> tuple[BoolArray, BoolArray]:
     """Whether the embeddings of each pair are alike, and whether they are equal."""
     is_alike, is_equal = np.zeros(len(row), dtype=bool), np.zeros(len(row), dtype=bool)
     step = max(1, 2**22 // query.shape[1])

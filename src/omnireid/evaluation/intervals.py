@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from omnireid.types import IntArray
+from omnireid.types import DoubleArray, IntArray
 
 CONFIDENCE = 0.95
 
 _DRAWS_AT_ONCE = 2**20
 
 
-def bootstrap_intervals(
-    values: npt.NDArray[np.float64], person_ids: IntArray, samples: int, seed: int
-) -> npt.NDArray[np.float64]:
+def bootstrap_intervals(values: DoubleArray, person_ids: IntArray, samples: int, seed: int) -> DoubleArray:
     """Compute 95 % percentile intervals of the mean of each column, by resampling whole identities.
 
     Queries of one person are alike, so resampling single queries would give intervals
@@ -48,5 +45,5 @@ def bootstrap_intervals(
         totals = times_drawn.astype(np.float64) @ sums
         means.append(totals[:, :-1] / totals[:, -1:])
     tail = (1 - CONFIDENCE) / 2
-    bounds: npt.NDArray[np.float64] = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+    bounds: DoubleArray = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
     return bounds.T

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from omnireid.data.matches import TrueMatches, find_matches
 from omnireid.errors import LabelsError, SettingError
 from omnireid.retrieval.expansion import QueryExpansion
 from omnireid.retrieval.reranking import Reranking
-from omnireid.types import JUNK_PERSON_ID, PROTOCOLS, Distance, FloatArray, IntArray, Labels, Protocol
+from omnireid.types import JUNK_PERSON_ID, PROTOCOLS, AnyArray, Distance, FloatArray, IntArray, Labels, Protocol
 
 
 def check_protocol(protocol: str, query: Labels, gallery: Labels) -> Protocol:
@@ -64,7 +62,7 @@ def check_neighbourhood(protocol: Protocol, reranking: Reranking | None, expansi
             )
 
 
-def average_queries(query: npt.NDArray[Any], labels: Labels, distance: Distance) -> tuple[FloatArray, Labels, IntArray]:
+def average_queries(query: AnyArray, labels: Labels, distance: Distance) -> tuple[FloatArray, Labels, IntArray]:
     """Average the crops of each person in each camera, for the multi-query protocol.
 
     For ``cosine`` the unit vectors are averaged, so that a crop with a long embedding

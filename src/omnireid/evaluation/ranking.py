@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from omnireid.retrieval.reranking import Reranking, rerank
 from omnireid.retrieval.search import RankedMatches
 from omnireid.types import (
     JUNK_PERSON_ID,
+    AnyArray,
     Distance,
     DoubleArray,
     IntArray,
@@ -78,7 +78,7 @@ class ScoredRanking:
     scores: RankingScores
     query_scores: QueryScores
     ranked: RankedMatches
-    query: npt.NDArray[Any]
+    query: AnyArray
     first_crops: IntArray
 
 
@@ -86,8 +86,8 @@ class ScoredRanking:
 class _Ranking:
     """One ranking to score, checked."""
 
-    query: npt.NDArray[Any]
-    gallery: npt.NDArray[Any]
+    query: AnyArray
+    gallery: AnyArray
     query_labels: Labels
     gallery_labels: Labels
     matches: TrueMatches
@@ -202,7 +202,7 @@ def _score_drawn_galleries(ranking: _Ranking) -> tuple[RankingScores, list[Match
     return average, scored, ranked
 
 
-def _check_lengths(embeddings: npt.NDArray[Any], labels: Labels, what: str) -> None:
+def _check_lengths(embeddings: AnyArray, labels: Labels, what: str) -> None:
     if len(embeddings) != len(labels):
         raise ShapeError(
             f"{len(embeddings):,} {what} embeddings but {len(labels):,} {what} labels: they must be aligned, one entry "

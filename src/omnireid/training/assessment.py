@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from omnireid.evaluation.scores import RankingScores
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.backbone import Backbone
 from omnireid.training.distributed import Ranks, gather
-from omnireid.types import FloatArray, Protocol, Split
+from omnireid.types import ByteArray, FloatArray, Protocol, Split
 
 BATCH = 128
 
@@ -103,7 +102,7 @@ def assess(
     network: Backbone,
     weights: Mapping[str, Tensor],
     validation: Validation,
-    pixels: npt.NDArray[np.uint8],
+    pixels: ByteArray,
     *,
     device: torch.device,
     ranks: Ranks,
@@ -132,7 +131,7 @@ def assess(
 
 
 @torch.inference_mode()
-def _embed(network: Backbone, pixels: npt.NDArray[np.uint8], device: torch.device, ranks: Ranks) -> FloatArray:
+def _embed(network: Backbone, pixels: ByteArray, device: torch.device, ranks: Ranks) -> FloatArray:
     preprocessing = Preprocessing(height=pixels.shape[1], width=pixels.shape[2])
     share = -(-len(pixels) // ranks.world_size)  # equal shares: the last one is filled up with the last crop
     rows = np.minimum(np.arange(ranks.rank * share, (ranks.rank + 1) * share), len(pixels) - 1)

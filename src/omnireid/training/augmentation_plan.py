@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from omnireid.training.augmentation import Augmentation
-from omnireid.training.draws import BOX_COLUMNS, Boxes, DoubleArray, Purpose, choose, draw_uniforms, fit_boxes
+from omnireid.training.draws import BOX_COLUMNS, Boxes, Purpose, choose, draw_uniforms, fit_boxes
 from omnireid.training.patches import PATCH_COLUMNS, PatchPlan, paste_patches, place_patches, pool_size
-from omnireid.types import FloatArray, IntArray
+from omnireid.types import DoubleArray, FloatArray, IntArray
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in grey (ITU-R BT.601), the same as Pillow's."""

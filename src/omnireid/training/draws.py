@@ -19,9 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from omnireid.errors import RecipeError
-from omnireid.types import IntArray
+from omnireid.types import BoolArray, DoubleArray, IntArray
 
-DoubleArray = npt.NDArray[np.float64]
 _BOX_ATTEMPTS = 16
 BOX_COLUMNS = 2 * _BOX_ATTEMPTS + 2
 """How many uniform numbers a row `fit_boxes` takes."""
@@ -104,7 +103,7 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.tops)
 
-    def select(self, positions: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Boxes:
+    def select(self, positions: IntArray | BoolArray) -> Boxes:
         """The boxes at `positions` (integers or a mask), in that order."""
         return Boxes(self.tops[positions], self.lefts[positions], self.heights[positions], self.widths[positions])
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -41,6 +40,7 @@ from omnireid.training.run_checkpoint import Progress, RunIdentity, write_checkp
 from omnireid.training.samplers import IdentitySampler, RandomSampler, shard
 from omnireid.training.signals import Stop
 from omnireid.training.timetable import Resolution
+from omnireid.types import ByteArray
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -265,7 +265,7 @@ class Loop:
             self.progress = replace(self.progress, best=score, best_epoch=epoch)
             write_artefact(self.options.output / BEST_NAME, tensors, metadata)
 
-    def _open_pixels(self, paths: tuple[Path, ...], resolution: Resolution) -> npt.NDArray[np.uint8]:
+    def _open_pixels(self, paths: tuple[Path, ...], resolution: Resolution) -> ByteArray:
         """Open the decoded crops; rank 0 decodes them where they are missing, while the other ranks wait."""
         if self.ranks.rank != 0:
             barrier(self.ranks)

@@ -20,12 +20,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from omnireid.training.draws import BOX_COLUMNS, Boxes, DoubleArray, Purpose, choose, draw_uniforms, fit_boxes
-from omnireid.types import FloatArray, IntArray
+from omnireid.training.draws import BOX_COLUMNS, Boxes, Purpose, choose, draw_uniforms, fit_boxes
+from omnireid.types import BoolArray, DoubleArray, FloatArray, IntArray
 
 POOL_CAPACITY = 50_000
 POOL_START = 100
@@ -59,7 +58,7 @@ class PatchPlan:
     sources: Boxes
     tops: IntArray
     lefts: IntArray
-    flips: npt.NDArray[np.bool_]
+    flips: BoolArray
     angles: DoubleArray
 
     def __len__(self) -> int:
