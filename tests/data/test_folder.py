@@ -187,6 +187,11 @@ def test_folders_that_are_no_people_by_their_names_are_refused(tmp_path: Path, n
         load_dataset(tmp_path)
 
 
+def test_more_cameras_than_people_are_doubted_in_a_note(tmp_path: Path) -> None:
+    dataset = load_dataset(touch(tmp_path, [f"{day}/p{who}/1.jpg" for day in ("mon", "tue") for who in range(9)]))
+    assert dataset.notes[0].startswith("The folders name 2 people and 9 cameras, such as mon/p0/.")
+
+
 def test_cameras_inside_a_persons_folder_are_cameras(tmp_path: Path) -> None:
     names = [f"{who}/cam_{c}/1.jpg" for who in ("c1", "c2", "c3", "cam_a") for c in "ab"]
     assert load_dataset(touch(tmp_path, names)).protocol == "single-query"

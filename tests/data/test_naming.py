@@ -21,7 +21,7 @@ def test_a_prefixed_test_is_the_gallery_only_beside_a_query() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "train_all", "bbox_test", "multi-query", "gt_query", "trainval", "holdout", "test2"]
+    "name", ["train", "train_all", "bbox_test", "multi-query", "gt_query", "trainval", "holdout", "fold_1", "test2"]
 )
 def test_names_of_parts_are_known_even_where_their_role_is_not(name: str) -> None:
     assert looks_like_part(name)

@@ -23,6 +23,7 @@ _FORMS = (
 )
 _DEPTH = 3  # one more than person/camera/, to see and name what lies too deep
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_MANY_CAMERAS = 8
 
 _Files = Sequence[tuple[str, ...]]
 
@@ -167,11 +168,23 @@ def _read_tree(folder: Path, role: str | None) -> _Tree:
     problem = naming_problem(files)
     if problem is not None:
         raise DataError(f"The people in {folder} cannot be told by their folders: {problem} (docs/datasets.md).")
+    notes += _more_cameras_than_people(files)
     rows = []
     for parts in files:
         person, *camera = (unicodedata.normalize("NFC", name) for name in parts[:-1])
         rows.append(Row(folder.joinpath(*parts), person, camera[0] if camera else None, role))
     return _Tree(rows, False, notes)
+
+
+def _more_cameras_than_people(files: _Files) -> tuple[str, ...]:
+    """A note where folders of ``person/camera/*.jpg`` are probably ``day/person/*.jpg`` or the like."""
+    people, cameras = {parts[0] for parts in files}, {parts[1] for parts in files if len(parts) == 3}
+    if len(cameras) <= max(len(people), _MANY_CAMERAS):
+        return ()
+    return (
+        f"The folders name {len(people):,} people and {len(cameras):,} cameras, such as {sorted(people)[0]}/"
+        f"{sorted(cameras)[0]}/. If the second folder is the person, list the crops in a manifest.",
+    )
 
 
 def _form_problem(files: _Files) -> str | None:

@@ -27,6 +27,7 @@ _PART = re.compile(rf"(?P<before>(?:{_PICTURES}|bounding_?box)[-_ ]?)?(?P<word>{
 _LIKE_A_PART = re.compile(
     rf"(?:(?:{_PICTURES}|bounding_?box|bbox|gt|multi)[-_ ]?)?(?:{_WORDS}|eval|evaluation|dev|holdout|trainval)"
     rf"(?:[-_ ]?(?:{_PICTURES}|all|val|old|new|v?\d+))?"
+    r"|(?:fold|split|part)[-_ ]?\d+"
 )
 _ALSO_NAMES = frozenset({"val", "dev"})  # of people; alone they are no sign of a split
 
@@ -40,7 +41,7 @@ _CONTAINERS = frozenset(
 
 
 def part_roles(names: Sequence[str]) -> dict[str, str]:
-    """The folders among `names` that are parts of a split, with their roles, such as ``image_query``: query.
+    """Find the folders among `names` that are parts of a split, and the role of each: ``image_query`` is a query.
 
     Beside a query, ``image_test`` and ``bounding_box_test`` are the gallery, as in Market-1501 and VeRi.
     """
@@ -52,15 +53,18 @@ def part_roles(names: Sequence[str]) -> dict[str, str]:
 
 
 def looks_like_part(name: str) -> bool:
-    """Whether a folder of this name is rather a part of a split than a person."""
+    """Whether a folder of this name is a part of a split rather than a person."""
     return _LIKE_A_PART.fullmatch(name.lower()) is not None and name.lower() not in _ALSO_NAMES
 
 
 def naming_problem(files: Sequence[tuple[str, ...]]) -> str | None:
-    """Why the folders of ``person/*.jpg`` or ``person/camera/*.jpg`` are no people or cameras by their names, or None.
+    """Say why folders cannot be people (``person/*.jpg``) and cameras (``person/camera/*.jpg``) by their names.
 
     Args:
-        files: the parts of each file's relative path, two or three for each.
+        files: The parts of each file's relative path, two or three for each.
+
+    Returns:
+        The reason and the next step, or None if the names leave no doubt.
     """
     people = sorted({parts[0] for parts in files})
     cameras = sorted({parts[1] for parts in files if len(parts) == 3})
