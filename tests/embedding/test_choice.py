@@ -16,6 +16,8 @@ from omnireid.errors import CheckpointError, DeviceMemoryError, MissingDependenc
 
 NO_RATE = '{"name": "openvino fp32", "rates": {}, "refused": {}}'
 
+WEIGHTS = Path("weights")
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -36,14 +38,14 @@ def candidate(
         time.sleep(seconds)
         return means(pixels) + error * np.array([0, 255, -255], np.float32)
 
-    return Candidate(runtime, precision, lambda: Network(runtime, precision, "cpu", run))
+    return Candidate(WEIGHTS, runtime, precision, lambda: Network(runtime, precision, "cpu", run))
 
 
 def broken(runtime: RuntimeName, error: Exception) -> Candidate:
     def fail() -> Network:
         raise error
 
-    return Candidate(runtime, "fp32", fail)
+    return Candidate(WEIGHTS, runtime, "fp32", fail)
 
 
 def take(*candidates: Candidate, weights: str = "w") -> tuple[str, Any]:
@@ -93,7 +95,7 @@ def test_a_choice_is_remembered_and_depends_on_what_it_should(monkeypatch: pytes
 
 def test_a_remembered_way_that_is_gone_is_chosen_anew() -> None:
     take(candidate("onnxruntime", seconds=0.02), candidate("openvino"))
-    gone = Candidate("openvino", "fp32", broken("openvino", ModelError("gone")).open)
+    gone = Candidate(WEIGHTS, "openvino", "fp32", broken("openvino", ModelError("gone")).open)
     name, choice = take(candidate("onnxruntime"), gone)
     assert name == "onnxruntime fp32"
     assert choice.refused == {"openvino fp32": "gone"}
@@ -103,7 +105,7 @@ def test_a_remembered_way_that_is_gone_is_chosen_anew() -> None:
 def test_a_slow_last_resort_says_what_would_be_faster() -> None:
     missing = "This needs openvino, which is not installed. Install it with: pip install 'omnireid[openvino]'"
     ways = [broken(name, MissingDependencyError(missing)) for name in ("onnxruntime", "openvino")]
-    _, choice = take(*ways, Candidate("torch", "fp32", candidate("torch").open, is_last_resort=True))
+    _, choice = take(*ways, Candidate(WEIGHTS, "torch", "fp32", candidate("torch").open, is_last_resort=True))
     told = "runtime torch fp32: slow on a CPU, and the only one here that works; not onnxruntime fp32 or openvino fp32"
     assert str(choice) == f"{told}: {missing}"
 
@@ -138,7 +140,7 @@ def test_a_choice_that_cannot_be_written_is_remembered_by_the_process_and_says_s
 
 
 def test_a_last_resort_is_opened_only_where_nothing_else_is() -> None:
-    slow = Candidate("torch", "fp32", candidate("torch").open, is_last_resort=True)
+    slow = Candidate(WEIGHTS, "torch", "fp32", candidate("torch").open, is_last_resort=True)
     name, choice = take(slow, candidate("onnxruntime", seconds=0.02))
     assert (name, choice.rates) == ("onnxruntime fp32", {})
     assert choice.refused == {"torch fp32": "not tried, because another runtime works and is faster on a CPU"}
@@ -167,7 +169,7 @@ def test_what_opens_but_cannot_run_is_refused() -> None:
     def fail(_pixels: Any) -> Any:
         raise DeviceMemoryError("no memory")
 
-    full = Candidate("torch", "fp32", lambda: Network("torch", "fp32", "cuda", fail))
+    full = Candidate(WEIGHTS, "torch", "fp32", lambda: Network("torch", "fp32", "cuda", fail))
     name, choice = take(full, candidate("onnxruntime", seconds=0.02), candidate("openvino"))
     assert name == "openvino fp32"
     assert choice.refused == {"torch fp32": "no memory"}

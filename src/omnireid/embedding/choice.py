@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from omnireid.embedding.network import Network
-from omnireid.embedding.options import Precision, RuntimeName
 from omnireid.embedding.parity import GATES, compare_embeddings
+from omnireid.embedding.run_configuration import RunConfiguration
 from omnireid.errors import MissingDependencyError, OmnireidError
 from omnireid.files import cache_folder, write_json
 from omnireid.images.decode import RgbArray
@@ -38,18 +38,14 @@ _FOUND: dict[Path, Choice] = {}
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A way to run the weights. A last resort is tried only if nothing else can be opened."""
+class Candidate(RunConfiguration):
+    """A configuration that may be taken, with the function that opens it.
 
-    runtime: RuntimeName
-    precision: Precision
+    A last resort is tried only if nothing else can be opened.
+    """
+
     open: Callable[[], Network]
     is_last_resort: bool = False
-
-    @property
-    def name(self) -> str:
-        """Such as ``openvino bf16``."""
-        return f"{self.runtime} {self.precision}"
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class WeightsFile:
                 from omnireid.embedding.onnx_runtime import open_network
             return open_network(graph, precision=precision, threads=threads, device=device)
 
-        return Candidate(runtime, precision, open_it, last_resort)
+        return Candidate(self.path, runtime, precision, open_it, last_resort)
 
 
 def make_graph(tensors: Tensors, metadata: GraphMetadata, *, where: str) -> Graph:

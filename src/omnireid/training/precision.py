@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from omnireid.training.recipes import Precision
+from omnireid.training.recipes import TrainingPrecision
 
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+def autocast(precision: TrainingPrecision, device: torch.device) -> AbstractContextManager[object]:
     """The context the network's forward pass runs in."""
     dtype = _HALVES.get(precision)
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

@@ -20,7 +20,7 @@ from omnireid.training.timetable import Moment, Timetable, read_timetable
 SamplerName = Literal["random", "identity"]
 HeadName = Literal["linear", "bnneck", "cosine"]
 OptimiserName = Literal["sgd", "adam", "adamw"]
-Precision = Literal["fp64", "fp32", "bf16", "fp16"]
+TrainingPrecision = Literal["fp64", "fp32", "bf16", "fp16"]
 MetricName = Literal["mean_average_precision", "rank1"]
 
 
@@ -106,7 +106,7 @@ class Recipe:
     clip_norm: float = 0.0
     average: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
-    precision: Precision = "fp32"
+    precision: TrainingPrecision = "fp32"
     synchronise_norms: bool = False
     evaluate_every: int = 0
     metric: MetricName = "mean_average_precision"
@@ -188,7 +188,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "head": get_args(HeadName),
     "optimiser": get_args(OptimiserName),
     "schedule": get_args(ScheduleName),
-    "precision": get_args(Precision),
+    "precision": get_args(TrainingPrecision),
     "metric": get_args(MetricName),
 }
 _MANY = 10**9
