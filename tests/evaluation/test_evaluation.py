@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from omnireid.errors import EmbeddingError, SettingError
 from omnireid.evaluation.evaluation import Evaluation, evaluate
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.retrieval.expansion import QueryExpansion, expand_queries
+from omnireid.retrieval.options import RankingOptions
 from omnireid.retrieval.reranking import Reranking, rerank
 from omnireid.types import PROTOCOLS, Crops, FloatArray, Protocol
 
@@ -65,13 +67,18 @@ def ranked_by_sorting(
 @pytest.mark.parametrize("way", ["plain", "expanded", "reranked"])
 def test_what_was_found_is_the_ranking_that_was_scored(protocol: Protocol, way: str) -> None:
     query, gallery = make_tables()
-    reranking = Reranking(5, 3) if way == "reranked" else None
-    expansion = QueryExpansion(3) if way == "expanded" else None
-    found = evaluate(query, gallery, protocol=protocol, reranking=reranking, expansion=expansion, depth=200)
-    rows = query.embeddings if expansion is None else expand_queries(query.embeddings, gallery.embeddings, expansion)
+    changes: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "expanded": {"expand": 3},
+        "reranked": {"rerank": True, "k1": 5, "k2": 3},
+    }
+    found = evaluate(query, gallery, RankingOptions(protocol=protocol, **changes[way]), depth=200)
+    rows = query.embeddings
+    if way == "expanded":
+        rows = expand_queries(rows, gallery.embeddings, QueryExpansion(3))
     matrix = distance_matrix(rows, gallery.embeddings, "euclidean")
-    if reranking is not None:
-        matrix = rerank(query.embeddings, gallery.embeddings, reranking).dense().astype(np.float64)
+    if way == "reranked":
+        matrix = rerank(rows, gallery.embeddings, Reranking(5, 3)).dense().astype(np.float64)
     people = gallery.crops.person_ids
     assert people is not None
     for row in np.flatnonzero(found.query_scores.is_counted).tolist():
@@ -90,7 +97,7 @@ def test_what_was_found_is_the_ranking_that_was_scored(protocol: Protocol, way: 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_query_scores_average_to_the_scores(protocol: Protocol) -> None:
     query, gallery = make_tables()
-    found = evaluate(query, gallery, protocol=protocol, repeats=3)
+    found = evaluate(query, gallery, RankingOptions(protocol=protocol), repeats=3)
     assert query.labels is not None
     assert gallery.labels is not None
     arrays = (query.embeddings, gallery.embeddings, query.labels, gallery.labels)
@@ -112,7 +119,7 @@ def test_query_scores_average_to_the_scores(protocol: Protocol) -> None:
 def test_multi_query_names_the_first_crop_of_each_average() -> None:
     query = make_table(np.array([[4.0], [0.0], [2.0]], dtype=np.float32), [5, 7, 5], [1, 1, 1], "query")
     gallery = make_table(np.array([[3.0], [0.5]], dtype=np.float32), [5, 7], [2, 2], "gallery")
-    found = evaluate(query, gallery, protocol="multi-query")
+    found = evaluate(query, gallery, RankingOptions(protocol="multi-query"))
     assert [path.name for path in found.crops.query.paths] == ["query0.jpg", "query1.jpg"]
     assert found.ranked.indices.tolist() == [[0, 1], [1, 0]]
 
@@ -120,9 +127,9 @@ def test_multi_query_names_the_first_crop_of_each_average() -> None:
 def test_the_distance_and_the_protocol_come_from_the_tables() -> None:
     query, gallery = make_tables()
     cosine = [replace(table, provenance=replace(MADE, distance="cosine")) for table in (query, gallery)]
-    assert evaluate(*cosine).scores.distance == "cosine"
+    assert evaluate(cosine[0], cosine[1]).scores.distance == "cosine"
     blind = [replace(table, crops=replace(table.crops, camera_ids=None)) for table in (query, gallery)]
-    assert evaluate(*blind).scores.protocol == "no-cameras"
+    assert evaluate(blind[0], blind[1]).scores.protocol == "no-cameras"
 
 
 def test_tables_of_two_precisions_are_scored_with_a_warning() -> None:
@@ -137,7 +144,7 @@ def test_a_collapsed_network_is_refused() -> None:
     query, gallery = make_tables()
     flat = [replace(table, embeddings=np.ones_like(table.embeddings)) for table in (query, gallery)]
     with pytest.raises(EmbeddingError, match=r"A tie decides each of the \d+ queries.*collapsed"):
-        evaluate(*flat)
+        evaluate(flat[0], flat[1])
 
 
 def test_ties_are_counted_and_said() -> None:
@@ -170,7 +177,7 @@ def test_a_gallery_of_one_identity_is_not_scored_in_silence() -> None:
 
 def test_a_table_against_itself_is_not_scored_in_silence() -> None:
     _, gallery = make_tables()
-    found = evaluate(gallery, gallery, protocol="no-cameras")
+    found = evaluate(gallery, gallery, RankingOptions(protocol="no-cameras"))
     assert found.scores.rank1 == 1
     assert found.scores.queries_with_copy == found.scores.queries
     assert found.table().startswith("WARNING: THE QUERIES ARE IN THE GALLERY.")
@@ -180,8 +187,8 @@ def test_a_table_against_itself_is_not_scored_in_silence() -> None:
 
 
 @pytest.mark.parametrize("kind", ["copy", "hard link", "symbolic link"])
-@pytest.mark.parametrize("reranking", [None, Reranking(5, 3)])
-def test_copies_and_links_of_a_query_are_noticed(tmp_path: Path, kind: str, reranking: Reranking | None) -> None:
+@pytest.mark.parametrize("is_reranked", [False, True])
+def test_copies_and_links_of_a_query_are_noticed(tmp_path: Path, kind: str, is_reranked: bool) -> None:
     query, gallery = make_tables()
     paths = [[tmp_path / path.name for path in table.paths] for table in (query, gallery)]
     for number, path in enumerate(paths[0] + paths[1]):
@@ -202,7 +209,7 @@ def test_copies_and_links_of_a_query_are_noticed(tmp_path: Path, kind: str, rera
         replace(table, crops=replace(table.crops, paths=tuple(files), camera_ids=None), embeddings=embeddings)
         for table, files, embeddings in ((query, paths[0], query.embeddings), (gallery, paths[1], rows))
     ]
-    found: Evaluation = evaluate(*tables, reranking=reranking)
+    found: Evaluation = evaluate(tables[0], tables[1], RankingOptions(rerank=is_reranked))
     assert found.scores.queries_with_copy == copies
     assert (
         f"{copies} of {found.scores.queries} queries find their own picture in the gallery" in found.scores.warnings[0]
@@ -213,7 +220,7 @@ def test_similar_pictures_are_not_copies() -> None:
     query, gallery = make_tables()
     rows = gallery.embeddings.copy()
     rows[:20] = query.embeddings[:20] * np.float32(1.0001)
-    found = evaluate(query, replace(gallery, embeddings=rows), protocol="no-cameras")
+    found = evaluate(query, replace(gallery, embeddings=rows), RankingOptions(protocol="no-cameras"))
     assert found.scores.queries_with_copy == 0
 
 

@@ -11,8 +11,8 @@ from omnireid.embedding.tables import EmbeddingTable, Provenance
 from omnireid.errors import ImageError, SettingError
 from omnireid.evaluation.evaluation import Evaluation, evaluate
 from omnireid.reports.ranked_crops import CROP_HEIGHT, CROP_WIDTH, draw_ranked_crops
-from omnireid.retrieval.reranking import Reranking
-from omnireid.types import FloatArray, Protocol, Split
+from omnireid.retrieval.options import RankingOptions
+from omnireid.types import FloatArray, Split
 
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 
@@ -31,12 +31,10 @@ def perfect(split: Split) -> FloatArray:
     return (np.eye(4)[split.person_ids] + noise).astype(np.float32)
 
 
-def evaluate_split(
-    split: Split, gallery: FloatArray, *, protocol: Protocol | None = None, reranking: Reranking | None = None
-) -> Evaluation:
+def evaluate_split(split: Split, gallery: FloatArray, ranking: RankingOptions = RankingOptions()) -> Evaluation:
     made = Provenance("ab" * 32, "osnet_x0_25", {}, "euclidean", "unknown", "0")
     query = EmbeddingTable(split, perfect(split), made)
-    return evaluate(query, EmbeddingTable(split, gallery, made), protocol=protocol, reranking=reranking)
+    return evaluate(query, EmbeddingTable(split, gallery, made), ranking)
 
 
 def count(picture: Path, colour: tuple[int, int, int]) -> int:
@@ -59,7 +57,8 @@ def test_right_and_wrong_are_framed(tmp_path: Path, split: Split) -> None:
 def test_a_reranked_evaluation_is_drawn_as_it_was_scored(tmp_path: Path, split: Split) -> None:
     gallery = np.random.default_rng(1).standard_normal((len(split), 4)).astype(np.float32)
     plain, reranked = (
-        evaluate_split(split, gallery, reranking=setting) for setting in (None, Reranking(4, 3, lambda_value=0))
+        evaluate_split(split, gallery, ranking)
+        for ranking in (RankingOptions(), RankingOptions(rerank=True, k1=4, k2=3, lambda_value=0))
     )
     assert plain.ranked.indices.tolist() != reranked.ranked.indices.tolist()
     pictures = []
@@ -83,7 +82,9 @@ def test_crops_of_the_own_camera_are_not_shown(tmp_path: Path, split: Split) -> 
     draw_ranked_crops(evaluate_split(split, perfect(split)), output, queries=1, ranks=100)
     with Image.open(output) as few:
         narrow = few.width
-    draw_ranked_crops(evaluate_split(split, perfect(split), protocol="no-cameras"), output, queries=1, ranks=100)
+    draw_ranked_crops(
+        evaluate_split(split, perfect(split), RankingOptions(protocol="no-cameras")), output, queries=1, ranks=100
+    )
     with Image.open(output) as all_of_them:
         assert all_of_them.width == narrow + 2 * (CROP_WIDTH + 20)
 

@@ -21,6 +21,7 @@ from omnireid.evaluation.embedder_scores import evaluate_embedder
 from omnireid.evaluation.scores import RankingScores
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.backbone import Backbone
+from omnireid.retrieval.options import RankingOptions
 from omnireid.synthetic.dataset import synthesize
 from omnireid.training import assessment
 from omnireid.training.assessment import Validation, assess, hold_out, load_validation
@@ -214,7 +215,7 @@ def test_scores_are_those_of_omnireid_evaluate(
     metadata = WeightsMetadata("osnet_x0_25", network.embedding_width, preprocessing=SIZE, distance="cosine")
     write_artefact(path, {name: value.numpy() for name, value in weights.items()}, metadata)
     embedder = load_embedder(path, RuntimeOptions(runtime="torch", device="cpu"))
-    expected = evaluate_embedder(embedder, [load_dataset(people)], distance="euclidean").scores
+    expected = evaluate_embedder(embedder, [load_dataset(people)], RankingOptions(distance="euclidean")).scores
 
     validation = load_validation(people, layout="auto", seed=0)
     assert validation is not None

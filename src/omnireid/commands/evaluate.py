@@ -140,10 +140,7 @@ def _evaluate_weights(
     evaluated = evaluate_embedder(
         embedder,
         datasets,
-        distance=ranking.distance,
-        protocol=ranking.protocol,
-        reranking=ranking.reranking,
-        expansion=ranking.expansion,
+        ranking,
         skip_unreadable=skip_unreadable,
         progress=True,
     )
@@ -184,15 +181,7 @@ def _evaluate_tables(
     assert tables.query is not None
     assert tables.gallery is not None
     query, gallery = read_embeddings(tables.query), read_embeddings(tables.gallery)
-    evaluated = evaluation.evaluate(
-        query,
-        gallery,
-        distance=ranking.distance,
-        protocol=ranking.protocol,
-        reranking=ranking.reranking,
-        expansion=ranking.expansion,
-        progress=True,
-    )
+    evaluated = evaluation.evaluate(query, gallery, ranking, progress=True)
     if ranking.protocol is None and evaluated.scores.protocol == "no-cameras":
         say("note: the tables have no camera ids, so the protocol is no-cameras.")
     made = query.provenance

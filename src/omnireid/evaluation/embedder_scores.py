@@ -11,9 +11,8 @@ from omnireid.embedding.embedder import Embedder
 from omnireid.evaluation.evaluation import DEPTH, Evaluation, evaluate
 from omnireid.evaluation.protocols import check_labels, check_neighbourhood
 from omnireid.evaluation.scores import RankingScores, average_scores
-from omnireid.retrieval.expansion import QueryExpansion
-from omnireid.retrieval.reranking import Reranking
-from omnireid.types import Crops, Dataset, Distance, Protocol, Split
+from omnireid.retrieval.options import RankingOptions
+from omnireid.types import Crops, Dataset, Protocol, Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +35,8 @@ class EvaluatedSplits:
 def evaluate_embedder(
     embedder: Embedder,
     datasets: Sequence[Dataset],
+    ranking: RankingOptions = RankingOptions(),
     *,
-    distance: Distance | None = None,
-    protocol: Protocol | None = None,
-    reranking: Reranking | None = None,
-    expansion: QueryExpansion | None = None,
     depth: int = DEPTH,
     batch_size: int | None = None,
     skip_unreadable: bool = False,
@@ -54,10 +50,8 @@ def evaluate_embedder(
     Args:
         embedder: The network.
         datasets: One data set, or the published splits of one (`omnireid.load_splits`).
-        distance: How embeddings are compared; by default the distance the weights were trained for.
-        protocol: What a query is scored against; by default the protocol the data set is published with.
-        reranking: See `omnireid.evaluate_ranking`.
-        expansion: See `omnireid.evaluate_ranking`.
+        ranking: How the gallery is ranked. By default by the distance the weights were trained for, under the
+            protocol the data set is published with.
         depth: Number of crops of each query's ranking to keep.
         batch_size: Crops per step of the network; by default the number that suits it.
         skip_unreadable: Leave out crops that cannot be decoded, instead of stopping at the first.
@@ -73,14 +67,12 @@ def evaluate_embedder(
         EmbeddingError: every query is decided by a tie, because the embeddings are all equal.
         ImageError: a crop cannot be decoded.
     """
-    searches = [
-        (dataset, _query_crops(dataset, protocol or dataset.protocol), protocol or dataset.protocol)
-        for dataset in datasets
-    ]
-    for dataset, query, rule in searches:
+    rules = [ranking.protocol or dataset.protocol for dataset in datasets]
+    searches = [(dataset, _query_crops(dataset, rule)) for dataset, rule in zip(datasets, rules, strict=True)]
+    for (dataset, query), rule in zip(searches, rules, strict=True):
         check_labels(query.labels, dataset.gallery.labels, rule)
-        check_neighbourhood(rule, reranking, expansion)
-    paths = dict.fromkeys(path for dataset, query, _ in searches for path in (*query.paths, *dataset.gallery.paths))
+        check_neighbourhood(rule, ranking.reranking, ranking.expansion)
+    paths = dict.fromkeys(path for dataset, query in searches for path in (*query.paths, *dataset.gallery.paths))
     embedded = embed_crops(
         embedder, Crops(tuple(paths)), batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress
     )
@@ -88,14 +80,11 @@ def evaluate_embedder(
         evaluate(
             embedded.pick(query),
             embedded.pick(dataset.gallery),
-            distance=distance,
-            protocol=rule,
-            reranking=reranking,
-            expansion=expansion,
+            replace(ranking, protocol=rule),
             depth=depth,
             progress=progress,
         )
-        for dataset, query, rule in searches
+        for (dataset, query), rule in zip(searches, rules, strict=True)
     )
     return EvaluatedSplits(average_scores([one.scores for one in evaluations]), evaluations)
 

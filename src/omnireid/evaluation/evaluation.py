@@ -12,12 +12,11 @@ from omnireid.embedding.tables import EmbeddingTable
 from omnireid.errors import EmbeddingError
 from omnireid.evaluation.copies import describe_copies, find_queries_with_copy
 from omnireid.evaluation.query_scores import QueryScores
-from omnireid.evaluation.ranking import RankingSettings, score_ranking
+from omnireid.evaluation.ranking import ScoringSettings, score_ranking
 from omnireid.evaluation.scores import RankingScores
-from omnireid.retrieval.expansion import QueryExpansion
-from omnireid.retrieval.reranking import Reranking
+from omnireid.retrieval.options import RankingOptions
 from omnireid.retrieval.search import RankedMatches
-from omnireid.types import BoolArray, Crops, Distance, Protocol
+from omnireid.types import BoolArray, Crops, Distance
 
 DEPTH = 50
 """Number of crops of each query's ranking that an evaluation keeps."""
@@ -78,11 +77,8 @@ class Evaluation:
 def evaluate(
     query: EmbeddingTable,
     gallery: EmbeddingTable,
+    ranking: RankingOptions = RankingOptions(),
     *,
-    distance: Distance | None = None,
-    protocol: Protocol | None = None,
-    reranking: Reranking | None = None,
-    expansion: QueryExpansion | None = None,
     depth: int = DEPTH,
     max_rank: int = 50,
     repeats: int = 10,
@@ -100,11 +96,8 @@ def evaluate(
     Args:
         query: Q crops to look for, with their embeddings.
         gallery: G crops to look in.
-        distance: ``euclidean`` or ``cosine``; by default the one the weights were trained for.
-        protocol: See `omnireid.types.Protocol`; by default ``single-query``, or ``no-cameras`` where neither table
-            has camera ids.
-        reranking: See `evaluate_ranking`.
-        expansion: See `evaluate_ranking`.
+        ranking: How the gallery is ranked. By default by the distance the weights were trained for, under
+            ``single-query``, or ``no-cameras`` where neither table has camera ids.
         depth: Number of crops of each query's ranking to keep.
         max_rank: See `evaluate_ranking`.
         repeats: See `evaluate_ranking`.
@@ -119,15 +112,23 @@ def evaluate(
         LabelsError: a table has no person ids, or the protocol needs camera ids and there are none.
         SettingError: re-ranking or query expansion with ``single-gallery-shot``, or a number out of range.
         NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
+
+    >>> from omnireid.embedding.tables import Provenance
+    >>> made = Provenance("0" * 64, "osnet_x0_25", {}, "euclidean", "unknown", "0.1")
+    >>> query = EmbeddingTable(Crops(["a.jpg"], [1], [1]), [[0.0]], made)
+    >>> gallery = EmbeddingTable(Crops(["b.jpg", "c.jpg"], [2, 1], [2, 2]), [[5.0], [3.0]], made)
+    >>> found = evaluate(query, gallery)
+    >>> found.scores.rank1, found.ranked.indices.tolist(), found.ranked.distances.tolist()
+    (1.0, [[1, 0]], [[3.0, 5.0]])
     """
     notes = query.check_comparable(gallery)
     query_labels, gallery_labels = number_together(query.crops, gallery.crops)
     has_cameras = query_labels.camera_ids is not None or gallery_labels.camera_ids is not None
-    settings = RankingSettings(
-        distance=distance or _intended_distance(query),
-        protocol=protocol or ("single-query" if has_cameras else "no-cameras"),
-        reranking=reranking,
-        expansion=expansion,
+    settings = ScoringSettings(
+        distance=ranking.distance or _intended_distance(query),
+        protocol=ranking.protocol or ("single-query" if has_cameras else "no-cameras"),
+        reranking=ranking.reranking,
+        expansion=ranking.expansion,
         depth=depth,
         max_rank=max_rank,
         repeats=repeats,

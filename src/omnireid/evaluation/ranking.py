@@ -36,7 +36,7 @@ _MANY_TIES = 0.01  # of the queries; fewer exact ties than this happen by chance
 
 
 @dataclass(frozen=True, eq=False)
-class RankingSettings:
+class ScoringSettings:
     """How queries and gallery are ranked and scored; the parameters of `evaluate_ranking`, checked.
 
     Raises:
@@ -91,7 +91,7 @@ class _Ranking:
     query_labels: Labels
     gallery_labels: Labels
     matches: TrueMatches
-    settings: RankingSettings
+    settings: ScoringSettings
 
 
 def _score_pairs(ranks: MatchRanks, query_cameras: IntArray, gallery_cameras: IntArray) -> tuple[CameraPair, ...]:
@@ -233,7 +233,7 @@ def score_ranking(
     gallery: npt.ArrayLike,
     query_labels: Labels,
     gallery_labels: Labels,
-    settings: RankingSettings,
+    settings: ScoringSettings,
 ) -> ScoredRanking:
     """Rank the gallery once, and score the ranking; see `evaluate_ranking` for arguments and errors."""
     queries, crops = as_embeddings(query, "query"), as_embeddings(gallery, "gallery")
@@ -347,7 +347,7 @@ def evaluate_ranking(
     >>> scores.rank1, scores.mean_average_precision, scores.queries, scores.gallery
     (0.5, 0.75, 2, 4)
     """
-    settings = RankingSettings(
+    settings = ScoringSettings(
         distance=distance,
         protocol=protocol,
         reranking=reranking,
