@@ -49,7 +49,7 @@ def test_a_checkpoints_name_loses_its_two_suffixes(here: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("to", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml")])
-def test_a_name_of_another_kind(
+def test_an_output_of_another_suffix_is_refused(
     here: Path, untrained: Path, capsys: pytest.CaptureFixture[str], to: str, suffix: str
 ) -> None:
     assert main(["export", str(untrained), "--to", to, "--output", "w.pb"]) == 2
@@ -78,7 +78,7 @@ def test_a_graph_that_fails_the_gate_is_not_written(
 
 
 @pytest.mark.slow
-def test_scores_on_a_data_set(
+def test_a_data_set_is_scored_before_and_after(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     people = synthesize(tmp_path / "people", identities=3, cameras=2, per_camera=2, workers=1)
@@ -93,7 +93,7 @@ def test_scores_on_a_data_set(
 
 
 @pytest.mark.slow
-def test_int8_with_crops_of_a_folder(
+def test_int8_calibrates_with_the_crops_of_folders(
     here: Path, tmp_path: Path, untrained: Path, crop_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from PIL import Image
@@ -121,7 +121,7 @@ def test_int8_with_crops_of_a_folder(
     assert "is a graph already" in capsys.readouterr().err
 
 
-def test_a_crop_that_cannot_be_read(
+def test_a_crop_that_cannot_be_read_is_named_and_nothing_is_written(
     here: Path, tmp_path: Path, untrained: Path, crop_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bad.jpg").write_text("no image")

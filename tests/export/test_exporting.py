@@ -32,14 +32,14 @@ from omnireid.weights.artefact import METADATA_KEY, WeightsMetadata, write_artef
 from omnireid.weights.graph_file import Graph, GraphFormat, GraphPrecision, read_graph, seal_onnx, write_graph
 
 CROPS = probe_crops(32, 64, 32, seed=1)
-WAYS: list[tuple[GraphFormat, GraphPrecision, bool]] = [
+WAYS: list[Any] = [
     ("onnx", "fp32", True),
     ("onnx", "fp32", False),
     ("onnx", "fp16", True),
     ("onnx", "int8", True),
     ("openvino", "fp32", True),
     ("openvino", "fp16", True),
-    ("openvino", "int8", True),
+    pytest.param("openvino", "int8", True, marks=pytest.mark.slow),
 ]
 
 
@@ -69,7 +69,7 @@ def export(path: Path, *, calibration: Any = None, progress: bool = False, **ask
 
 
 @pytest.mark.parametrize(("to", "precision", "takes_pixels"), WAYS)
-def test_it_loads_again_and_gives_torchs_embeddings(
+def test_an_exported_graph_loads_again_and_gives_torchs_embeddings(
     tmp_path: Path, untrained: Path, to: GraphFormat, precision: GraphPrecision, takes_pixels: bool
 ) -> None:
     exported = export(untrained, to=to, precision=precision, float_input=not takes_pixels)
@@ -110,7 +110,9 @@ def test_the_gate_of_another_format_says_how_to_see_the_layer(untrained: Path, m
         export(untrained, to="openvino")
 
 
-def test_embeddings_that_differ_although_no_layer_does(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embeddings_that_differ_although_no_layer_does_name_the_furthest_layer(
+    untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parity_gate, "compare_embeddings", lambda *_: replace(compare_embeddings(*_), smallest=0.5))
     with pytest.raises(ParityError, match=r"No layer differs by more than 0\.0001; the furthest is \w"):
         export_weights(untrained)
@@ -145,12 +147,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("asked", "message"), REFUSED)
-def test_refusals(untrained: Path, asked: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_exported_is_refused_with_a_reason(untrained: Path, asked: dict[str, Any], message: str) -> None:
     with pytest.raises(ExportError, match=message):
         export(untrained, **asked)
 
 
-def test_int8_without_crops_to_calibrate_with(untrained: Path) -> None:
+def test_int8_asks_for_crops_to_calibrate_with(untrained: Path) -> None:
     with pytest.raises(ExportError, match=r"int8 needs crops of yours.*calibration=… \(--calibration FOLDER\)"):
         export_weights(untrained, ExportOptions(precision="int8"))
 
@@ -193,7 +195,7 @@ def test_a_graph_is_not_exported_again(tmp_path: Path, untrained: Path) -> None:
         ("onnx", {}, r"needs onnx.*pip install onnx"),
     ],
 )
-def test_a_library_that_is_not_installed(
+def test_a_missing_library_is_named_with_its_extra(
     untrained: Path, monkeypatch: pytest.MonkeyPatch, library: str, asked: dict[str, Any], message: str
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
@@ -218,7 +220,7 @@ def test_parts_that_int8_costs_too_much_stay_in_float32(
     assert read_graph(tmp_path / "w.onnx").metadata.kept_in_float == ("conv2.0", "conv3.1")
 
 
-def test_weights_of_which_int8_leaves_nothing(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_of_which_int8_leaves_nothing_are_refused(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = list_parts(WeightsFile(untrained).graph.content)
     pretend(monkeypatch, dict.fromkeys(parts, 0.5))
     with pytest.raises(ExportError, match=r"int8 leaves nothing of these weights.*--precision fp16"):

@@ -38,7 +38,7 @@ def content_of(model: OSNet, *, takes_pixels: bool = True) -> bytes:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_layer_is_its_modules(name: str) -> None:
+def test_every_layer_gives_what_its_module_gives(name: str) -> None:
     model = lived_in(CONFIGS[name])
     layers = compare_layers(model, content_of(model), PIXELS, SIZE.normalise, takes_pixels=True)
     assert first_difference(layers, 1e-4) is None

@@ -34,7 +34,7 @@ def int8_weights(content: bytes) -> set[str]:
     }
 
 
-def test_what_is_quantised_and_what_is_kept(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_everything_is_quantised_but_what_is_kept(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     kept = list_parts(content)["conv3.0"]
     quantised = quantise(content, CROPS, keep=kept)
     assert not caplog.records  # the quantiser has no advice to give
@@ -51,7 +51,7 @@ def test_what_is_quantised_and_what_is_kept(content: bytes, caplog: pytest.LogCa
     assert 0.98 < compare_embeddings(expected, found).mean < 1
 
 
-def test_too_few_crops(content: bytes) -> None:
+def test_too_few_crops_are_refused(content: bytes) -> None:
     check_calibration(CROPS[:FEWEST_CROPS])
     for count in (0, FEWEST_CROPS - 1):
         with pytest.raises(ExportError, match=f"{count} crops are too few to calibrate int8 with: give at least 32"):

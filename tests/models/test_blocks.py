@@ -75,7 +75,7 @@ def test_fixed_gates_ignore_the_input_and_differ_by_stream() -> None:
     assert float(first[0, 1, 0]) == pytest.approx(0.952574, abs=1e-6)
 
 
-def test_one_weight_a_stream() -> None:
+def test_a_stream_weight_gate_gives_each_stream_a_single_weight() -> None:
     _, gates = block(gate="stream-weight").forward_gates(maps())
     assert gates.shape == (2, 4, 1)
 
@@ -105,7 +105,7 @@ def test_concatenation_restores_from_all_streams() -> None:
 
 
 @pytest.mark.parametrize(("instance", "keys"), [("none", set()), ("branch", {"restore.norm"}), ("sum", {"sum_norm"})])
-def test_where_the_instance_norm_stands(instance: InstanceNorm, keys: set[str]) -> None:
+def test_the_instance_norm_stands_where_the_design_says(instance: InstanceNorm, keys: set[str]) -> None:
     made = block(instance=instance)
     found = {name for name, module in made.named_modules() if isinstance(module, nn.InstanceNorm2d)}
     assert found == keys

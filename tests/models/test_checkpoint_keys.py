@@ -11,7 +11,7 @@ PUBLISHED = [name for name, known in ARCHITECTURES.items() if known.published_na
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_names_and_shapes_to_the_letter(name: str, golden: Path) -> None:
+def test_keys_translate_to_published_names_to_the_letter(name: str, golden: Path) -> None:
     published = json.loads((golden / "published_keys.json").read_text())[name]
     expected = {key: tuple(shape) for key, shape in published if not key.startswith("classifier.")}
     layout = ARCHITECTURES[name].key_layout

@@ -10,7 +10,7 @@ from omnireid.models.osnet import OSNet
 from omnireid.models.osnet_config import OSNetConfig
 
 
-def test_a_small_network_by_hand() -> None:
+def test_a_small_network_counts_what_it_counts_by_hand() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2, padding=1),
         nn.BatchNorm2d(8),
@@ -41,7 +41,7 @@ def test_a_shared_layer_has_its_parameters_once_and_its_work_as_often_as_it_runs
         (0.25, 64, 32, 5.2e6),
     ],
 )
-def test_resolutions_of_the_paper(width: float, height: int, columns: int, published: float) -> None:
+def test_costs_at_other_resolutions_are_the_papers(width: float, height: int, columns: int, published: float) -> None:
     counted = count_multiply_adds(OSNet(OSNetConfig(width=width)), height, columns)
     assert abs(counted - published) <= max(0.001 * published, 0.05e6)  # the paper prints one decimal of a million
 

@@ -30,7 +30,7 @@ def test_no_allowed_width_has_an_empty_gate(width: float) -> None:
     assert OSNetConfig(width=width).channels[1] // 4 // GATE_REDUCTION >= 1
 
 
-def test_depths_of_the_streams() -> None:
+def test_streams_grow_or_are_equally_deep() -> None:
     assert OSNetConfig().depths == (1, 2, 3, 4)
     assert OSNetConfig(depth_rule="equal").depths == (4, 4, 4, 4)
     assert OSNetConfig(streams=2).depths == (1, 2)

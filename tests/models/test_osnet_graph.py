@@ -70,7 +70,7 @@ def test_every_design_gives_the_networks_embeddings(name: str) -> None:
         assert np.linalg.norm(found - expected) <= tolerance * np.linalg.norm(expected)
 
 
-def test_any_number_of_crops() -> None:
+def test_a_batch_embeds_like_its_crops_one_by_one() -> None:
     graph = build_osnet_graph(OSNetConfig(width=0.25), state_of(lived_in(OSNetConfig(width=0.25))), SIZE)
     together = run(graph, PIXELS)
     for index in range(3):
@@ -99,7 +99,7 @@ def test_denormal_weights_become_zero() -> None:
     assert not onnx.numpy_helper.to_array(stored).any()
 
 
-def test_weights_that_are_not_those_of_the_network() -> None:
+def test_weights_that_are_not_the_networks_are_refused() -> None:
     config = OSNetConfig(width=0.25)
     state = state_of(lived_in(config))
     without = {name: tensor for name, tensor in state.items() if name != "conv3.0.gate.reduce.bias"}
@@ -112,7 +112,7 @@ def test_weights_that_are_not_those_of_the_network() -> None:
     build_osnet_graph(config, {**state, "classifier.weight": np.zeros((5, 512))}, SIZE)
 
 
-def test_values_that_no_graph_should_hold() -> None:
+def test_values_that_no_graph_should_hold_are_refused() -> None:
     config = OSNetConfig(width=0.25)
     state = state_of(lived_in(config))
     for name, value, message in (

@@ -79,7 +79,9 @@ def test_a_file_wins_over_a_name_and_a_folder_does_not(
     assert resolve_weights(mine) == mine
 
 
-def test_the_embedder_without_arguments(folder: Path, untrained: Path, crop_folder: Path) -> None:
+def test_the_embedder_without_arguments_takes_the_default_weights(
+    folder: Path, untrained: Path, crop_folder: Path
+) -> None:
     assert inspect.signature(load_embedder).parameters["weights"].default == DEFAULT_WEIGHTS
     shutil.copy(untrained, folder / f"{DEFAULT_WEIGHTS}.safetensors")
     tensors, metadata = read_artefact(untrained)
