@@ -61,6 +61,14 @@ def test_paths_that_are_no_list_of_paths(paths: object) -> None:
         Crops(paths)  # type: ignore[arg-type]
 
 
+def test_columns_that_are_no_columns() -> None:
+    with pytest.raises(DataError, match="columns must be a dict from name to values; got a list"):
+        Crops((Path("a.jpg"),), columns=[1])  # type: ignore[arg-type]
+    for values in ("x", 3):
+        with pytest.raises(DataError, match=r"columns\['note'\] must be a list of values, one a crop; got a"):
+            Crops((Path("a.jpg"),), columns={"note": values})
+
+
 def test_names_are_text_in_composed_form() -> None:
     assert split_of(1, person_name=["Zoe\u0308"]).columns["person_name"] == ("Zo\u00eb",)
     with pytest.raises(DataError, match="Row 2 of the column 'camera_name' must be a name; found None"):

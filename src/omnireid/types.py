@@ -197,6 +197,8 @@ class Crops:
             lengths["person_ids"] = len(labels)
         elif self.camera_ids is not None:
             raise LabelsError("There are camera_ids but no person_ids. Give both, or only the person_ids.")
+        if not isinstance(self.columns, Mapping):
+            raise DataError(f"columns must be a dict from name to values; got a {type(self.columns).__name__}.")
         columns = {name: _column(name, values) for name, values in self.columns.items()}
         object.__setattr__(self, "columns", columns)
         lengths |= {name: len(values) for name, values in columns.items()}
@@ -246,6 +248,8 @@ def _paths(values: object) -> tuple[Path, ...]:
 
 def _column(name: str, values: Column) -> Column:
     """The column as it is kept: Arrow's values as they are, others as a tuple, names as text in composed form."""
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise DataError(f"columns[{name!r}] must be a list of values, one a crop; got a {type(values).__name__}.")
     if name not in NAME_COLUMNS:
         return values if hasattr(values, "take") and hasattr(values, "to_pylist") else tuple(values)
     names = []

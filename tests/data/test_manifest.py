@@ -63,6 +63,28 @@ def test_parquet_gives_the_same(tmp_path: Path) -> None:
     assert dataset.query.columns == {"weight": pyarrow.chunked_array([[None]], pyarrow.float64())}
 
 
+def test_further_parquet_columns_of_any_type_are_kept(tmp_path: Path) -> None:
+    touch(tmp_path, [row[0] for row in ROWS])
+    columns = dict(zip(HEADER, map(pyarrow.array, zip(*ROWS, strict=True)), strict=True))
+    columns |= {
+        "time": pyarrow.array([1, 2, 3, None], pyarrow.timestamp("ns")),
+        "length": pyarrow.array([1, 2, 3, 4], pyarrow.duration("ns")),
+        "boxes": pyarrow.array([[{"x": 1}], [], None, [{"x": 4}]]),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "crops.parquet")
+    kept = load_dataset(tmp_path / "crops.parquet").gallery.columns
+    for name in ("time", "length", "boxes"):
+        assert kept[name] == pyarrow.chunked_array([columns[name].take([2, 3])]), name
+
+
+def test_an_own_column_of_a_type_python_lacks_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, ["a.jpg"])
+    stamps = pyarrow.array([1], pyarrow.timestamp("ns"))
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a.jpg"], "person_id": stamps}), tmp_path / "crops.parquet")
+    with pytest.raises(ManifestError, match="person_id"):
+        load_dataset(tmp_path / "crops.parquet")
+
+
 def test_names_are_numbered_in_sorted_order_and_kept(tmp_path: Path) -> None:
     rows = [
         (path, {"1": "zoe", "2": "Ann", "3": "bob"}[person], f"cam{camera}", split)
