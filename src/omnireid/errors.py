@@ -248,7 +248,8 @@ def require(library: str, extra: str | None, purpose: str) -> None:
             raise MissingDependencyError(
                 f"{purpose} needs {library}, which is not installed. Install it with: pip install {package}"
             ) from error
+        reason = first_line(error).rstrip(".")
         raise MissingDependencyError(
-            f"{purpose} needs {library}, which is installed but cannot be imported: {first_line(error)}. Install it "
+            f"{purpose} needs {library}, which is installed but cannot be imported: {reason}. Install it "
             f"again with: pip install --force-reinstall {package}"
         ) from error

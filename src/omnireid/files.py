@@ -40,10 +40,18 @@ def cache_folder() -> Path:
     """The folder for files that can be made or downloaded again.
 
     It is ``$OMNIREID_CACHE`` where that is set, else the operating system's usual place for caches.
+
+    Raises:
+        OutputError: the user has no home directory, as in a container with an unknown user id, and names no folder.
     """
     if chosen := os.environ.get("OMNIREID_CACHE"):
         return Path(chosen)
-    return Path(user_cache_dir("omnireid", appauthor=False))
+    try:
+        return Path(user_cache_dir("omnireid", appauthor=False))
+    except RuntimeError as error:
+        raise OutputError(
+            "There is no home directory to keep a cache in. Name a folder for it: OMNIREID_CACHE=/a/folder"
+        ) from error
 
 
 @contextmanager

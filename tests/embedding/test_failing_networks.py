@@ -47,6 +47,14 @@ def test_activations_that_overflow(tmp_path: Path, untrained: Path, runtime: Run
         embedder.embed(PIXELS)
 
 
+def test_activations_that_overflow_are_not_hidden_by_openvino(tmp_path: Path, untrained: Path) -> None:
+    path = damaged(untrained, tmp_path / "w.safetensors", "conv1.conv.weight", 1e38)
+    with pytest.raises(
+        EmbeddingError, match=r"w\.safetensors overflow: .*which OpenVINO would hide.*earlier checkpoint"
+    ):
+        load_embedder(path, RuntimeOptions(runtime="openvino", precision="fp32"))
+
+
 def test_weights_that_halves_cannot_hold(tmp_path: Path, untrained: Path) -> None:
     path = damaged(untrained, tmp_path / "w.safetensors", "conv1.conv.weight", 1e5)
     with pytest.raises(

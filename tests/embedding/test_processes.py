@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -144,3 +146,28 @@ def test_only_what_load_embedder_made_is_pickled() -> None:
         pickle.dumps(embedder)
     assert copy.copy(embedder) is embedder
     assert copy.deepcopy(embedder) is embedder
+
+
+NO_HOME = """
+import os, pwd, sys
+def nobody(_user): raise KeyError("getpwuid(): uid not found: 12345")
+pwd.getpwuid = nobody
+for name in ("HOME", "USER", "LOGNAME", "OMNIREID_CACHE"): os.environ.pop(name, None)
+if len(sys.argv) > 2: os.environ["OMNIREID_CACHE"] = sys.argv[2]
+import numpy as np
+from omnireid import load_embedder
+embedder = load_embedder(sys.argv[1])
+assert embedder.embed([np.zeros((8, 4, 3), np.uint8)]).shape == (1, 512)
+print(embedder.choice)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="other systems know a home directory by other means")
+@pytest.mark.parametrize("has_cache", [True, False])
+def test_a_user_without_a_home_directory_embeds(tmp_path: Path, untrained: Path, has_cache: bool) -> None:
+    words = [sys.executable, "-c", NO_HOME, str(untrained), *([str(tmp_path / "cache")] if has_cache else [])]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("runtime onnxruntime fp32: the only one here that works; not openvino fp32")
+    assert "openvino, which is installed but cannot be imported: Could not determine home directory\n" in done.stdout

@@ -33,8 +33,8 @@ _GAIN = 1.1
 
 _NOT_TRIED = "not tried, because another runtime works and is faster on a CPU"
 
-_FOUND: dict[Path, Choice] = {}
-"""Choices that could not be written to the cache, by the file they would be in. They last as long as the process."""
+_FOUND: dict[str, Choice] = {}
+"""Choices that could not be written to the cache, by the name of their file. They last as long as the process."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ def choose(
         OmnireidError: none can be opened. The error is the reference's, unless that is merely not installed.
     """
     by_name = {candidate.name: candidate for candidate in candidates}
-    place = _place([*by_name, *depends_on, f"{height}x{width}"])
-    found = _FOUND.get(place) or _recall(place)
+    file_name = _file_name([*by_name, *depends_on, f"{height}x{width}"])
+    found = _FOUND.get(file_name) or _recall(file_name)
     if found is not None and found.name in by_name:
         with suppress(OmnireidError):
             return by_name[found.name].open(), found
@@ -137,10 +137,10 @@ def choose(
     name, choice = _try(networks, refused, probe_crops(_PROBES, height, width))
     if choice.rates:
         try:
-            write_json(place, asdict(choice), indent=None)
+            write_json(_folder() / file_name, asdict(choice), indent=None)
         except OmnireidError as error:
             choice = replace(choice, not_kept=str(error))
-            _FOUND[place] = replace(choice, is_remembered=True)
+            _FOUND[file_name] = replace(choice, is_remembered=True)
     return networks[name], choice
 
 
@@ -183,21 +183,25 @@ def measure_rate(network: Network, crops: RgbArray) -> float:
     return 2 * network.streams * len(batch) / statistics.median(seconds[1:])  # the first compiles and warms up
 
 
-def _place(words: Sequence[str]) -> Path:
-    """The file in the cache that keeps a choice."""
+def _file_name(words: Sequence[str]) -> str:
+    """Name of the file in the cache that keeps a choice."""
     packages = []
     for package in ("onnxruntime", "openvino", "torch"):
         with suppress(PackageNotFoundError):
             packages.append(f"{package} {version(package)}")
     key = [__version__, processor_name(), str(usable_cores()), *packages, *words]
-    return cache_folder() / "runtimes" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
+    return f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
 
 
-def _recall(place: Path) -> Choice | None:
+def _folder() -> Path:
+    return cache_folder() / "runtimes"
+
+
+def _recall(file_name: str) -> Choice | None:
     try:
-        record = json.loads(place.read_text(encoding="utf-8"))
+        record = json.loads((_folder() / file_name).read_text(encoding="utf-8"))
         rates = {str(name): float(rate) for name, rate in record["rates"].items()}
         name = str(record["name"])
         return None if name not in rates else Choice(name, rates, dict(record["refused"]), is_remembered=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OmnireidError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

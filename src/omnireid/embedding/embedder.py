@@ -262,6 +262,7 @@ def load_embedder(
         ModelError: there is no such device, or the runtime lacks the precision.
         SettingError: there are more threads than cores, or a parameter has the wrong type.
         MissingDependencyError: the runtime is not installed.
+        EmbeddingError: the activations overflow, which OpenVINO would hide.
     """
     if not isinstance(weights, (str, os.PathLike)):
         raise SettingError(f"weights must be the name or the path of a file of weights; got {reprlib.repr(weights)}.")
@@ -278,6 +279,10 @@ def load_embedder(
     opening = Opening(path.resolve(), sha256_of(path), options)
     depends_on = [opening.file_sha256, device, str(threads)]
     network, choice = choose(candidates, height=size.height, width=size.width, depends_on=depends_on)
+    if options.runtime == "openvino":  # auto compares every runtime with ONNX Runtime
+        from omnireid.embedding.openvino_runtime import check_activations
+
+        check_activations(weights_file.graph)
     return Embedder(weights_file.metadata, path, weights_file.sha256, network, choice, options.batch_size, opening)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from omnireid.embedding import onnx_runtime
 from omnireid.embedding.network import (
     FIRST_USE,
     Network,
@@ -25,12 +26,14 @@ from omnireid.embedding.options import Precision
 from omnireid.errors import (
     CheckpointError,
     DeviceMemoryError,
+    EmbeddingError,
     MissingDependencyError,
     ModelError,
     OmnireidError,
     require,
 )
 from omnireid.images.decode import RgbArray
+from omnireid.images.probes import probe_crops
 from omnireid.types import FloatArray
 from omnireid.weights.graph_file import Graph
 
@@ -90,6 +93,29 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
     make_stream = in_this_process(lambda: _runner(core, graph, target, many, callers=number), "openvino", where)
     run_stream = when_needed(make_stream)
     return Network("openvino", chosen, where, run, run_stream, number, _STREAM_BATCH)
+
+
+def check_activations(graph: Graph) -> None:
+    """Check that a graph's activations stay finite on drawn crops, by running it in ONNX Runtime.
+
+    OpenVINO's ReLU turns NaN into 0 (2026.4.1), so a network whose activations overflow gives embeddings that look
+    sound. OpenVINO's own format is not checked, since ONNX Runtime cannot run it.
+
+    Raises:
+        EmbeddingError: an embedding is not finite.
+    """
+    if graph.format != "onnx":
+        return
+    size = graph.metadata.weights.preprocessing
+    try:
+        embeddings = onnx_runtime.open_network(graph, device="cpu").run(probe_crops(2, size.height, size.width))
+    except OmnireidError:  # what ONNX Runtime cannot run, it cannot check
+        return
+    if not np.isfinite(embeddings).all():
+        raise EmbeddingError(
+            f"The activations of {graph.where} overflow: ONNX Runtime gives values that are not finite, which OpenVINO "
+            "would hide. The weights are damaged: see omnireid inspect, and use an earlier checkpoint."
+        )
 
 
 def shared_core() -> Any:
