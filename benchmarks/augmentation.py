@@ -1,13 +1,13 @@
 """Claim: augmenting a batch on a CPU takes less time than with kornia's batched augmentations.
 
-Both begin with the same 64 uint8 images in memory and end with normalised
-float32: flip, random crop (enlarged 1.125 times and cut back), brightness,
-contrast and saturation, and random erasing, each for about half the images.
-Ours includes planning, the random numbers; kornia's are drawn inside too.
+Both start from the same 64 uint8 images in memory and produce normalised float32.
+They flip, crop at random (enlarge 1.125 times and cut back), change brightness,
+contrast and saturation, and erase at random, each for about half of the images.
+The time includes drawing the random numbers on both sides.
 
-Baseline, in the same run and turn about with it: kornia with both its ways of
-cropping (`slice`, one image after another, and `resample`, all at once), whichever
-is faster.
+The baseline runs in the same process, alternating with ours. It is kornia with
+the faster of its two ways of cropping: `slice` (one image after another) or
+`resample` (all at once).
 
 Run: python benchmarks/augmentation.py [--tiny]
 """

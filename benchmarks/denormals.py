@@ -1,6 +1,6 @@
-"""Claim: loading a checkpoint with denormal weights as 0 speeds it up and changes no embedding.
+"""Claim: loading denormal weights as 0 makes a checkpoint faster and changes no embedding.
 
-Baseline, in the same run: the same checkpoint with the denormal weights put back.
+The baseline is the same checkpoint with its denormal weights, in the same run.
 
 Run: python benchmarks/denormals.py ../shared/weights/osnet_x0_25_market1501.pth
 """
@@ -25,7 +25,7 @@ BATCH, RUNS = 32, 7
 
 @torch.no_grad()
 def put_back(model: Backbone, path: Path, architecture: str) -> int:
-    """Give the model the file's values as they are; returns how many of them are denormal."""
+    """Give the model the values of the file unchanged. Returns how many of them are denormal."""
     own_names, state = ARCHITECTURES[architecture].key_layout.own_names, model.state_dict()
     smallest = torch.finfo(torch.float32).tiny
     denormal = 0

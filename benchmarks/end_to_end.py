@@ -1,12 +1,12 @@
-"""Claim: from JPEG files to a Parquet table, omnireid makes 6 times the crops a second of the customary loop.
+"""Claim: from JPEG files to a Parquet table, omnireid is 6 times as fast as the customary loop.
 
-Baseline, in the same run and turn about with ours: Pillow opens, converts and
-resizes crop by crop in the main process; to float, normalised, stacked to
-batches of 32; eager PyTorch in float32, NCHW, all cores; the table written with
-pyarrow at the end. Ours is the product, `embed_to_parquet`, with the runtime
-that ``auto`` takes (tried and remembered before the clock starts) and with the
-fastest in float32. Both rates are of files that were read before; the baseline
-does the first 1,024, ours all 3,368 of Market-1501's query folder.
+The baseline alternates with ours in the same run. Pillow opens, converts and
+resizes one crop at a time in the main process. The crops are converted to float,
+normalised and stacked into batches of 32 for eager PyTorch (float32, NCHW, all
+cores), and pyarrow writes the table at the end. Ours is `embed_to_parquet`, once
+with the runtime that ``auto`` takes (tried and remembered before the clock starts)
+and once with the fastest in float32. All files were read once before. The baseline
+embeds the first 1,024 crops of Market-1501's query folder, ours all 3,368.
 
 Run: python benchmarks/end_to_end.py [--tiny] [WEIGHTS FOLDER]
 (default: the public osnet_x0_25 and Market-1501's queries in ../shared)

@@ -1,13 +1,13 @@
 """Claim: int8 on the public x0.25 weights keeps mAP within 0.5 points and is 1.3 times as fast as float32.
 
-Baseline, in the same run and turn about: the same graph in float32 in the same
-runtime. int8 is what ``omnireid export --precision int8`` makes, calibrated with
-512 training crops (never the test set). Rates are those of the product with all streams
-busy. Then OpenVINO's own times of each kind of layer, on one thread, in
-milliseconds a crop: where int8 gains and where it does not.
+The baseline is the same graph in float32 in the same runtime, alternating with
+ours in the same run. The int8 graph is the one ``omnireid export --precision int8``
+makes, calibrated with 512 training crops (never with the test set). Rates are
+measured with all streams busy. Then OpenVINO reports its own time for each kind
+of layer, on one thread, in milliseconds per crop, which shows where int8 gains.
 
 Run: python benchmarks/int8.py [--scores] [WEIGHTS] [DATA]
-(--scores evaluates both on the whole test set as well, some minutes)
+(--scores also evaluates both on the whole test set, which takes minutes)
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Claim: at equal CPU time our recipe is ahead of the paper's from random weights, on the real Market-1501, x0.25.
+"""Claim: from random weights, our recipe is ahead of the paper's at equal CPU time (real Market-1501, x0.25).
 
-Baseline: the recipe ``scratch`` as it is, but for the network's width, on the same
-machine, two ranks of one thread each, scored by the same evaluation:
+The baseline is the recipe ``scratch``, unchanged except for the width of the network,
+on the same machine with two ranks of one thread each and the same evaluation:
 
     torchrun --standalone --nproc-per-node 2 -m omnireid train laptop --threads 1 --data MARKET --output RUNS/laptop
     torchrun --standalone --nproc-per-node 2 -m omnireid train scratch --model osnet_x0_25 --evaluate-every 2 \
         --threads 1 --data MARKET --output RUNS/scratch        (stopped by Ctrl-C when its time is up)
 
-This script reads the logs of such runs, prints their scores in the order of time,
-and draws them over each other. Seconds are those of training and evaluation.
+This script reads the logs of such runs, prints their scores in order of time, and
+draws them in one picture. Seconds include training and evaluation.
 
 Run: python benchmarks/learning_curves.py PICTURE.png NAME=RUN NAME=RUN …
 """

@@ -1,15 +1,15 @@
-"""Claim: from files to the network's input, a CPU second makes three times the crops that Pillow makes one by one.
+"""Claim: from files to the network's input, omnireid prepares three times the crops per CPU second of Pillow alone.
 
-Baseline, in the same run and turn about with ours: Pillow opens, decodes and
-resizes each crop, one task a crop in as many threads, and the crops are stacked
-to batches of 32; that is what omnireid did before. ``decode`` is files to RGB,
-``decode, resize`` files to 256 × 128. Both give the same bytes, which is
-checked first. Two rates: crops a second, and crops a second of CPU time of all
-threads, which other processes on the machine disturb less. A ratio is the
-median over the rounds, with its range.
+The baseline alternates with ours in the same run. Pillow opens, decodes and
+resizes each crop in a task of its own, on the same number of threads, and the
+crops are stacked into batches of 32. ``decode`` goes from files to RGB, ``decode,
+resize`` from files to 256 × 128. Both sides give the same bytes, which is checked
+first. There are two rates: crops per second, and crops per second of CPU time
+over all threads, which other processes disturb less. A ratio is the median over
+the rounds, with its range.
 
-Then the latency of crops in memory, as a video's frames give them: 1, 8 and 32
-arrays, from the call to the last batch; medians, and their ratio.
+Then the latency of crops in memory is measured, as the frames of a video give
+them: 1, 8 and 32 arrays, from the call to the last batch, as medians and their ratio.
 
 Run: python benchmarks/pixels.py [--tiny] [--drawn | FOLDER]
 (default ../shared/data/Market-1501-v15.09.15/query; --drawn: 2,400 drawn crops)

@@ -1,12 +1,13 @@
 """Claim: ``omnireid --help`` answers in under 0.5 s, ``import omnireid`` takes at most 0.15 s and loads nothing heavy.
 
-Baseline: an empty Python process on the same machine. Where the import goes is
+The baseline is an empty Python process on the same machine; the import is charged
 what it takes beyond that.
 
-With --install-size: the core install in a new environment, from this folder with
-the versions of constraints.txt, in MB (10⁶ bytes) a package, largest first. The
-total is what du says of the environment afterwards less what it said before, so
-it counts compiled modules, folders and whole blocks of the disk. It needs a network.
+With --install-size, the core is installed into a new environment, from this folder
+with the versions of constraints.txt. The size of each package is printed in MB
+(10⁶ bytes), largest first. The total is the difference of what du reports for the
+environment before and after, so it counts compiled modules, folders and whole
+disk blocks. This needs a network.
 
 Run: python benchmarks/startup.py [--install-size]
 """
@@ -36,7 +37,7 @@ COMMANDS = {
 
 
 def median_seconds(words: list[str]) -> float:
-    """Median wall-clock time of RUNS runs, after one that warms the disk cache."""
+    """Median wall-clock time of RUNS runs, after one run that warms the disk cache."""
     times = []
     for _ in range(RUNS + 1):
         start = time.perf_counter()

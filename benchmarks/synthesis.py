@@ -1,4 +1,4 @@
-"""Claim: 2,400 drawn crops in under 30 s. Baseline, in the same run: one worker instead of one a core.
+"""Claim: 2,400 crops are drawn in under 30 s. The baseline, in the same run, is one worker instead of one per core.
 
 Run: python benchmarks/synthesis.py
 """

@@ -1,11 +1,11 @@
 """Claim: on an NVIDIA GPU no step waits for the host, and each part of the path pays: bfloat16, layout, compiling.
 
-Baseline, in the same run: the same network and loss with batches in NCHW, float32
-(TF32 off) and eager. Then, one after the other: channels last in bfloat16; the
-same with torch.compile; and that with the crops in pinned host memory instead of
-on the GPU. Random crops stand in for pictures: only speed is measured.
+The baseline, in the same run, is the same network and loss with batches in NCHW,
+float32 (TF32 off) and eager mode. Three variants follow: channels last in bfloat16;
+the same with torch.compile; and that with the crops in pinned host memory instead
+of on the GPU. The crops are random, because only speed is measured.
 
-Run: python benchmarks/training_gpu.py [--tiny]   (--tiny: a few steps on whatever device there is, to rehearse)
+Run: python benchmarks/training_gpu.py [--tiny]   (--tiny rehearses a few steps on any device)
 """
 
 from __future__ import annotations

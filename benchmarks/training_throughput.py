@@ -1,13 +1,13 @@
-"""Claim: training takes in 2.5 times the crops a second of the customary loop, and its data path is no bottleneck.
+"""Claim: training processes 2.5 times the crops per second of the customary loop, and its data path is no bottleneck.
 
-Baseline, in the same run and turn about with ours: two worker processes that
-decode every crop with Pillow each time it comes, resize, crop, flip, erase and
-normalise it one by one; batches in NCHW; float32; one eager process with all
-threads; cross-entropy and SGD on the same network and batch size. Ours is the
-product itself: ``torchrun --standalone --nproc-per-node 2 -m omnireid train`` on cached
-crops, one thread a rank, bfloat16, channels last. Both rates are medians over
-windows of steps, with the first left out. The data path alone (look-ups, plan,
-augmentation, normalisation) is timed in one process with one thread, beside the
+The baseline alternates with ours in the same run. Two worker processes decode
+every crop with Pillow each time it is used, and resize, crop, flip, erase and
+normalise it one by one. One eager process with all threads trains in float32 on
+NCHW batches, with cross-entropy and SGD on the same network and batch size. Ours
+is ``torchrun --standalone --nproc-per-node 2 -m omnireid train`` on cached crops,
+with one thread per rank, bfloat16 and channels last. Both rates are medians over
+windows of steps, without the first window. The data path alone (look-ups, plan,
+augmentation, normalisation) is timed in one process on one thread, beside the
 step it feeds.
 
 Run: python benchmarks/training_throughput.py [--tiny] [DATA]   (default ../shared/data/Market-1501-v15.09.15)

@@ -1,4 +1,4 @@
-"""What the core install does, without torch: draw people, embed them, search for some, score the search.
+"""The core install at work, without torch: draw people, embed them, search for one, and score the search.
 
 Run: python examples/core.py FOLDER
 """

@@ -1,4 +1,4 @@
-"""The command line: one verb, its flags, and errors without a traceback."""
+"""The command line: finds the command, calls it, and prints errors without a traceback."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 COMMANDS = {
-    "synthesize": "draw a data set of pedestrians, to try everything without any privacy question",
-    "doctor": "look over a data set: what it is, what is wrong with it, what to do",
-    "models": "list the networks and the published weights known here",
-    "inspect": "say what a file of weights is, and whether it covers its network",
+    "synthesize": "draw a data set of pedestrians, to try everything without photographs of people",
+    "doctor": "check a data set: what it is, what is wrong with it, what to do",
+    "models": "list the networks and the weights that have a name",
+    "inspect": "show what a file of weights is, and whether it covers its network",
     "convert": "turn a checkpoint into an omnireid artefact (.safetensors)",
-    "train": "turn crops into weights, by a recipe",
+    "train": "train a network by a recipe",
     "embed": "turn crops into a table of embeddings",
     "evaluate": "score weights, or stored embeddings, on a data set",
-    "export": "turn weights into a graph for ONNX Runtime or OpenVINO, held against torch",
+    "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",
     "bench": "measure weights in every runtime and precision on this machine",
     "cache": "list, build or remove the decoded crops that training keeps",
 }
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a dash that the terminal's encoding lacks is no reason to fail
+            stream.reconfigure(errors="replace")  # the terminal's encoding may lack a dash
     verb = words[0] if words else "--help"
     if verb in DEPRECATED:
         old, verb = verb, DEPRECATED[verb]
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(verb: str, words: Sequence[str]) -> int:
     import warnings
 
-    with warnings.catch_warnings():  # what is set here is undone, since main may be called from a program
+    with warnings.catch_warnings():  # a program that calls main gets its warnings back
         warnings.showwarning = _show_warning
         try:
             _call(verb, words)
@@ -76,7 +76,7 @@ def _run(verb: str, words: Sequence[str]) -> int:
         except KeyboardInterrupt:
             return _fail("stopped by Ctrl-C. Nothing was left half-written; run the command again.")
         except BrokenPipeError:
-            # The reader, such as head, has seen enough. Python would complain once more at exit.
+            # The reader, such as head, has closed the pipe. Without this, Python would complain again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
@@ -95,7 +95,7 @@ def _call(verb: str, words: Sequence[str]) -> None:
 
 
 def _read_optional(annotation: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """Read ``X | None`` like X, and show it so in --help: None is what a flag left out means, not a word to type."""
+    """Parse and show ``X | None`` like X: leaving the flag out means None, which nobody needs to type."""
     from dataclasses import replace
     from types import NoneType
     from typing import get_args

@@ -5,39 +5,39 @@
     OmnireidError
     ├── ImageError                 a crop that cannot be turned into pixels
     │   └── ImageTooLargeError     more pixels than a crop can have
-    ├── DataError                  a data set or a list of crops
+    ├── DataError                  a data set or a list of crops that cannot be used
     │   ├── DataNotFoundError      no such folder or file, or nothing in it
-    │   ├── UnknownLayoutError     the folder looks like no data set known here
+    │   ├── UnknownLayoutError     the folder looks like no known data set
     │   ├── IncompleteDatasetError a known layout with a part missing
     │   └── ManifestError          a manifest whose columns or values are wrong
-    ├── WeightsError               a file of weights
-    │   ├── WeightsNotFoundError   no such file, and no known name
+    ├── WeightsError               a file of weights that cannot be used
+    │   ├── WeightsNotFoundError   no such file and no such name
     │   ├── CheckpointError        unreadable, truncated, altered or not weights at all
     │   ├── UnsafeCheckpointError  a pickle with code in it; it was not run
-    │   ├── CoverageError          of another architecture, or of part of one
-    │   └── DownloadError          a download that failed or arrived with other bytes
-    ├── ModelError                 an architecture, runtime, precision or device that is not there
+    │   ├── CoverageError          weights of another architecture, or only part of them
+    │   └── DownloadError          a download that failed or has another checksum
+    ├── ModelError                 no such architecture, runtime, precision or device
     ├── DeviceMemoryError          the device has too little memory for the batch
     ├── ExportError                weights that cannot be exported as asked
-    │   └── ParityError            an exported graph gives other embeddings; it was not written
+    │   └── ParityError            the exported graph gives other embeddings; it was not written
     ├── ShapeError                 arrays that disagree in length, width or type
     ├── LabelsError                person or camera ids that cannot be used as asked
-    ├── EmbeddingError             embeddings that are not finite or not comparable
-    ├── NoTrueMatchError           no query has anything to be found
-    ├── SettingError               a setting out of range, or of no use with the others
-    ├── RecipeError                a recipe's value that cannot be used
-    ├── TrainingError              a training run that cannot go on
+    ├── EmbeddingError             embeddings that are not finite, or cannot be compared
+    ├── NoTrueMatchError           no query has a true match
+    ├── SettingError               a setting out of range, or useless with the others
+    ├── RecipeError                a value of a recipe that cannot be used
+    ├── TrainingError              a training run that cannot continue
     │   ├── NonFiniteLossError     the loss became NaN or infinite; the batch was kept
-    │   ├── ResumeError            a run folder made by another recipe, data set or number of ranks
-    │   └── RankError              another rank of a distributed run was lost
+    │   ├── ResumeError            the run was made with another recipe, data set or number of ranks
+    │   └── RankError              another rank of a distributed run is lost
     ├── OutputError                a result that cannot be written
     │   ├── OutputInUseError       another process is writing it
     │   └── DiskFullError          no space is left
     ├── MissingDependencyError     an optional library is not installed
-    └── StoppedError               the user pressed Ctrl-C; what was done is kept
+    └── StoppedError               the user pressed Ctrl-C; finished work is kept
 
 A message says what is wrong, what was found, where, and what to do next. The
-command line prints it without a traceback and leaves with exit code 2.
+command line prints it without a traceback and exits with code 2.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ __all__ = [
 
 
 class OmnireidError(Exception):
-    """Anything omnireid raises on purpose."""
+    """Base class of every error omnireid raises on purpose."""
 
 
 class ImageError(OmnireidError):
@@ -103,7 +103,7 @@ class DataNotFoundError(DataError):
 
 
 class UnknownLayoutError(DataError):
-    """The folder looks like no known data set, or the layout asked for does not exist."""
+    """The folder looks like no known data set, or no such layout exists."""
 
 
 class IncompleteDatasetError(DataError):
@@ -119,7 +119,7 @@ class WeightsError(OmnireidError):
 
 
 class WeightsNotFoundError(WeightsError):
-    """No file of that name, and no known weights either."""
+    """Neither a file nor known weights have this name."""
 
 
 class CheckpointError(WeightsError):
@@ -127,19 +127,19 @@ class CheckpointError(WeightsError):
 
 
 class UnsafeCheckpointError(CheckpointError):
-    """A pickle that wants to run code when it is loaded. It was not run."""
+    """A pickle that would run code when loaded. It was not run."""
 
 
 class CoverageError(WeightsError):
-    """Weights that do not cover the backbone: another architecture, or part of one."""
+    """Weights that do not cover the backbone: they belong to another architecture, or are only part of it."""
 
 
 class DownloadError(WeightsError):
-    """A download that failed, or that arrived with another SHA-256."""
+    """A download that failed, or whose SHA-256 is not the expected one."""
 
 
 class ModelError(OmnireidError):
-    """An architecture, runtime, precision or device that does not exist or is not there."""
+    """An architecture, runtime, precision or device that does not exist, or not on this machine."""
 
 
 class DeviceMemoryError(OmnireidError):
@@ -171,15 +171,15 @@ class NoTrueMatchError(OmnireidError):
 
 
 class SettingError(OmnireidError):
-    """A setting that is out of range, or of no use together with the others; the message names it."""
+    """A setting that is out of range, or has no effect together with the others; the message names it."""
 
 
 class RecipeError(OmnireidError):
-    """A recipe's value that cannot be used, or does not fit the data; the message names the flag."""
+    """A value of a recipe that cannot be used or does not fit the data; the message names the flag."""
 
 
 class TrainingError(OmnireidError):
-    """A training run that cannot go on."""
+    """A training run that cannot continue."""
 
 
 class NonFiniteLossError(TrainingError):
@@ -187,7 +187,7 @@ class NonFiniteLossError(TrainingError):
 
 
 class ResumeError(TrainingError):
-    """A run that cannot be gone on with: another recipe, data set, network or number of ranks."""
+    """A run that cannot be resumed, because its recipe, data set, network or number of ranks differs."""
 
 
 class RankError(TrainingError):
@@ -195,7 +195,7 @@ class RankError(TrainingError):
 
 
 class OutputError(OmnireidError):
-    """A result that cannot be written where it was asked for."""
+    """A result that cannot be written to the given place."""
 
 
 class OutputInUseError(OutputError):
@@ -211,11 +211,11 @@ class MissingDependencyError(OmnireidError):
 
 
 class StoppedError(OmnireidError):
-    """The user pressed Ctrl-C; the message says what was kept and how to go on."""
+    """The user pressed Ctrl-C; the message says what was kept and how to resume."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's error; its kind where it says nothing."""
+    """The first line of another library's error message, or the name of its class if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -1,4 +1,4 @@
-"""Progress bars with rate and time left; silent where nobody is looking."""
+"""Progress bars with rate and remaining time. They are drawn on terminals only."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Moves a bar on by `count` units and, where one is given, puts a new label before it."""
+    """Advances a bar by `count` units and, if a label is given, replaces its label."""
 
     def __call__(self, count: int, label: str | None = None, /) -> None: ...  # noqa: D102
 
 
 @contextmanager
 def progress_bar(label: str, total: int | None, *, unit: str = "crops", show: bool = True) -> Iterator[Advance]:
-    """Show a bar on standard error and give the function that advances it by n.
+    """Show a bar on standard error, and yield the function that advances it.
 
     Args:
-        label: what is going on, such as ``embed query``.
-        total: how many units there are; None where it is not known.
-        unit: what is counted, for the rate.
-        show: False gives the same function and draws nothing, and so does
-            standard error that is not a terminal: a log keeps no control codes.
+        label: Text before the bar, such as ``embed query``.
+        total: Number of units, or None if it is unknown.
+        unit: Name of the units, for the rate.
+        show: Whether to draw. Nothing is drawn either if standard error is not a
+            terminal, so that logs contain no control codes.
     """
     if not show or not sys.stderr.isatty():
         yield lambda _count, _label=None: None

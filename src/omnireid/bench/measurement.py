@@ -1,4 +1,4 @@
-"""One way to run weights, measured in this process, which is there for nothing else."""
+"""The measurements of one configuration, made in a process that does nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from omnireid.types import Dataset, FloatArray
 
 BATCHES = (1, 8, 32)
 CROP = (301, 117)
-"""Height and width of the crops in memory whose latency is measured: a person as a detector cuts one from a video."""
+"""Height and width of the crops whose latency is measured: the size of a person that a detector cuts from a video."""
 
 _COMPARED = 64
 _FEWEST_CALLS = 5
@@ -28,13 +28,13 @@ _FEWEST_CALLS = 5
 
 @dataclass(frozen=True)
 class Speed:
-    """What one batch size gives.
+    """Speed at one batch size.
 
     Attributes:
-        rate: crops a second, one batch after the other with all threads.
-        stream_rate: crops a second with every stream busy, a batch each.
-        latency_p50: seconds from arrays in memory to embeddings, the median.
-        latency_p95: the same, of 95 % of the calls.
+        rate: Crops per second, one batch after the other on all threads.
+        stream_rate: Crops per second with every stream busy, one batch each.
+        latency_p50: Median time from arrays in memory to embeddings, in seconds.
+        latency_p95: Time within which 95 % of the calls finish, in seconds.
     """
 
     rate: float
@@ -44,7 +44,7 @@ class Speed:
 
 
 def measure_speed(embedder: Embedder, batch: int, seconds: float) -> Speed:
-    """Measure one batch size, each of its figures for `seconds`."""
+    """Measure one batch size, each figure for `seconds`."""
     size = embedder.metadata.preprocessing
     pixels, network = probe_crops(batch, size.height, size.width), embedder.network
     times = _repeat(lambda: network.run(pixels), seconds)
@@ -63,7 +63,7 @@ def measure_speed(embedder: Embedder, batch: int, seconds: float) -> Speed:
 
 
 def _repeat(call: Callable[[], object], seconds: float) -> list[float]:
-    """Seconds of each call, for as long as `seconds`; the first, which warms up, is left out."""
+    """Call again and again for `seconds`. Returns the duration of each call but the first, which warms up."""
     call()
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -75,7 +75,7 @@ def _repeat(call: Callable[[], object], seconds: float) -> list[float]:
 
 
 def embed_probes(embedder: Embedder, dataset: Dataset | None) -> FloatArray:
-    """Embeddings of some crops, the same ones in every process: of the data set's queries, else drawn ones."""
+    """Embed the same crops in every process: queries of the data set, or drawn crops without one."""
     preprocessing = embedder.metadata.preprocessing
     if dataset is None:
         pixels = probe_crops(_COMPARED, preprocessing.height, preprocessing.width)
@@ -90,9 +90,9 @@ def _run(embedder: Embedder, batches: Sequence[RgbArray]) -> FloatArray:
 
 
 def peak_memory() -> int | None:
-    """The most memory this process ever held at once, in bytes; None where the system does not tell."""
+    """Peak memory of this process in bytes, or None where the system does not say."""
     if sys.platform == "linux":
-        # Not ru_maxrss, which begins at what the parent held.
+        # ru_maxrss would begin at what the parent process held.
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
         return 1024 * int(found[0]) if found else None
