@@ -140,7 +140,7 @@ def test_keys_win_over_the_file_name(tmp_path: Path, small_state: State) -> None
     checkpoint = load_checkpoint(save(tmp_path / "osnet_x1_0_msmt17.pt", small_state))
     assert checkpoint.architecture == "osnet_x0_25"
     assert checkpoint.inspection.report.notes == (
-        "The file name says osnet_x1_0, its keys and shapes say osnet_x0_25: the keys were believed.",
+        "The file name says osnet_x1_0, but its keys and shapes are those of osnet_x0_25, which was taken.",
     )
     agreeing = load_checkpoint(save(tmp_path / "OSNet_x0_25_msmt17.pt", small_state))
     assert agreeing.inspection.report.notes == ()
@@ -153,7 +153,7 @@ def test_the_file_name_is_held_against_where_keys_tell_nothing(tmp_path: Path) -
     assert inspection.architecture is None
     assert inspection.report.architecture == "osnet_x0_5"
     assert inspection.refusal is not None
-    assert "No key of it is an OSNet's" in inspection.refusal
+    assert "None of its keys belongs to an OSNet" in inspection.refusal
 
 
 def test_another_architecture(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_half_the_backbone(tmp_path: Path, small_state: State) -> None:
     message = str(caught.value)
     assert "does not cover the backbone of osnet_x0_25" in message
     assert "(50 % of the backbone)" in message
-    assert "A part of the network is not in it; tensors to fill, by stage: conv3" in message
+    assert "Part of the network is missing. Missing tensors by stage: conv3" in message
     inspection = inspect_checkpoint(path)
     assert inspection.architecture == "osnet_x0_25"
     assert inspection.report.backbone_coverage == pytest.approx(0.5, abs=0.01)

@@ -211,7 +211,7 @@ def likely_cause(found: Mapping[str, Shape], report: CoverageReport, best: Cover
             f"{best.architecture}."
         )
     if not best.loaded:
-        return "No key of it is an OSNet's. Give an OSNet checkpoint."
+        return "None of its keys belongs to an OSNet. Give an OSNet checkpoint."
     if best.architecture != report.architecture:
         return (
             f"It comes closest to {best.architecture}, of which it covers {_percent(best.backbone_coverage)}: "
@@ -219,8 +219,10 @@ def likely_cause(found: Mapping[str, Shape], report: CoverageReport, best: Cover
         )
     stages = ", ".join(f"{stage} ({count})" for stage, count in _by_stage((*report.missing, *report.mismatched)))
     if stages:
-        return f"A part of the network is not in it; tensors to fill, by stage: {stages}. Give a complete checkpoint."
-    return f"It has parts that {report.architecture} has not: it was changed. Give an unchanged OSNet checkpoint."
+        return f"Part of the network is missing. Missing tensors by stage: {stages}. Give a complete checkpoint."
+    return (
+        f"It has parts that {report.architecture} does not have, so the network was changed. Give an unchanged OSNet."
+    )
 
 
 def name_family(keys: Iterable[str]) -> str | None:

@@ -194,7 +194,7 @@ def _notes(file: CheckpointFile, best: CoverageReport, named: str | None) -> tup
     notes = []
     if best.is_complete and named not in (None, best.architecture):
         notes.append(
-            f"The file name says {named}, its keys and shapes say {best.architecture}: the keys were believed."
+            f"The file name says {named}, but its keys and shapes are those of {best.architecture}, which was taken."
         )
     stored = sorted({tensor.data_type for tensor in file.tensors.values() if tensor.is_float} - {"float32"})
     if stored:
