@@ -130,7 +130,7 @@ def test_junk_is_dropped_and_person_0_is_a_person(tmp_path: Path) -> None:
     dataset = load_dataset(manifest(tmp_path, rows))
     assert dataset.query.person_ids.tolist() == [0]
     assert dataset.gallery.person_ids.tolist() == [0]
-    assert dataset.notes[0] == "1 crop(s) of person -1 left out; -1 marks junk, a crop that counts neither way."
+    assert dataset.notes == ("1 crop(s) of person -1 left out; -1 marks junk, a crop that counts neither way.",)
 
 
 def test_a_manifest_may_be_there_to_learn_from_only(tmp_path: Path) -> None:

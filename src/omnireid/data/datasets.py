@@ -11,7 +11,7 @@ from types import MappingProxyType
 from omnireid.data import cuhk03, dukemtmcreid, folder, grid, manifest, market1501, msmt17, viper
 from omnireid.data.crops import find_images, no_image_error, walk_images
 from omnireid.data.folders import folder_names, given_path, input_errors, is_there, visible_names
-from omnireid.data.layout import Layout, Request, count_differences, few_identities
+from omnireid.data.layout import Layout, Request, count_differences
 from omnireid.data.options import DataOptions
 from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, UnknownLayoutError, list_briefly
 from omnireid.types import Dataset
@@ -39,9 +39,8 @@ def load_dataset(
 
     Everything is sorted, so two machines agree. Junk (person -1) is dropped;
     distractors stay in the gallery. Training people keep their ids; training numbers
-    them from 0 later. Counts that differ from the published ones, files that were
-    passed over and a gallery of a single identity are reported in `Dataset.notes`;
-    none of them is an error.
+    them from 0 later. Counts that differ from the published ones, and files that were
+    passed over, are reported in `Dataset.notes`; neither is an error.
 
     Args:
         root: The data set's folder, a folder one or two levels above it, or a manifest file.
@@ -75,8 +74,7 @@ def load_dataset(
         )
     with input_errors(home):
         dataset = chosen.read(home, Request(split=split, seed=seed, progress=progress))
-    warning = few_identities(dataset)
-    return replace(dataset, notes=count_differences(dataset, chosen) + dataset.notes + ((warning,) if warning else ()))
+    return replace(dataset, notes=count_differences(dataset, chosen) + dataset.notes)
 
 
 def load_splits(root: str | Path, options: DataOptions = DataOptions()) -> list[Dataset]:

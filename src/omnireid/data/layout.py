@@ -66,17 +66,6 @@ class Layout:
     people_numbered_apart: bool = False
 
 
-def few_identities(dataset: Dataset) -> str | None:
-    """A warning for a gallery with fewer than two identities, in which every answer is right; otherwise None."""
-    identities = len(np.unique(dataset.gallery.person_ids))
-    if not len(dataset.gallery) or identities > 1:
-        return None
-    return (
-        "The gallery holds one identity only: every answer is right whatever the model does, and the scores mean "
-        "nothing. Add crops of other people, or check that folders and ids name people."
-    )
-
-
 def count_differences(dataset: Dataset, layout: Layout) -> tuple[str, ...]:
     """Describe how a data set differs from its published counts, with a sentence for each split that does.
 
