@@ -25,7 +25,7 @@
     ├── EmbeddingError             embeddings that are not finite, or cannot be compared
     ├── NoTrueMatchError           no query has a true match
     ├── SettingError               a setting out of range, or useless with the others
-    ├── RecipeError                a value of a recipe that cannot be used
+    │   └── RecipeError            a value of a recipe that cannot be used
     ├── TrainingError              a training run that cannot continue
     │   ├── NonFiniteLossError     the loss became NaN or infinite; the batch was kept
     │   ├── ResumeError            the run was made with another recipe, data set or number of ranks
@@ -174,7 +174,7 @@ class SettingError(OmnireidError):
     """A setting that is out of range, or has no effect together with the others; the message names it."""
 
 
-class RecipeError(OmnireidError):
+class RecipeError(SettingError):
     """A value of a recipe that cannot be used or does not fit the data; the message names the flag."""
 
 

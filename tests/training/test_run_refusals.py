@@ -24,6 +24,7 @@ from omnireid.errors import (
     OutputInUseError,
     RecipeError,
     ResumeError,
+    SettingError,
 )
 from omnireid.files import sole_writer
 from omnireid.synthetic.dataset import synthesize
@@ -161,5 +162,5 @@ def test_no_data_and_unknown_values_leave_with_a_message(tmp_path: Path, capsys:
 @pytest.mark.parametrize("name", ["threads", "checkpoint_every", "log_every"])
 def test_numbers_below_one(options: RunOptions, name: str) -> None:
     changes: dict[str, Any] = {name: 0}
-    with pytest.raises(RecipeError, match=f"--{name.replace('_', '-')} must be at least 1; got 0"):
+    with pytest.raises(SettingError, match=f"--{name.replace('_', '-')} must be at least 1; got 0"):
         replace(options, **changes)

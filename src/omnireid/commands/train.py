@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from omnireid.training.options import RunOptions
+from omnireid.machine import usable_cores
+from omnireid.training.options import RUN_NAME, RunOptions
 from omnireid.training.recipes import RECIPES, Recipe
+from omnireid.training.threads import choose_threads, shorten_waiting
 
 if TYPE_CHECKING:
     ChosenRecipe = Recipe
@@ -25,7 +30,7 @@ def train(*, recipe: ChosenRecipe, run: RunFlags) -> None:
     """Train a network by a recipe: scratch, finetune, speedrun, laptop or quick. Every value of a recipe is a flag.
 
     The output folder gets the weights (last.safetensors, best.safetensors), the
-    log, the curves, and a checkpoint from which --resume goes on. Start the command
+    log, the curves, and a checkpoint with which --resume continues. Start the command
     with torchrun to use several GPUs.
 
     Example: omnireid train quick --model osnet_x0_25 --data Market-1501-v15.09.15 --output runs/quick
@@ -34,6 +39,13 @@ def train(*, recipe: ChosenRecipe, run: RunFlags) -> None:
         recipe: The recipe that gives every value without a flag.
         run: How the run is carried out.
     """
+    if "torch" not in sys.modules:  # OpenMP reads the environment when torch is imported, and never again
+        shorten_waiting(os.environ)
+    if run.threads is None and run.device != "cuda":
+        threads = choose_threads(run.output / RUN_NAME, resume=run.resume, environment=os.environ)
+        if threads is not None and threads < usable_cores():
+            print(f"threads: {threads} of {usable_cores()} cores; --threads chooses another number", file=sys.stderr)
+        run = replace(run, threads=threads)
     from omnireid.embedding.torch_runtime import require_torch
 
     require_torch()

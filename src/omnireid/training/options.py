@@ -1,37 +1,44 @@
-"""How a run is carried out, and what it ends with; no torch."""
+"""How a run is carried out, and what it returns. Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnireid.errors import RecipeError
+from omnireid.errors import SettingError
 from omnireid.evaluation.scores import RankingScores
+
+RUN_NAME = "run.json"
+"""Name, in a run's folder, of the record of what the run is."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out; nothing here changes the weights but the data and where they start.
+    """Which data a run learns from, where it starts, and how it is carried out.
 
     Attributes:
-        data: folders or manifests to learn from.
-        output: the run's folder.
-        weights: where to start: an artefact, checkpoint or name; None is random weights.
-        layout: of the data sets; ``auto`` looks which one fits.
-        use_test_identities: learn from the test identities too; then nothing is scored.
-        hold_out: share of the training identities to score on instead of learning from, in [0, 1).
-        evaluate_on: data set to score on; by default the first of `data`.
-        resume: go on with the run in `output`.
-        device: ``auto``, ``cpu`` or ``cuda``; under torchrun each rank takes the GPU of its number.
-        threads: of torch on a CPU, for each rank; left alone by default.
-        compile: have torch.compile make one kernel of many; minutes of compiling, faster steps.
-        checkpoint_every: steps between two checkpoints; there is one after each epoch too.
-        log_every: steps between two entries of the log.
+        data: Folder or manifest to learn from. Several data sets are learned together; their people and cameras are
+            different ones, whatever their numbers.
+        output: Folder for the run's results.
+        weights: Weights to start from: a file, a name that omnireid models lists, hf://… or https://…#sha256=….
+            By default the run starts from random weights.
+        layout: Layout of the data sets, such as market1501 or folder; auto recognises it.
+        use_test_identities: Learn from the test identities too. Nothing is scored then, unless `evaluate_on` names
+            other data.
+        hold_out: Share of the training identities, in [0, 1), to score on instead of learning from.
+        evaluate_on: Data set to score on; by default the first of `data`.
+        resume: Continue the run in the output folder.
+        device: auto, cpu or cuda. Under torchrun each rank takes the GPU with its own number.
+        threads: Threads on a CPU, for each process. By default the library keeps the process's number, and the
+            command takes as many as there are idle cores when it starts.
+        compile: Compile the network with torch.compile: it takes minutes, and makes the steps on a GPU faster.
+        checkpoint_every: Steps between two checkpoints. Each epoch ends with one too.
+        log_every: Steps between two updates of the log.
         pixel_cache_folder: Folder for decoded crops; by default in the user's cache.
-        progress: show bars on standard error.
+        progress: Show progress bars on standard error.
 
     Raises:
-        RecipeError: no data, or threads or a number of steps below 1.
+        SettingError: There is no data, or `threads` or a number of steps is below 1.
     """
 
     data: tuple[Path, ...]
@@ -52,21 +59,21 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if not self.data:
-            raise RecipeError("Nothing to learn from: give --data FOLDER, several times for several data sets.")
+            raise SettingError("Nothing to learn from: give --data FOLDER, several times for several data sets.")
         for name in ("threads", "checkpoint_every", "log_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise RecipeError(f"--{name.replace('_', '-')} must be at least 1; got {value}.")
+                raise SettingError(f"--{name.replace('_', '-')} must be at least 1; got {value}.")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run ended with.
+    """What a run returns.
 
     Attributes:
-        weights: the artefact of the last weights.
-        scores: of them; None where there was nothing to score on.
-        seconds: of training, evaluations included, over all sessions.
+        weights: The file of the last weights.
+        scores: Scores of the last weights; None if the run had nothing to score on.
+        seconds: Time of training and evaluations, over all sessions.
     """
 
     weights: Path

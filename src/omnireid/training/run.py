@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from omnireid.training.distributed import Ranks, start_ranks
 from omnireid.training.journal import Journal, read_journal
 from omnireid.training.learner import Learner
 from omnireid.training.loop import BEST_NAME, CHECKPOINT_NAME, LAST_NAME, Loop
-from omnireid.training.options import RunOptions, RunResult
+from omnireid.training.options import RUN_NAME, RunOptions, RunResult
 from omnireid.training.provenance import describe_environment
 from omnireid.training.recipes import Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, check_identity, read_checkpoint
@@ -34,7 +35,6 @@ from omnireid.training.samplers import IdentitySampler, RandomSampler
 from omnireid.training.signals import caught_signals
 from omnireid.weights.fetch import resolve_weights
 
-RUN_NAME = "run.json"
 CURVES_NAME = "curves.png"
 
 
@@ -60,9 +60,8 @@ def train(recipe: Recipe, options: RunOptions) -> RunResult:
         OutputError: The folder cannot be written, holds another run or is in use.
     """
     find_architecture(recipe.model)  # a wrong name is noticed before any data is read
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     with ExitStack() as stack:
+        stack.enter_context(_thread_count(options.threads))
         ranks, device = stack.enter_context(start_ranks(options.device))
         if ranks.rank == 0:
             stack.enter_context(sole_writer(options.output / RUN_NAME))
@@ -74,6 +73,19 @@ def train(recipe: Recipe, options: RunOptions) -> RunResult:
         finally:
             if ranks.rank == 0:
                 _draw(recipe, options)
+
+
+@contextmanager
+def _thread_count(threads: int | None) -> Iterator[None]:
+    """Have torch compute with this number of threads while the body runs; None leaves the number as it is."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if threads is not None:
+            torch.set_num_threads(before)
 
 
 def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.device) -> Loop:
