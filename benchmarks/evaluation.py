@@ -1,11 +1,11 @@
 """Claim: `evaluate_ranking` takes at most 1.5 times the bare float32 matrix product, and at most 512 MiB.
 
-Baseline, in the same run and turn about with it: the product of all queries with
-all gallery embeddings, computed both ways a person would (``query @ gallery.T``
-where the result fits, and in blocks into one buffer), whichever is faster.
-Embeddings are random; people, cameras and counts are those of Market-1501 and
-MSMT17. All arguments of `evaluate_ranking` are the defaults. Memory is the peak
-of a process of its own beyond what it held with its inputs ready.
+The baseline is measured in the same run, in turn with the evaluation: the product
+of all queries with all gallery embeddings, in the two ways a person would write it
+(``query @ gallery.T`` where the result fits, and in blocks into one buffer). The
+faster one counts. Embeddings are random; people, cameras and counts are those of
+Market-1501 and MSMT17. `evaluate_ranking` runs with its defaults. Memory is the peak
+of a process of its own, beyond what it held when its inputs were ready.
 
 Run: python benchmarks/evaluation.py [market1501|msmt17]
 """
@@ -31,13 +31,13 @@ BLOCK_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Size:
-    """The shape of a data set, and how often to measure it."""
+    """The shape of a data set, and how many times to measure it."""
 
     queries: int
     gallery: int
     identities: int
     cameras: int
-    distractors: float  # fraction of the gallery that shows nobody who is searched for
+    distractors: float  # fraction of the gallery whose people are not searched for
     repeats: int
 
 
@@ -48,7 +48,7 @@ SIZES = {
 
 
 def inputs(size: Size) -> tuple[FloatArray, FloatArray, Labels, Labels]:
-    """Random embeddings and labels, the same in every run."""
+    """Draw random embeddings and labels, the same in every run."""
     rng = np.random.default_rng(0)
     query = rng.standard_normal((size.queries, WIDTH), dtype=np.float32)
     gallery = rng.standard_normal((size.gallery, WIDTH), dtype=np.float32)
@@ -61,14 +61,14 @@ def inputs(size: Size) -> tuple[FloatArray, FloatArray, Labels, Labels]:
 
 
 def time_of_whole(query: FloatArray, gallery: FloatArray) -> float:
-    """Seconds of ``query @ gallery.T``."""
+    """Measure ``query @ gallery.T``, in seconds."""
     start = time.perf_counter()
     query @ gallery.T
     return time.perf_counter() - start
 
 
 def time_of_blocks(query: FloatArray, gallery: FloatArray) -> float:
-    """Seconds of the same product in blocks of rows, into one buffer."""
+    """Measure the same product in blocks of rows into one buffer, in seconds."""
     rows = max(1, BLOCK_BYTES // (4 * len(gallery)))
     buffer = np.empty((rows, len(gallery)), dtype=np.float32)
     start = time.perf_counter()
@@ -79,37 +79,37 @@ def time_of_blocks(query: FloatArray, gallery: FloatArray) -> float:
 
 
 def time_of_evaluation(query: FloatArray, gallery: FloatArray, query_labels: Labels, gallery_labels: Labels) -> float:
-    """Seconds of `evaluate_ranking` with its defaults."""
+    """Measure `evaluate_ranking` with its defaults, in seconds."""
     start = time.perf_counter()
     evaluate_ranking(query, gallery, query_labels, gallery_labels)
     return time.perf_counter() - start
 
 
 def peak_mib(name: str) -> float:
-    """Peak memory of an evaluation beyond its inputs, in a process of its own."""
+    """Measure the peak memory of an evaluation beyond its inputs, in a process of its own."""
     words = [sys.executable, __file__, name, "--memory"]
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
 def measure_memory(name: str) -> None:
-    """Print the growth of this process's peak, in MiB, from inputs ready to evaluation done."""
+    """Print how far one evaluation raises the peak memory of this process, in MiB."""
     ready = inputs(SIZES[name])
     query, gallery, query_labels, gallery_labels = ready
     few = Labels(np.zeros(8, np.int64), np.arange(8) % 2)
-    evaluate_ranking(query[:8], gallery[:8], few, few)  # loads all code before memory is read
+    evaluate_ranking(query[:8], gallery[:8], few, few)  # loads all code before the memory is read
     before = _peak_kib()
     time_of_evaluation(query, gallery, query_labels, gallery_labels)
     print((_peak_kib() - before) / 1024)
 
 
 def _peak_kib() -> int:
-    """Peak resident memory of this process (Linux). Not ru_maxrss, which begins at the parent's."""
+    """Peak resident memory of this process (Linux). ru_maxrss would start at the parent's peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
 
 
 def measure(name: str) -> None:
-    """Print one size's line."""
+    """Measure one size, and print its line."""
     size = SIZES[name]
     query, gallery, query_labels, gallery_labels = inputs(size)
     fits = 4 * size.queries * size.gallery < 2**30

@@ -1,17 +1,17 @@
 """Claim: `rerank` takes at most 8 s and 1.2 GB at Market-1501's size, and at most 8 GB at MSMT17's.
 
-Baseline, in the same run, at a quarter of that size, where both can be done in
-little time: the published algorithm in dense numpy (the whole distance matrix
-sorted, N × N weights, Jaccard distances a query at a time), float32. Both give
-the same distances, which is checked. Embeddings are clusters, one an identity,
-so that crops have about as many k-reciprocal neighbours as real ones (26 entries an
-encoding, against 29 of the queries of Market-1501 under a trained network); counts are
-those of Market-1501 and MSMT17. A time is of `rerank` and of writing all rows of
-its result into one buffer. Memory is the peak resident size of a process of its
-own, inputs and interpreter included.
+The baseline is measured in the same run, at a quarter of that size, where both take
+little time: the published algorithm in dense NumPy and float32 (the whole distance
+matrix sorted, N × N weights, Jaccard distances one query at a time). The script checks
+that both give the same distances. Embeddings form one cluster for each identity, so
+that crops have about as many k-reciprocal neighbours as real ones (26 entries an
+encoding; the queries of Market-1501 have 29 under a trained network). Counts are those
+of Market-1501 and MSMT17. A time covers `rerank` and the writing of all rows of its
+result into one buffer. Memory is the peak resident size of a process of its own, with
+inputs and interpreter.
 
 Run: python benchmarks/reranking.py [quarter] [market1501] [msmt17]
-     python benchmarks/reranking.py real QUERY GALLERY     two tables of omnireid embed: scores beside the dense ones
+     python benchmarks/reranking.py real QUERY GALLERY     scores of two tables of omnireid embed, and the dense scores
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from omnireid.retrieval.comparison import compare_blocks
 from omnireid.types import FloatArray
 
 WIDTH = 512
-NOISE = 1.2  # of a crop about its identity, whose coordinates have deviation 1
-SUBSET = (300, 3_000)  # queries and gallery crops of the real data that the dense way scores too
+NOISE = 1.2  # standard deviation of crops about their identity; identities have 1 in each coordinate
+SUBSET = (300, 3_000)  # queries and gallery crops of the real data that the dense algorithm scores, too
 
 
 @dataclass(frozen=True)
 class Size:
-    """The shape of a data set, and how often to measure it."""
+    """The shape of a data set, and how many times to measure it."""
 
     queries: int
     gallery: int
@@ -56,7 +56,7 @@ SIZES = {
 
 
 def inputs(size: Size) -> tuple[FloatArray, FloatArray]:
-    """Clustered embeddings, the same in every run."""
+    """Draw clustered embeddings, the same in every run."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((size.queries + size.gallery, WIDTH), dtype=np.float32)
     rows *= NOISE
@@ -65,7 +65,7 @@ def inputs(size: Size) -> tuple[FloatArray, FloatArray]:
 
 
 def rerank_densely(query: FloatArray, gallery: FloatArray) -> FloatArray:
-    """Zhong et al., CVPR 2017, as it is usually written: every matrix is whole."""
+    """Re-rank as Zhong et al. (CVPR 2017) is usually written, with whole matrices."""
     k1, k2, weight = Reranking().k1, Reranking().k2, np.float32(Reranking().lambda_value)
     rows = np.concatenate([query, gallery])
     norms = np.einsum("nd,nd->n", rows, rows)
@@ -101,13 +101,13 @@ def rerank_densely(query: FloatArray, gallery: FloatArray) -> FloatArray:
 
 
 def write_all(reranked: RerankedDistances) -> None:
-    """Make every row of the result, in blocks, and keep none."""
+    """Write every row of the result, in blocks, and keep none."""
     for _ in compare_blocks(reranked, label="write"):
         pass
 
 
 def times(query: FloatArray, gallery: FloatArray) -> tuple[float, float]:
-    """Seconds of `rerank` and of writing its rows."""
+    """Measure `rerank`, and the writing of its rows, in seconds."""
     start = time.perf_counter()
     reranked = rerank(query, gallery)
     middle = time.perf_counter()
@@ -116,7 +116,7 @@ def times(query: FloatArray, gallery: FloatArray) -> tuple[float, float]:
 
 
 def peak_mib(name: str, way: str) -> float:
-    """Peak memory of one re-ranking in a process of its own."""
+    """Measure the peak memory of one re-ranking in a process of its own, in MiB."""
     words = [sys.executable, __file__, name, way]
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
@@ -128,12 +128,12 @@ def measure_memory(name: str, way: str) -> None:
         rerank_densely(query, gallery)
     else:
         times(query, gallery)
-    lines = Path("/proc/self/status").read_text().splitlines()  # not ru_maxrss, which begins at the parent's
+    lines = Path("/proc/self/status").read_text().splitlines()  # ru_maxrss would start at the parent's peak
     print(int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024)
 
 
 def measure(name: str) -> None:
-    """Print one size's lines."""
+    """Measure one size, and print its lines."""
     size = SIZES[name]
     query, gallery = inputs(size)
     measured = [times(query, gallery) for _ in range(size.repeats)]
@@ -153,14 +153,14 @@ def measure(name: str) -> None:
     dense = time.perf_counter() - start
     difference = float(np.abs(rerank(query, gallery).dense() - expected).max())
     print(
-        f"{'':<11} the dense way {dense:.2f} s, peak {peak_mib(name, '--memory-dense'):.0f} MiB: "
+        f"{'':<11} dense {dense:.2f} s, peak {peak_mib(name, '--memory-dense'):.0f} MiB: "
         f"{dense / statistics.median(totals):.1f} times as long; largest difference of a distance {difference:.1e}",
         flush=True,
     )
 
 
 def score_matrix(matrix: FloatArray, query: Labels, gallery: Labels) -> tuple[float, float]:
-    """Rank-1 and mAP of a whole matrix under the single-query protocol, by sorting it."""
+    """Compute rank-1 and mAP of a whole matrix under the single-query protocol, by sorting it."""
     matches = find_matches(query, gallery, use_cameras=True)
     first, precision = [], []
     for number, row in enumerate(matches.queries):
@@ -175,7 +175,7 @@ def score_matrix(matrix: FloatArray, query: Labels, gallery: Labels) -> tuple[fl
 
 
 def measure_real(query_table: Path, gallery_table: Path) -> None:
-    """Print scores of stored embeddings with and without re-ranking, and of a subset beside the dense way's."""
+    """Print scores of stored embeddings with and without re-ranking, and of a subset with the dense algorithm, too."""
     left, right = read_embeddings(query_table), read_embeddings(gallery_table)
     if left.labels is None or right.labels is None:
         sys.exit("The tables have no person ids; embed a data set's split (--split).")
@@ -189,14 +189,16 @@ def measure_real(query_table: Path, gallery_table: Path) -> None:
             flush=True,
         )
     rng = np.random.default_rng(0)
-    some = [np.sort(rng.permutation(len(table))[:count]) for table, count in zip((query, gallery), SUBSET, strict=True)]
-    query, gallery = query[some[0]], gallery[some[1]]
-    query_labels, gallery_labels = _select(query_labels, some[0]), _select(gallery_labels, some[1])
+    chosen = [
+        np.sort(rng.permutation(len(table))[:count]) for table, count in zip((query, gallery), SUBSET, strict=True)
+    ]
+    query, gallery = query[chosen[0]], gallery[chosen[1]]
+    query_labels, gallery_labels = _select(query_labels, chosen[0]), _select(gallery_labels, chosen[1])
     scores = evaluate_ranking(query, gallery, query_labels, gallery_labels, reranking=Reranking())
     dense = score_matrix(rerank_densely(query, gallery), query_labels, gallery_labels)
     print(
         f"{'a subset':<15} {len(query):,} + {len(gallery):,}   re-ranked: rank-1 {100 * scores.rank1:.4f}, "
-        f"mAP {100 * scores.mean_average_precision:.4f}   the dense way: rank-1 {dense[0]:.4f}, mAP {dense[1]:.4f}"
+        f"mAP {100 * scores.mean_average_precision:.4f}   dense: rank-1 {dense[0]:.4f}, mAP {dense[1]:.4f}"
     )
 
 
