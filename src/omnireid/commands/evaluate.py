@@ -117,7 +117,7 @@ def evaluate(
     record = {**evaluated.json(), **details, "omnireid_version": __version__, "seconds": round(seconds, 3)}
     leave_json(outputs.json, record)
     if outputs.picture is not None:
-        _draw(outputs.picture, evaluated.splits[0], details)
+        _draw_picture(outputs.picture, evaluated.splits[0], details)
         say(f"picture: {outputs.picture}")
 
 
@@ -136,7 +136,7 @@ def _evaluate_weights(
 
     embedder = load_embedder(DEFAULT_WEIGHTS if weights is None else weights, runtime)
     announce(embedder)
-    _announce(datasets[0], embedder, say)
+    _announce_scoring(datasets[0], embedder, say)
     evaluated = evaluate_embedder(
         embedder,
         datasets,
@@ -159,7 +159,7 @@ def _evaluate_weights(
     }
 
 
-def _announce(dataset: Dataset, embedder: Embedder, say: Callable[[str], None]) -> None:
+def _announce_scoring(dataset: Dataset, embedder: Embedder, say: Callable[[str], None]) -> None:
     """Print what is scored on what, with licences."""
     metadata = embedder.metadata
     counts = f"{len(dataset.query):,} queries, {len(dataset.gallery):,} gallery crops"
@@ -196,7 +196,7 @@ def _evaluate_tables(
     }
 
 
-def _draw(picture: Path, evaluation: Evaluation, details: dict[str, Any]) -> None:
+def _draw_picture(picture: Path, evaluation: Evaluation, details: dict[str, Any]) -> None:
     """Draw queries of the first split."""
     from omnireid.reports.ranked_crops import draw_ranked_crops
 

@@ -57,7 +57,7 @@ def _join_lists(crops: IntArray, starts: IntArray, ends: IntArray, offsets: IntA
     return np.take(crops, positions)
 
 
-def _ids_shown(ids: IntArray) -> str:
+def _list_ids(ids: IntArray) -> str:
     """The number of distinct ids and the first few of them, such as ``750 (1, 2, 3 … 1501)``."""
     distinct = np.unique(ids)
     shown = [str(value) for value in distinct[:_SHOWN_IDS]]
@@ -65,14 +65,14 @@ def _ids_shown(ids: IntArray) -> str:
     return f"{len(distinct):,} ({', '.join(shown)}{end})"
 
 
-def _likely_cause(query: Labels, gallery: Labels, shared: bool) -> str:
+def _explain_likely_cause(query: Labels, gallery: Labels, shared: bool) -> str:
     """The most likely reason why a data set with these labels has no true match."""
     if not shared:
         return (
             "No query person is in the gallery: the two sides were probably numbered separately, or belong to "
             "different data sets. Number the persons over query and gallery together."
         )
-    cameras = np.unique(np.concatenate([_cameras(query), _cameras(gallery)]))
+    cameras = np.unique(np.concatenate([_camera_ids(query), _camera_ids(gallery)]))
     if len(cameras) == 1:
         return (
             f"Every crop carries camera {cameras[0]}, so every right answer is skipped: the query's own camera saw it. "
@@ -84,7 +84,7 @@ def _likely_cause(query: Labels, gallery: Labels, shared: bool) -> str:
     )
 
 
-def _cameras(labels: Labels) -> IntArray:
+def _camera_ids(labels: Labels) -> IntArray:
     return np.empty(0, dtype=np.int64) if labels.camera_ids is None else labels.camera_ids
 
 
@@ -92,12 +92,12 @@ def _no_match_error(query: Labels, gallery: Labels, shared: bool) -> NoTrueMatch
     cameras = (
         ""
         if query.camera_ids is None
-        else f" Cameras: {_ids_shown(query.camera_ids)} in the query, {_ids_shown(_cameras(gallery))} in the gallery."
+        else f" Cameras: {_list_ids(query.camera_ids)} in the query, {_list_ids(_camera_ids(gallery))} in the gallery."
     )
     return NoTrueMatchError(
         f"None of the {len(query):,} queries has a true match among the {len(gallery):,} gallery crops, so there is "
-        f"nothing to score. Persons: {_ids_shown(query.person_ids)} in the query, {_ids_shown(gallery.person_ids)} "
-        f"in the gallery.{cameras} {_likely_cause(query, gallery, shared)}"
+        f"nothing to score. Persons: {_list_ids(query.person_ids)} in the query, {_list_ids(gallery.person_ids)} "
+        f"in the gallery.{cameras} {_explain_likely_cause(query, gallery, shared)}"
     )
 
 
@@ -116,8 +116,8 @@ def find_matches(query: Labels, gallery: Labels, *, use_cameras: bool) -> TrueMa
     Raises:
         NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
     """
-    query_cameras = _cameras(query) if use_cameras else np.zeros(len(query), dtype=np.int64)
-    gallery_cameras = _cameras(gallery) if use_cameras else np.zeros(len(gallery), dtype=np.int64)
+    query_cameras = _camera_ids(query) if use_cameras else np.zeros(len(query), dtype=np.int64)
+    gallery_cameras = _camera_ids(gallery) if use_cameras else np.zeros(len(gallery), dtype=np.int64)
     crops = np.lexsort((gallery_cameras, gallery.person_ids))
     queries = np.lexsort((query_cameras, query.person_ids))
     is_junk = query.person_ids[queries] == JUNK_PERSON_ID

@@ -210,7 +210,7 @@ def _check_lengths(embeddings: AnyArray, labels: Labels, what: str) -> None:
         )
 
 
-def _doubts(ranking: _Ranking, tied: int) -> tuple[str, ...]:
+def _find_doubts(ranking: _Ranking, tied: int) -> tuple[str, ...]:
     """Reasons, in sentences, not to believe the scores."""
     found = []
     people = np.unique(ranking.gallery_labels.person_ids)
@@ -260,7 +260,7 @@ def score_ranking(
         scores, scored, ranks = _score_whole_gallery(ranking)
     query_scores = spread_scores(matches.queries, len(queries), scored, [one.is_tied for one in ranks])
     tied = int(np.count_nonzero(query_scores.is_tied))
-    scores = replace(scores, queries_decided_by_tie=tied, warnings=_doubts(ranking, tied))
+    scores = replace(scores, queries_decided_by_tie=tied, warnings=_find_doubts(ranking, tied))
     if settings.bootstrap_samples:
         values = np.mean([one.table(RANKS) for one in scored], axis=0)
         scores = replace(scores, intervals=_find_intervals(values, ranking))

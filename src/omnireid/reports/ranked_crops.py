@@ -69,7 +69,7 @@ def draw_ranked_crops(
     counted = np.flatnonzero(evaluation.query_scores.is_counted)
     chosen = np.sort(np.random.default_rng(seed).choice(counted, size=min(queries, len(counted)), replace=False))
     rows = [_make_row(evaluation, int(query), ranks) for query in chosen]
-    picture = _draw(evaluation.crops, rows, title, _describe(evaluation))
+    picture = _draw_rows(evaluation.crops, rows, title, _describe_ranking(evaluation))
     with atomic_output(output) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
 
@@ -87,7 +87,7 @@ def _make_row(evaluation: Evaluation, query: int, ranks: int) -> _Row:
     )
 
 
-def _describe(evaluation: Evaluation) -> str:
+def _describe_ranking(evaluation: Evaluation) -> str:
     """Protocol, distance, and what else changed the order."""
     scores = evaluation.scores
     parts = [f"protocol {scores.protocol}", f"{scores.distance} distance"]
@@ -96,7 +96,7 @@ def _describe(evaluation: Evaluation) -> str:
     return ", ".join(parts)
 
 
-def _draw(crops: EvaluatedCrops, rows: list[_Row], title: str, subtitle: str) -> Image.Image:
+def _draw_rows(crops: EvaluatedCrops, rows: list[_Row], title: str, subtitle: str) -> Image.Image:
     columns = max(len(row.found) for row in rows)
     cell_width, cell_height = CROP_WIDTH + 2 * _FRAME + _GAP, CROP_HEIGHT + 2 * _FRAME + _GAP
     left = _MARGIN + cell_width + 2 * _GAP
@@ -113,17 +113,17 @@ def _draw(crops: EvaluatedCrops, rows: list[_Row], title: str, subtitle: str) ->
         pen.text((x + middle, top - 8), label, fill=_PALE, font=small, anchor="ms")
     for number, row in enumerate(rows):
         y = top + number * cell_height
-        _paste(picture, crops.query.paths[row.query], (_MARGIN, y), _QUERY)
+        _paste_crop(picture, crops.query.paths[row.query], (_MARGIN, y), _QUERY)
         for rank, (crop, is_right) in enumerate(zip(row.found, row.is_right, strict=True)):
             x = left + rank * cell_width
-            _paste(picture, crops.gallery.paths[crop], (x, y), _RIGHT if is_right else _WRONG)
-            _mark(pen, (x + CROP_WIDTH + _FRAME - 15, y + CROP_HEIGHT + _FRAME - 15), is_right)
+            _paste_crop(picture, crops.gallery.paths[crop], (x, y), _RIGHT if is_right else _WRONG)
+            _draw_mark(pen, (x + CROP_WIDTH + _FRAME - 15, y + CROP_HEIGHT + _FRAME - 15), is_right)
         text = f"AP {100 * row.average_precision:.1f} %\n{row.true_matches} to find"
         pen.text((left + columns * cell_width + _GAP, y + _FRAME + CROP_HEIGHT // 2 - 18), text, fill=_TEXT, font=small)
     return picture
 
 
-def _paste(picture: Image.Image, path: Path, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
+def _paste_crop(picture: Image.Image, path: Path, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
     """Paste a framed crop with its upper left corner at `corner`."""
     x, y = corner
     box = (x, y, x + CROP_WIDTH + 2 * _FRAME - 1, y + CROP_HEIGHT + 2 * _FRAME - 1)
@@ -132,7 +132,7 @@ def _paste(picture: Image.Image, path: Path, corner: tuple[int, int], colour: tu
     picture.paste(crop, (x + _FRAME, y + _FRAME))
 
 
-def _mark(pen: ImageDraw.ImageDraw, centre: tuple[int, int], is_right: bool) -> None:
+def _draw_mark(pen: ImageDraw.ImageDraw, centre: tuple[int, int], is_right: bool) -> None:
     """Draw a tick or a cross in a disc, so that the colour is not needed."""
     x, y = centre
     pen.ellipse((x - 11, y - 11, x + 11, y + 11), fill=_PAPER)

@@ -89,7 +89,7 @@ def expand_queries(
     for start in range(0, len(queries), step):
         own = convert_rows(queries[start : start + step])
         found = convert_rows(crops[indices[start : start + step]])
-        own_unit, found_unit = _unit(own), _unit(found)
+        own_unit, found_unit = _scale_to_unit(own), _scale_to_unit(found)
         weights = np.maximum(np.einsum("qd,qnd->qn", own_unit, found_unit), 0) ** np.float32(expansion.alpha)
         if distance == "cosine":
             own, found = own_unit, found_unit
@@ -98,7 +98,7 @@ def expand_queries(
     return result
 
 
-def _unit(rows: FloatArray) -> FloatArray:
+def _scale_to_unit(rows: FloatArray) -> FloatArray:
     """Scale vectors, along the last axis, to length 1. A zero vector stays zero."""
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     units: FloatArray = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
