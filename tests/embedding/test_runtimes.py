@@ -386,10 +386,10 @@ def in_session(
     """`w.onnx` in ONNX Runtime, whose session fails."""
     real = onnxruntime.InferenceSession
 
-    def make(content: bytes, options: Any, *, providers: list[Any]) -> Any:
+    def make(content: bytes, options: Any, providers: list[Any], **more: Any) -> Any:
         bare = options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if bare:  # to read the metadata
-            return real(content, options, providers=["CPUExecutionProvider"])
+            return real(content, options, providers=["CPUExecutionProvider"], **more)
         return Session(f"{provider}ExecutionProvider", error)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", make)

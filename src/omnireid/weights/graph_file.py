@@ -41,11 +41,11 @@ class GraphMetadata:
     """What a graph is and how to use it.
 
     Attributes:
-        weights: what the weights are, as in the artefact they came from.
-        precision: what its weights are stored in: ``int8`` with the rest in float32.
-        takes_pixels: the input is (N, H, W, 3) uint8 RGB; else (N, 3, H, W) float32, normalised.
-        weights_sha256: of the file of weights it was made from; stored embeddings carry it.
-        kept_in_float: of an int8 graph, the layers that are not int8.
+        weights: Description of the weights, as in the artefact they came from.
+        precision: Number format in which the weights are stored. With ``int8``, some layers stay in float32.
+        takes_pixels: Whether the input is (N, H, W, 3) uint8 RGB, and not (N, 3, H, W) float32, normalised.
+        weights_sha256: SHA-256 of the weights file the graph was made from, which stored embeddings carry.
+        kept_in_float: Layers of an int8 graph that are not int8.
     """
 
     weights: WeightsMetadata
@@ -67,14 +67,14 @@ class GraphMetadata:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network as a runtime takes it.
+    """A network in the form that a runtime reads.
 
     Attributes:
-        format: what the bytes are.
-        content: an ONNX model, or OpenVINO's XML.
-        values: OpenVINO's ``.bin``; empty for ONNX.
-        metadata: what it is.
-        where: what to call it in an error.
+        format: Format of the bytes.
+        content: An ONNX model, or OpenVINO's XML.
+        values: OpenVINO's ``.bin``. Empty for ONNX.
+        metadata: Description of the graph.
+        where: Name of the graph in an error.
     """
 
     format: GraphFormat
@@ -85,17 +85,17 @@ class Graph:
 
 
 def record_of(metadata: GraphMetadata) -> str:
-    """The JSON to store in a graph, with zeros where `sealed` puts the digest."""
+    """The JSON to store in a graph, with zeros in the place of the digest that `sealed` fills in."""
     return json.dumps({"format_version": FORMAT_VERSION, "graph_sha256": _NO_DIGEST, **metadata.json()}, sort_keys=True)
 
 
 def sealed(content: bytes, values: bytes = b"") -> bytes:
-    """`content`, which holds a `record_of`, with the digest in its place."""
+    """`content`, which must hold a `record_of`, with the digest filled in."""
     return _with_digest(content, _digest(content, values))
 
 
 def seal_onnx(content: bytes, metadata: GraphMetadata) -> bytes:
-    """An ONNX model with its metadata and digest, in the place of any it had.
+    """Give an ONNX model its metadata and digest, and drop any metadata it had.
 
     Raises:
         MissingDependencyError: the library onnx is not installed.
@@ -110,23 +110,24 @@ def seal_onnx(content: bytes, metadata: GraphMetadata) -> bytes:
 
 
 def write_graph(path: Path, graph: Graph) -> None:
-    """Write a sealed graph; of an OpenVINO pair both files are whole on the disk before either takes its name.
+    """Write a sealed graph. Both files of an OpenVINO pair are complete on the disk before either gets its name.
 
     Raises:
         OutputError: a file cannot be written.
     """
     with ExitStack() as outputs:
         outputs.enter_context(atomic_output(path)).write_bytes(graph.content)
-        if graph.format == "openvino":  # the last to be entered takes its name first: an .xml never lacks its values
+        if graph.format == "openvino":  # entered last, so renamed first: an .xml never lacks its values
             outputs.enter_context(atomic_output(path.with_suffix(".bin"))).write_bytes(graph.values)
 
 
 def read_graph(path: Path) -> Graph:
-    """Read a graph that omnireid wrote, and check that it is as it was written.
+    """Read a graph that omnireid wrote, and check that it has not changed since.
 
     Raises:
         WeightsNotFoundError: no such file, or an ``.xml`` without its ``.bin``.
-        CheckpointError: not a graph, not one of ours, altered, damaged, or written by a newer version.
+        CheckpointError: it is no graph, is not omnireid's, keeps weights in another file, was altered or damaged, or
+            was written by a newer version.
     """
     graph_format = identify_weights(path)
     if graph_format not in ("onnx", "openvino"):
@@ -176,7 +177,7 @@ def _read(path: Path) -> bytes:
 
 
 def _onnx_record(path: Path, content: bytes) -> str | None:
-    """The JSON in an ONNX file's metadata; None where it has none of ours."""
+    """The JSON that omnireid stored in an ONNX file's metadata; None if there is none."""
     found: str | None = open_bare(content, str(path)).get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     return found
 
