@@ -86,6 +86,7 @@ ERRORS = {
     "SettingError",
     "ShapeError",
     "StoppedError",
+    "TeacherError",
     "TrainingError",
     "UnknownLayoutError",
     "UnsafeCheckpointError",

@@ -29,6 +29,7 @@
     ├── TrainingError              a training run that cannot continue
     │   ├── NonFiniteLossError     the loss became NaN or infinite; the batch was kept
     │   ├── ResumeError            the run was made with another recipe, data set or number of ranks
+    │   ├── TeacherError           a teacher that cannot be imitated
     │   └── RankError              another rank of a distributed run is lost
     ├── OutputError                a result that cannot be written
     │   ├── OutputInUseError       another process is writing it
@@ -74,6 +75,7 @@ __all__ = [
     "SettingError",
     "ShapeError",
     "StoppedError",
+    "TeacherError",
     "TrainingError",
     "UnknownLayoutError",
     "UnsafeCheckpointError",
@@ -184,6 +186,10 @@ class TrainingError(OmnireidError):
 
 class NonFiniteLossError(TrainingError):
     """The loss became NaN or infinite. The last good checkpoint and the batch were kept."""
+
+
+class TeacherError(TrainingError):
+    """A teacher that cannot be imitated: its embeddings are not finite or have no direction, or no loss uses it."""
 
 
 class ResumeError(TrainingError):

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from omnireid.errors import RankError
@@ -33,6 +34,7 @@ from omnireid.training.distributed import (
     start_ranks,
     sum_over_ranks,
 )
+from omnireid.training.imitation import similarity_graph_loss
 from omnireid.training.losses import batch_hard_triplet
 from omnireid.training.synchronised_norm import synchronise_norms
 
@@ -195,6 +197,22 @@ def _triplets(ranks: Ranks) -> dict[str, Tensor]:
     return found
 
 
+def graph_loss_of_layer(layer: nn.Module, rank: int, ranks: Ranks) -> Tensor:
+    """The similarity graph loss of a layer's outputs, after its backward."""
+    values, targets = drawn(3, CROPS, 6), functional.normalize(drawn(4, CROPS, 3), dim=1)
+    if ranks.world_size > 1:
+        values, targets = share(values, rank), share(targets, rank)
+    loss = similarity_graph_loss(layer(values), targets, temperature=0.2, ranks=ranks)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def _graph_loss(ranks: Ranks) -> dict[str, Tensor]:
+    layer = DistributedDataParallel(linear())
+    found = {"graph loss": graph_loss_of_layer(layer, ranks.rank, ranks)}
+    return found | {f"graph loss {key}": grad.clone() for key, grad in gradients(layer.module).items()}
+
+
 def _norms(ranks: Ranks) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, (momentum, affine) in NETWORKS.items():
@@ -244,7 +262,7 @@ def main(path: Path) -> None:
     try:
         with start_ranks("cpu") as (ranks, device):
             texts |= {"ranks": repr(ranks), "device": str(device), "backend": distributed.get_backend()}
-            found |= _collectives(ranks) | _triplets(ranks) | _norms(ranks)
+            found |= _collectives(ranks) | _triplets(ranks) | _graph_loss(ranks) | _norms(ranks)
             if ranks.rank == 1:
                 _write(path, found, texts)
                 os._exit(0)  # as by kill -9: nobody is told

@@ -159,6 +159,15 @@ def test_triplets_of_two_ranks_are_those_of_one_process(
             torch.testing.assert_close(own, gradient, rtol=1e-5, atol=1e-5)
 
 
+def test_the_graph_loss_of_two_ranks_is_that_of_one_process(found: tuple[Values, Values]) -> None:
+    layer = ranks.linear()
+    expected = ranks.graph_loss_of_layer(layer, 0, Ranks())
+    assert (found[0]["graph loss"] + found[1]["graph loss"]) / 2 == pytest.approx(expected.item(), rel=1e-5)
+    for key, gradient in ranks.gradients(layer).items():
+        for rank in found:
+            torch.testing.assert_close(torch.from_numpy(rank[f"graph loss {key}"]), gradient, rtol=1e-5, atol=1e-6)
+
+
 def test_a_rank_that_is_gone_is_told_by_the_others(found: tuple[Values, Values]) -> None:
     assert ranks.LOST not in found[1]
     assert re.fullmatch(

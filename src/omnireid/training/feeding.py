@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnireid.training.augmentation import Augmentation
 from omnireid.training.augmentation_plan import AugmentationPlan, plan_augmentation, to_device
-from omnireid.types import IntArray
+from omnireid.types import FloatArray, IntArray
 
 BATCHES_AHEAD = 3
 """Number of batches prepared while one is trained on."""
@@ -33,6 +33,7 @@ class TrainingBatch:
         identities: (B,) int64, on the device.
         plan: How the images are augmented.
         patch_images: (P, H, W, 3) uint8, the crops from which the plan's patches are cut.
+        targets: (B, E) float32, the teacher's embeddings of the crops as the plan flips them; None without a teacher.
     """
 
     indices: IntArray
@@ -40,6 +41,7 @@ class TrainingBatch:
     identities: Tensor
     plan: AugmentationPlan
     patch_images: Tensor
+    targets: Tensor | None = None
 
 
 class Pixels:
@@ -108,6 +110,7 @@ def feed(
     images_seen: int,
     images_a_step: int,
     device: torch.device,
+    targets: FloatArray | None = None,
 ) -> Generator[TrainingBatch]:
     """Yield the batches of an epoch, or of the rest of one, in order.
 
@@ -122,6 +125,7 @@ def feed(
         images_seen: Number of images all ranks trained on before the first of these steps.
         images_a_step: Number of images in one step of all ranks.
         device: Device on which batches are needed.
+        targets: (N, 2, E) the teacher's embeddings of all crops and of their mirror images; None without a teacher.
     """
 
     def prepare(step: int) -> TrainingBatch:
@@ -143,6 +147,7 @@ def feed(
             to_device(torch.from_numpy(identities[indices[step]]), device),
             plan,
             pixels.take(plan.patch_indices),
+            None if targets is None else to_device(torch.from_numpy(_targets_of(targets, indices[step], plan)), device),
         )
 
     waiting: deque[Future[TrainingBatch]] = deque()
@@ -156,3 +161,10 @@ def feed(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _targets_of(targets: FloatArray, indices: IntArray, plan: AugmentationPlan) -> FloatArray:
+    """(B, E) the teacher's embeddings of a batch: of the mirror image where the plan flips the crop."""
+    is_flipped = np.zeros(len(indices), dtype=np.int64)
+    is_flipped[plan.flips] = 1
+    return np.ascontiguousarray(targets[indices, is_flipped])

@@ -105,3 +105,30 @@ def create_head(
         head = LinearHead(embedding_dimension, num_classes)
     initialise(head, generator)
     return head
+
+
+def create_projection(embedding_width: int, target_width: int, *, generator: torch.Generator) -> nn.Module:
+    """Make a new linear map from a network's embeddings to a teacher's space, computed in float32.
+
+    Args:
+        embedding_width: D.
+        target_width: E, the width of the teacher's embeddings.
+        generator: Generator for the initial weights, on the CPU.
+    """
+    projection = Projection(embedding_width, target_width)
+    initialise(projection, generator)
+    return projection
+
+
+class Projection(nn.Module):
+    """A linear map in float32 whatever the network's precision: (B, D) → (B, E)."""
+
+    def __init__(self, embedding_width: int, target_width: int) -> None:
+        super().__init__()
+        self.linear = Linear(embedding_width, target_width)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Project embeddings."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            projected: Tensor = self.linear(at_least_float32(embeddings))
+            return projected

@@ -16,24 +16,30 @@ from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.averaging import MovingAverage
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import TrainingBatch
-from omnireid.training.head import create_head
+from omnireid.training.head import create_head, create_projection
+from omnireid.training.imitation import cosine_loss, similarity_graph_loss
 from omnireid.training.losses import batch_hard_triplet, cross_entropy
 from omnireid.training.precision import autocast
 from omnireid.training.recipes import Recipe
 from omnireid.training.synchronised_norm import synchronise_norms
 
+LOSS_NAMES = ("loss", "cross_entropy_loss", "triplet_loss", "teacher_loss", "graph_loss")
+"""What `Learner.step` returns, in order: the weighted sum, then its parts without their weights."""
+
 
 class _Trainee(nn.Module):
-    """Network and head as one module, so that one DDP reducer handles the gradients of both."""
+    """Network, head and projection as one module, so that one DDP reducer handles all gradients."""
 
-    def __init__(self, network: nn.Module, head: nn.Module) -> None:
+    def __init__(self, network: nn.Module, head: nn.Module, projection: nn.Module | None) -> None:
         super().__init__()
         self.network = network
         self.head = head
+        self.projection = projection
 
-    def forward(self, images: Tensor, identities: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, identities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         embeddings = self.network(images)
-        return embeddings, self.head(embeddings, identities)
+        projected = embeddings if self.projection is None else self.projection(embeddings)
+        return embeddings, self.head(embeddings, identities), projected
 
 
 class Learner:
@@ -47,6 +53,7 @@ class Learner:
         device: Device to compute on.
         ranks: This process among the ranks of the run.
         compile_network: Compile the network with ``torch.compile``.
+        target_width: Width of the teacher's embeddings; None without a teacher.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class Learner:
         device: torch.device,
         ranks: Ranks,
         compile_network: bool = False,
+        target_width: int | None = None,
     ) -> None:
         self.recipe = recipe
         self.device = device
@@ -79,12 +87,13 @@ class Learner:
         if recipe.precision == "fp64":
             self.network.double()
             self.head.double()
-        self.optimiser = _create_optimiser(recipe, self.network, self.head)
+        self.projection = self._create_projection(target_width)
+        self.optimiser = _create_optimiser(recipe, self.network, self.head, self.projection)
         self.schedule = recipe.rate_schedule
         self.frozen_epochs = recipe.timetable.frozen_epochs
         self.average = MovingAverage(self.network, recipe.average) if recipe.average else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self._trainee = _Trainee(self.network, self.head)
+        self._trainee = _Trainee(self.network, self.head, self.projection)
         if compile_network:
             self.network.compile()
         self._wrapped: nn.Module | None = None
@@ -113,7 +122,7 @@ class Learner:
             step: Counted from 0 over the whole run; it decides the learning rate.
 
         Returns:
-            (3,) on the device: loss, cross-entropy and triplet loss, each the mean over this rank's crops.
+            One value for each of `LOSS_NAMES`, on the device, each the mean over this rank's crops.
         """
         recipe = self.recipe
         rate = self.rate_at(step)
@@ -123,11 +132,13 @@ class Learner:
         if recipe.precision == "fp64":
             images = images.double()
         self.optimiser.zero_grad(set_to_none=True)
-        parts = torch.zeros(3, device=self.device)
-        shares = list(zip(images.chunk(recipe.accumulate), batch.identities.chunk(recipe.accumulate), strict=True))
-        for number, (share, identities) in enumerate(shares, start=1):
+        parts = torch.zeros(len(LOSS_NAMES), device=self.device)
+        count = recipe.accumulate
+        targets = [None] * count if batch.targets is None else batch.targets.chunk(count)
+        shares = list(zip(images.chunk(count), batch.identities.chunk(count), targets, strict=True))
+        for number, share in enumerate(shares, start=1):
             with self._accumulating(last=number == len(shares)):
-                loss, terms = self._loss(share, identities)
+                loss, terms = self._loss(*share)
                 self.scaler.scale(loss / len(shares)).backward()  # type: ignore[no-untyped-call]
             parts += terms / len(shares)
         if recipe.clip_norm:
@@ -151,6 +162,8 @@ class Learner:
             "optimiser": {str(index): values for index, values in self.optimiser.state_dict()["state"].items()},
             "scaler": self.scaler.state_dict(),
         }
+        if self.projection is not None:
+            state["projection"] = self.projection.state_dict()
         if self.average is not None:
             state["average"] = self.average.state_dict()
         return state
@@ -159,6 +172,8 @@ class Learner:
         """Restore what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.head.load_state_dict(state["head"])
+        if self.projection is not None:
+            self.projection.load_state_dict(state["projection"])
         groups = self.optimiser.state_dict()["param_groups"]
         optimiser = {int(index): values for index, values in state.get("optimiser", {}).items()}
         self.optimiser.load_state_dict({"state": optimiser, "param_groups": groups})
@@ -166,17 +181,34 @@ class Learner:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
-    def _loss(self, images: Tensor, identities: Tensor) -> tuple[Tensor, Tensor]:
+    def _create_projection(self, target_width: int | None) -> nn.Module | None:
+        """The linear map into the teacher's space, where the recipe compares embeddings there."""
+        if target_width is None or not self.recipe.teacher_weight:
+            return None
+        generator = torch.Generator().manual_seed(self.recipe.seed + 2)
+        projection = create_projection(self.network.embedding_width, target_width, generator=generator)
+        projection.to(self.device, torch.float64 if self.recipe.precision == "fp64" else torch.float32)
+        return projection
+
+    def _loss(self, images: Tensor, identities: Tensor, targets: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The weighted sum of the recipe's losses, and the values for `LOSS_NAMES`."""
         assert self._wrapped is not None
         recipe = self.recipe
         with autocast(recipe.precision, self.device):
-            embeddings, logits = self._wrapped(images, identities)
+            embeddings, logits, projected = self._wrapped(images, identities)
         entropy = cross_entropy(logits, identities, smoothing=recipe.label_smoothing)
-        if not recipe.triplet_weight:
-            return entropy, torch.stack([entropy.detach(), entropy.detach(), torch.zeros_like(entropy.detach())])
-        triplet = batch_hard_triplet(embeddings, identities, margin=recipe.triplet_margin, ranks=self.ranks)
-        loss = entropy + recipe.triplet_weight * triplet
-        return loss, torch.stack([loss.detach(), entropy.detach(), triplet.detach()])
+        parts = [entropy, *[torch.zeros_like(entropy)] * 3]
+        if recipe.triplet_weight:
+            parts[1] = batch_hard_triplet(embeddings, identities, margin=recipe.triplet_margin, ranks=self.ranks)
+        if targets is not None and recipe.teacher_weight:
+            parts[2] = cosine_loss(projected, targets)
+        if targets is not None and recipe.graph_weight:
+            temperature = recipe.graph_temperature
+            parts[3] = similarity_graph_loss(embeddings, targets, temperature=temperature, ranks=self.ranks)
+        weights = (recipe.identity_weight, recipe.triplet_weight, recipe.teacher_weight, recipe.graph_weight)
+        # A loss of weight 0 stays in the sum, where it changes nothing: a DDP reducer waits for the head's gradient.
+        loss = torch.stack([weight * part for weight, part in zip(weights, parts, strict=True)]).sum()
+        return loss, torch.stack([loss, *parts]).detach()
 
     def _accumulating(self, *, last: bool) -> AbstractContextManager[object]:
         """A context in which gradients stay on their rank, for all parts of a batch but the last."""
@@ -189,11 +221,24 @@ class Learner:
         return DistributedDataParallel(self._trainee, device_ids=devices, gradient_as_bucket_view=True)
 
 
-def _create_optimiser(recipe: Recipe, network: nn.Module, head: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser, with one group for the network and one for the head."""
+def logged_losses(recipe: Recipe) -> frozenset[str]:
+    """The losses of `LOSS_NAMES` worth a curve: the sum, and its parts where there are several."""
+    parts = {"triplet_loss": recipe.triplet_weight, "teacher_loss": recipe.teacher_weight}
+    used = {name for name, weight in (parts | {"graph_loss": recipe.graph_weight}).items() if weight}
+    return frozenset({"loss", "cross_entropy_loss", *used} if used else {"loss"})
+
+
+def _create_optimiser(
+    recipe: Recipe, network: nn.Module, head: nn.Module, projection: nn.Module | None
+) -> torch.optim.Optimizer:
+    """The recipe's optimiser, with one group for the network and one for the head and the projection."""
+    heads = [head] if projection is None else [head, projection]
     groups: list[dict[str, Any]] = [
-        {"params": [weight for weight in module.parameters() if weight.requires_grad], "multiple": multiple}
-        for module, multiple in ((network, 1.0), (head, recipe.head_learning_rate))
+        {
+            "params": [weight for module in modules for weight in module.parameters() if weight.requires_grad],
+            "multiple": multiple,
+        }
+        for modules, multiple in (([network], 1.0), (heads, recipe.head_learning_rate))
     ]
     decay = recipe.weight_decay
     if recipe.optimiser == "sgd":

@@ -33,14 +33,14 @@ from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.distributed import Ranks, barrier, mean_over_ranks
 from omnireid.training.feeding import Pixels, TrainingBatch, count_repeats, feed
 from omnireid.training.journal import Journal, Kind
-from omnireid.training.learner import Learner
+from omnireid.training.learner import LOSS_NAMES, Learner, logged_losses
 from omnireid.training.options import RunOptions, RunResult
 from omnireid.training.recipes import Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, write_checkpoint
 from omnireid.training.samplers import IdentitySampler, RandomSampler, shard
 from omnireid.training.signals import Stop
 from omnireid.training.timetable import Resolution
-from omnireid.types import ByteArray
+from omnireid.types import ByteArray, FloatArray
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -64,11 +64,12 @@ class Loop:
     identity: RunIdentity
     progress: Progress
     journal: Journal | None
+    targets: FloatArray | None = None  # (N, 2, E), the teacher's embeddings of crops and mirror images
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter() - self.progress.seconds
         self._unlogged_batches: list[TrainingBatch] = []  # trained on, but their losses are still on the device
-        self._unlogged_losses = torch.zeros(self.options.log_every, 3, device=self.device)
+        self._unlogged_losses = torch.zeros(self.options.log_every, len(LOSS_NAMES), device=self.device)
         self._last_logged = time.perf_counter()
         self._saved_step = self.progress.step
         self._scores: RankingScores | None = None
@@ -117,6 +118,7 @@ class Loop:
             images_seen=self.progress.step * self.recipe.batch_size,
             images_a_step=self.recipe.batch_size,
             device=self.device,
+            targets=self.targets,
         )
         self.learner.begin_epoch(epoch)
         self._last_logged = time.perf_counter()  # earlier work, such as decoding, does not count in images per second
@@ -162,12 +164,12 @@ class Loop:
         self._last_logged = now
         self._unlogged_batches.clear()
         if self.journal is not None:
-            for position, (loss, entropy, triplet) in enumerate(losses.tolist()):
+            logged = logged_losses(self.recipe)
+            for position, row in enumerate(losses.tolist()):
                 step = self.progress.step - count + position + 1
-                values = {"loss": loss, "learning_rate": self.learner.rate_at(step - 1), "images_per_second": rate}
-                if self.recipe.triplet_weight:
-                    values |= {"cross_entropy_loss": entropy, "triplet_loss": triplet}
-                self._write("step", step, **values)
+                values = {name: value for name, value in zip(LOSS_NAMES, row, strict=True) if name in logged}
+                rates = {"learning_rate": self.learner.rate_at(step - 1), "images_per_second": rate}
+                self._write("step", step, **values, **rates)
         return float(losses[:, 0].mean())
 
     def _stop_at_nonfinite(self, position: int, own: Tensor) -> None:
@@ -175,7 +177,7 @@ class Loop:
 
         Args:
             position: Index into the batches that are not logged yet.
-            own: (n, 3) losses of this rank.
+            own: (n, losses) of this rank, in the order of `LOSS_NAMES`.
         """
         step = self.progress.step - len(self._unlogged_batches) + position
         kept = "another rank kept it"

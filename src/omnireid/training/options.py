@@ -22,6 +22,7 @@ class RunOptions:
         output: Folder for the run's results.
         weights: Weights to start from: a file, a name that omnireid models lists, hf://… or https://…#sha256=….
             By default the run starts from random weights.
+        teacher: Weights to imitate, of any kind that omnireid runs. The recipe says by which losses.
         layout: Layout of the data sets, such as market1501 or folder; auto recognises it.
         use_test_identities: Learn from the test identities too. Nothing is scored then, unless `evaluate_on` names
             other data.
@@ -34,6 +35,7 @@ class RunOptions:
         compile: Compile the network with torch.compile: it takes minutes, and makes the steps on a GPU faster.
         checkpoint_every: Steps between two checkpoints. Each epoch ends with one too.
         log_every: Steps between two updates of the log.
+        teacher_cache_folder: Folder for the teacher's embeddings; by default in the user's cache.
         pixel_cache_folder: Folder for decoded crops; by default in the user's cache.
         progress: Show progress bars on standard error.
 
@@ -44,6 +46,7 @@ class RunOptions:
     data: tuple[Path, ...]
     output: Path
     weights: str | None = None
+    teacher: str | None = None
     layout: str = "auto"
     use_test_identities: bool = False
     hold_out: float = 0.0
@@ -54,6 +57,7 @@ class RunOptions:
     compile: bool = False
     checkpoint_every: int = 200
     log_every: int = 20
+    teacher_cache_folder: Path | None = None
     pixel_cache_folder: Path | None = None
     progress: bool = True
 

@@ -47,6 +47,10 @@ class Recipe:
         cosine_scale: Factor by which the cosine head multiplies its cosines.
         cosine_margin: Margin that the cosine head subtracts from the true identity's cosine.
         label_smoothing: Label smoothing of the cross-entropy, in [0, 1).
+        identity_weight: Weight of the cross-entropy over identities; 0 learns from a teacher alone.
+        teacher_weight: Weight of the loss that pulls a projection of the embedding towards the teacher's embedding.
+        graph_weight: Weight of the loss that gives a batch the similarities it has for the teacher.
+        graph_temperature: Temperature of those similarities; a small one looks at the nearest crops only.
         triplet_weight: Weight of the batch-hard triplet loss beside the cross-entropy; 0 leaves it out.
         triplet_margin: Margin of the triplet loss; None means the soft margin, log(1 + exp(difference)).
         optimiser: ``sgd``, ``adam`` or ``adamw``.
@@ -89,6 +93,10 @@ class Recipe:
     cosine_scale: float = 16.0
     cosine_margin: float = 0.0
     label_smoothing: float = 0.1
+    identity_weight: float = 1.0
+    teacher_weight: float = 0.0
+    graph_weight: float = 0.0
+    graph_temperature: float = 0.1
     triplet_weight: float = 0.0
     triplet_margin: float | None = None
     optimiser: OptimiserName = "sgd"
@@ -131,6 +139,11 @@ class Recipe:
         if self.nesterov and self.momentum == 0:
             raise RecipeError("--nesterov needs a momentum above 0.")
         _ = self.rate_schedule  # which checks the moments too
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a loss of the recipe compares with a teacher."""
+        return self.teacher_weight > 0 or self.graph_weight > 0
 
     @property
     def timetable(self) -> Timetable:
@@ -200,6 +213,10 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "cosine_scale": (1e-3, _MANY),
     "cosine_margin": (0, 1),
     "label_smoothing": (0, 1 - 1e-6),
+    "identity_weight": (0, _MANY),
+    "teacher_weight": (0, _MANY),
+    "graph_weight": (0, _MANY),
+    "graph_temperature": (1e-3, _MANY),
     "triplet_weight": (0, _MANY),
     "learning_rate": (0, _MANY),
     "head_learning_rate": (0, _MANY),

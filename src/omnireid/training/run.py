@@ -16,6 +16,8 @@ import torch
 
 from omnireid.data.listing import input_files
 from omnireid.data.training_data import TrainingData, load_training_data
+from omnireid.embedding.embedder import load_embedder
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.torch_runtime import load_weights
 from omnireid.errors import MissingDependencyError, ModelError, OutputError, RecipeError
 from omnireid.files import check_output, sha256_of, sole_writer, write_json
@@ -23,7 +25,7 @@ from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model, find_architecture
 from omnireid.training.assessment import hold_out, load_validation
 from omnireid.training.curves import draw_curves
-from omnireid.training.distributed import Ranks, start_ranks
+from omnireid.training.distributed import Ranks, barrier, start_ranks
 from omnireid.training.journal import Journal, read_journal
 from omnireid.training.learner import Learner
 from omnireid.training.loop import BEST_NAME, CHECKPOINT_NAME, LAST_NAME, Loop
@@ -33,6 +35,8 @@ from omnireid.training.recipes import Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, check_identity, read_checkpoint
 from omnireid.training.samplers import IdentitySampler, RandomSampler
 from omnireid.training.signals import caught_signals
+from omnireid.training.teacher import teach
+from omnireid.types import FloatArray
 from omnireid.weights.fetch import resolve_weights
 
 CURVES_NAME = "curves.png"
@@ -109,6 +113,7 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
     start = None
     if options.weights is not None:
         start = _start_from(network, recipe.model, options.weights)
+    teacher, targets = _find_targets(recipe, options, data, ranks)
     learner = Learner(
         recipe,
         network,
@@ -117,10 +122,12 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         device=device,
         ranks=ranks,
         compile_network=options.compile,
+        target_width=None if targets is None else targets.shape[2],
     )
+    facts = {"crops": len(data), "identities": data.identity_count, "files": data.fingerprint}
     identity = RunIdentity(
         recipe.json(),
-        {"names": list(data.names), "crops": len(data), "identities": data.identity_count, "files": data.fingerprint},
+        {"names": list(data.names), **facts, **teacher},
         start,
         ranks.world_size,
     )
@@ -132,7 +139,35 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
             _begin_folder(recipe, options, identity, data)
         # A log without a checkpoint belongs to a run that was killed before its first one: it begins again.
         journal = Journal(options.output, resume_at=progress.step if resuming else -1)
-    return Loop(recipe, options, ranks, device, data, validation, sampler, learner, identity, progress, journal)
+    return Loop(
+        recipe, options, ranks, device, data, validation, sampler, learner, identity, progress, journal, targets
+    )
+
+
+def _find_targets(
+    recipe: Recipe, options: RunOptions, data: TrainingData, ranks: Ranks
+) -> tuple[dict[str, str], FloatArray | None]:
+    """The teacher's SHA-256, for the run's identity, and its embeddings; rank 0 computes them while others wait.
+
+    Raises:
+        RecipeError: a teacher that no loss uses, or a loss without a teacher.
+    """
+    if options.teacher is None:
+        if recipe.needs_teacher:
+            raise RecipeError("--teacher-weight and --graph-weight need a teacher: name its weights with --teacher.")
+        return {}, None
+    if not recipe.needs_teacher:
+        raise RecipeError(
+            f"The teacher {options.teacher} would not be used: set --teacher-weight or --graph-weight above 0."
+        )
+    teacher = load_embedder(options.teacher, RuntimeOptions(precision="fp32"))
+    folder, show = options.teacher_cache_folder, options.progress and ranks.rank == 0
+    if ranks.rank != 0:
+        barrier(ranks)
+    targets = teach(teacher, data.paths, folder=folder, progress=show)
+    if ranks.rank == 0:
+        barrier(ranks)
+    return {"teacher": teacher.weights_sha256}, targets
 
 
 def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | IdentitySampler:

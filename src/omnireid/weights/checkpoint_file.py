@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from omnireid.errors import CheckpointError
 from omnireid.weights.file_kind import GRAPH_KINDS, WeightsKind, identify_weights
@@ -128,7 +128,7 @@ def _find_state(content: object) -> tuple[str, _State] | None:
             inside = {}
             for key, entry in value.items():
                 state = find_inside(entry, depth + 1)
-                if state is not None and _is_name(key):
+                if state is not None and isinstance(key, str):
                     inside[key] = (f"{key}.{state[0]}".rstrip("."), state[1])
             found[id(value), depth] = _choose_state(value, inside)
         return found[id(value), depth]
@@ -154,8 +154,7 @@ def _find_named_state(path: Path, content: object, state: str) -> tuple[str, _St
         for name, entries in states:
             if matches(name):
                 return name, entries
-    names = [repr(name) for name, _ in states if name]
-    known = f"{', '.join(names[:10])}{', …' if len(names) > 10 else ''}" if names else "none but the bare weights"
+    known = ", ".join(repr(name) for name, _ in states if name) or "none but the bare weights"
     raise CheckpointError(f"{path} has no weights under {state!r}. Entries with tensors in it: {known}.")
 
 
@@ -169,7 +168,7 @@ def _list_states(content: object) -> Iterator[tuple[str, _State]]:
         seen.add(id(value))
         if _count_tensors(value):
             yield name, value
-        inside = ((key, entry) for key, entry in value.items() if _is_name(key))
+        inside = ((key, entry) for key, entry in value.items() if isinstance(key, str))
         waiting += [(f"{name}.{key}".lstrip("."), entry, depth + 1) for key, entry in inside]
 
 
@@ -190,12 +189,8 @@ def _count_tensors(entries: _State) -> int:
 
 
 def _is_tensor(key: object, value: object) -> bool:
-    return isinstance(value, StoredTensor) and _is_name(key)
-
-
-def _is_name(key: object) -> TypeGuard[str]:
-    """Whether a key names an entry. Nobody who means well makes names without end, which would be copied for each."""
-    return isinstance(key, str) and len(key) <= _LONGEST_KEY
+    """Whether an entry is a named tensor. Names without end are made by nobody who means well."""
+    return isinstance(value, StoredTensor) and isinstance(key, str) and len(key) <= _LONGEST_KEY
 
 
 def _strip_prefixes(tensors: Mapping[str, StoredTensor]) -> tuple[str, dict[str, StoredTensor]]:

@@ -228,7 +228,7 @@ class _Machine:
         if not isinstance(arguments, tuple):
             raise PickleFormatError("a call without arguments")
         if isinstance(function, KnownFunction):
-            self._spend(sum(len(part) for part in arguments if isinstance(part, (list, tuple, dict))))
+            self._spend(sum(len(part) for part in arguments if isinstance(part, (list, tuple))))
             self._stack.append(function.build(*arguments))
         elif function is LEFT_OUT:
             self._stack.append(LEFT_OUT)

@@ -98,8 +98,6 @@ class StoredTensor:
             raise ValueError(f"a tensor of {len(self.shape)} axes and {math.prod(self.shape):,} values")
         if self.storage is None:
             return
-        if not isinstance(self.storage, Storage):
-            raise TypeError("a tensor of what is no storage")
         if len(self.strides) != len(self.shape):
             raise ValueError(f"a tensor of shape {self.shape} with strides {self.strides}")
         if not math.prod(self.shape):

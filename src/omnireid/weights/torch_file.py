@@ -141,12 +141,10 @@ def _read_legacy(path: Path, data: bytes) -> object:
     content = read_pickle(stream, find_storage)
     keys = read_pickle(stream)
     found = _refuse_unknown_names(path, [first, protocol, machine, content, keys])
-    names = keys.content if isinstance(keys.content, list) else []
-    # Text only, before anything is hashed: Python hashes nested tuples by recursion, without end.
-    if not all(isinstance(name, str) for name in names) or sorted(names) != sorted(storages):
+    if not isinstance(keys.content, list) or set(keys.content) != set(storages) or len(keys.content) != len(storages):
         raise ValueError("the list of storages is not that of the tensors")
     position = stream.tell()
-    for key in names:
+    for key in keys.content:
         storage = storages[key]
         (count,) = _COUNT.unpack_from(data, position)
         position += _COUNT.size
