@@ -18,7 +18,15 @@ from omnireid.data.numbering import number_together
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.jobs import embed_to_parquet
 from omnireid.embedding.tables import read_embeddings
-from omnireid.errors import DataError, DataNotFoundError, ImageError, OutputError, OutputInUseError, StoppedError
+from omnireid.errors import (
+    DataError,
+    DataNotFoundError,
+    ImageError,
+    OutputError,
+    OutputInUseError,
+    SettingError,
+    StoppedError,
+)
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.files import sole_writer
 from omnireid.images.decode import RgbArray
@@ -192,7 +200,7 @@ def test_refusals(tmp_path: Path, crops: Crops) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="in the way"):
         embed_to_parquet(colour_embedder(), crops, tmp_path / "file" / "out.parquet")
-    with pytest.raises(DataError, match="at least one crop; got chunk_size=0"):
+    with pytest.raises(SettingError, match="at least one crop; got chunk_size=0"):
         embed_to_parquet(colour_embedder(), crops, tmp_path / "out.parquet", chunk_size=0)
 
 

@@ -11,12 +11,12 @@ from PIL import Image
 
 from omnireid.data.synthetic_marker import MARKER
 from omnireid.errors import (
-    DataError,
     DataNotFoundError,
     DiskFullError,
     IncompleteDatasetError,
     OutputError,
     OutputInUseError,
+    SettingError,
     StoppedError,
 )
 from omnireid.files import sole_writer
@@ -281,9 +281,9 @@ def test_two_writers_of_one_set_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_bad_parameter_creates_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="identities must be 2 to 9999"):
+    with pytest.raises(SettingError, match="identities must be 2 to 9999"):
         synthesize(tmp_path / "set", identities=1)
-    with pytest.raises(DataError, match="workers must be 1 or more; got 0"):
+    with pytest.raises(SettingError, match="workers must be 1 or more; got 0"):
         synthesize(tmp_path / "set", **SMALL, workers=0)
     assert not list(tmp_path.iterdir())
 

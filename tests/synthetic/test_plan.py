@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnireid.errors import DataError
+from omnireid.errors import SettingError
 from omnireid.synthetic.plan import Plan, count_splits, planned_crops
 
 SMALL = Plan(identities=4, cameras=2, per_camera=2, distractors=0, seed=0, cue="mixed", difficulty=0.5, height=64)
@@ -74,5 +74,5 @@ def test_distractors_are_in_the_gallery_and_come_on_top() -> None:
     ],
 )
 def test_a_value_out_of_range_is_named(change: dict[str, object], message: str) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(SettingError, match=message):
         Plan(**{**SMALL.parameters, **change})  # type: ignore[arg-type]  # that is the point

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from omnireid.data.synthetic_marker import MARKER, MARKER_KEY
-from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, OutputError, StoppedError
+from omnireid.errors import DataNotFoundError, IncompleteDatasetError, OutputError, SettingError, StoppedError
 from omnireid.files import output_errors, sole_writer, write_json
 from omnireid.progress import progress_bar
 from omnireid.synthetic.pedestrian import Cue
@@ -68,13 +68,13 @@ def synthesize(
         The folder. Besides Market-1501's three folders it holds `MARKER`.
 
     Raises:
-        DataError: a parameter is out of range.
+        SettingError: a parameter is out of range.
         OutputError: the folder holds something else, or cannot be written; nothing half-drawn is left.
         StoppedError: the user pressed Ctrl-C; nothing is left.
     """
     plan = Plan(identities, cameras, per_camera, distractors, seed, cue, float(difficulty), height)
     if workers is not None and workers < 1:
-        raise DataError(f"workers must be 1 or more; got {workers}. Leave it out to let omnireid choose.")
+        raise SettingError(f"workers must be 1 or more; got {workers}. Leave it out to let omnireid choose.")
     root = Path(output)
     crops = planned_crops(plan)
     with sole_writer(root.absolute()):
@@ -122,7 +122,7 @@ def _read_plan(root: Path) -> Plan | None:
         if marker.pop(MARKER_KEY) != FORMAT:
             return None
         return Plan(**{field.name: marker[field.name] for field in fields(Plan)})
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, DataError):
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, SettingError):
         return None
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from omnireid.errors import DataError
+from omnireid.errors import SettingError
 from omnireid.synthetic.camera import Camera, draw_camera
 from omnireid.synthetic.crop import draw_crop, draw_distractor, drawing_height
 from omnireid.synthetic.pedestrian import CUES, Cue, Pedestrian, draw_pedestrians
@@ -50,7 +50,7 @@ class Plan:
         height: Height of a crop in pixels, an even number. A crop is half as wide.
 
     Raises:
-        DataError: a value out of range.
+        SettingError: a value out of range.
     """
 
     identities: int = 100
@@ -66,17 +66,17 @@ class Plan:
         for name, (low, high, reason) in _LIMITS.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise DataError(f"{name} must be {low} to {high}: {reason}; got {value}.")
+                raise SettingError(f"{name} must be {low} to {high}: {reason}; got {value}.")
         if self.cameras * self.per_camera < 2:
-            raise DataError(
+            raise SettingError(
                 "1 camera with 1 crop a person gives no pair of crops to compare. Ask for 2 cameras, or for 2 crops."
             )
         if self.height % 2:
-            raise DataError(f"height must be even, since a crop is half as wide; got {self.height}.")
+            raise SettingError(f"height must be even, since a crop is half as wide; got {self.height}.")
         if not 0 <= self.difficulty <= 1:
-            raise DataError(f"difficulty must be 0 (easy) to 1 (hard); got {self.difficulty}.")
+            raise SettingError(f"difficulty must be 0 (easy) to 1 (hard); got {self.difficulty}.")
         if self.cue not in CUES:
-            raise DataError(f"No cue {self.cue!r}. Known: {', '.join(CUES)}.")
+            raise SettingError(f"No cue {self.cue!r}. Known: {', '.join(CUES)}.")
 
     @property
     def parameters(self) -> dict[str, object]:
