@@ -171,7 +171,7 @@ def test_the_graph_loss_of_two_ranks_is_that_of_one_process(found: tuple[Values,
 def test_a_rank_that_is_gone_is_told_by_the_others(found: tuple[Values, Values]) -> None:
     assert ranks.LOST not in found[1]
     assert re.fullmatch(
-        r"Rank 0 of 2 lost another rank \(.+\)\. Its own message says why\. Go on from the last checkpoint with the "
+        r"Rank 0 of 2 lost another rank \(.+\)\. Its own message says why\. Resume from the last checkpoint with the "
         r"same command and --resume\.",
         str(found[0][ranks.LOST]),
     )
@@ -191,11 +191,11 @@ LOST_ERRORS = [
 
 @pytest.mark.parametrize("error", LOST_ERRORS, ids=str)
 def test_errors_that_mean_a_lost_rank(error: RuntimeError, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_join", lambda place: None)
+    monkeypatch.setattr(module, "_join_process_group", lambda device: None)
     set_ranks(monkeypatch, "1", "4", "1")
     first_line = (str(error) or type(error).__name__).splitlines()[0]
     message = (
-        f"Rank 1 of 4 lost another rank ({first_line}). Its own message says why. Go on from the last checkpoint with "
+        f"Rank 1 of 4 lost another rank ({first_line}). Its own message says why. Resume from the last checkpoint with "
         "the same command and --resume."
     )
     with pytest.raises(RankError, match=f"^{re.escape(message)}$") as caught:
@@ -206,7 +206,7 @@ def test_errors_that_mean_a_lost_rank(error: RuntimeError, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), KeyError("closed by peer")])
 def test_other_errors_stay_what_they_are(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_join", lambda place: None)
+    monkeypatch.setattr(module, "_join_process_group", lambda device: None)
     set_ranks(monkeypatch, "1", "4", "1")
     with pytest.raises(type(error)) as caught, start_ranks("cpu"):
         raise error

@@ -32,10 +32,10 @@ class Validation:
     """What a network in training is scored on.
 
     Attributes:
-        name: for the log and the artefact's metrics, such as ``market1501``.
-        query: crops to look for.
-        gallery: crops to look in.
-        protocol: what a query is scored against.
+        name: Name in the log and in the metrics of the weights, such as ``market1501``.
+        query: Crops to look for.
+        gallery: Crops to search.
+        protocol: Rule by which a query is scored.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Validation:
 
 
 def load_validation(root: Path, *, layout: str, seed: int) -> Validation | None:
-    """Query and gallery of a data set; None where it has none.
+    """Load query and gallery of a data set; None if it has none.
 
     Raises:
-        NoTrueMatchError: no query has anything to be found.
-        DataError: the data set cannot be read.
+        NoTrueMatchError: No query has a true match.
+        DataError: The data set cannot be read.
     """
     dataset = load_dataset(root, layout, seed=seed)
     if not len(dataset.query) or not len(dataset.gallery):
@@ -64,19 +64,19 @@ def load_validation(root: Path, *, layout: str, seed: int) -> Validation | None:
 
 
 def hold_out(data: TrainingData, fraction: float, *, seed: int) -> tuple[TrainingData, Validation]:
-    """Take identities out of the training data to score on, so that choices need no look at the test set.
+    """Take identities out of the training data to score on, so that choices need not be made on the test set.
 
     Args:
-        data: to learn from.
-        fraction: of the identities, in (0, 1), rounded up.
-        seed: of the draw of identities, and of the queries among their crops.
+        data: Data to learn from.
+        fraction: Share of the identities to take out, in (0, 1), rounded up.
+        seed: Seed for the choice of identities, and of the queries among their crops.
 
     Returns:
-        The rest, its identities numbered anew, and one query a camera of each identity held out.
+        The remaining data, with its identities renumbered, and the identities taken out, with one query per camera.
 
     Raises:
-        RecipeError: no such fraction, or it leaves fewer than two identities.
-        DataError: none of the identities held out can be searched for.
+        RecipeError: The fraction is out of range, or leaves fewer than two identities.
+        DataError: None of the identities taken out has a true match.
     """
     if not 0 < fraction < 1:
         raise RecipeError(f"--hold-out must lie between 0 and 1; got {fraction}.")
@@ -107,15 +107,15 @@ def assess(
     device: torch.device,
     ranks: Ranks,
 ) -> RankingScores:
-    """Score weights on query and gallery by Euclidean distance. Every rank embeds a share, and all get the scores.
+    """Score weights on query and gallery by Euclidean distance. Each rank embeds a share, and all get the scores.
 
     Args:
-        network: of the architecture; its weights are replaced.
-        weights: to be scored.
-        validation: what they are scored on.
-        pixels: (N, H, W, 3) uint8 of `Validation.paths`, at the input size.
-        device: of the arithmetic, which is float32.
-        ranks: this process among others.
+        network: Network of the architecture; its weights are replaced.
+        weights: Weights to score.
+        validation: Crops to score them on.
+        pixels: (N, H, W, 3) uint8 pixels of `Validation.paths`, at the input size.
+        device: Device to compute on, in float32.
+        ranks: This process among the ranks of the run.
     """
     network.load_state_dict(weights)
     embeddings = _embed(network.eval(), pixels, device, ranks)
@@ -133,7 +133,7 @@ def assess(
 @torch.inference_mode()
 def _embed(network: Backbone, pixels: ByteArray, device: torch.device, ranks: Ranks) -> FloatArray:
     preprocessing = Preprocessing(height=pixels.shape[1], width=pixels.shape[2])
-    share = -(-len(pixels) // ranks.world_size)  # equal shares: the last one is filled up with the last crop
+    share = -(-len(pixels) // ranks.world_size)  # shares are equal: the last one repeats the last crop
     rows = np.minimum(np.arange(ranks.rank * share, (ranks.rank + 1) * share), len(pixels) - 1)
     parts: Sequence[Tensor] = []
     with full_precision(device):

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 class MovingAverage:
     """The moving average of a network's weights and running statistics, in float32.
 
-    The decay is min(`decay`, (1 + n) / (10 + n)) at the n-th update, so that the first
-    weights, which know nothing, are soon forgotten.
+    The decay is min(`decay`, (1 + n) / (10 + n)) at the n-th update, so that the
+    untrained weights of the first steps are soon forgotten.
 
     Source: Polyak and Juditsky, 1992; the rising decay is TensorFlow's.
 
     Args:
-        network: whose weights; it is read, never written.
-        decay: in (0, 1).
+        network: Network whose weights are averaged; it is never changed.
+        decay: Decay per update, in (0, 1).
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -29,7 +29,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the network's present weights in. Counters are copied, not averaged."""
+        """Add the network's present weights to the average. Counters are copied, not averaged."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         averages, present = [], []
@@ -42,11 +42,11 @@ class MovingAverage:
         torch._foreach_lerp_(averages, present, 1 - decay)
 
     def state_dict(self) -> dict[str, object]:
-        """Everything, to be kept in a checkpoint."""
+        """The state for a checkpoint."""
         return {"updates": self.updates, "values": dict(self.values)}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         updates, values = state["updates"], state["values"]
         assert isinstance(updates, int)
         assert isinstance(values, Mapping)

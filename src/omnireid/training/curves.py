@@ -1,4 +1,4 @@
-"""Pictures of a run: loss, learning rate, scores and speed; and the scores of several runs side by side."""
+"""Pictures of a run (loss, learning rate, scores and speed), and of the scores of several runs side by side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SCORES = {"rank1": "rank-1", "mean_average_precision": "mAP"}
-"""Scores that are drawn, by their names in the journal, and what the legend calls them."""
+"""Scores that are drawn: their names in the journal, and in the legend."""
 
 _PERCENT = 100
 
@@ -22,16 +22,16 @@ _PERCENT = 100
 def draw_curves(entries: Sequence[Entry], path: Path, title: str) -> None:
     """Draw one run over its epochs, as PNG: loss, learning rate, rank-1 and mAP, images per second.
 
-    A value that was not finite leaves a gap. A panel without anything to show says so.
+    A value that was not finite leaves a gap. A panel with nothing to show says so.
 
     Args:
-        entries: as `read_journal` gives them.
-        path: the picture to write.
-        title: above it, as it is; a dollar sign starts no formula.
+        entries: Entries that `read_journal` returned.
+        path: Picture to write.
+        title: Text above the picture; a dollar sign starts no formula.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
-        OutputError: the picture cannot be written.
+        OutputError: The picture cannot be written.
     """
     figure = new_figure(title, 11, 7.8)
     losses, rates, scores, speed = figure.subplots(2, 2, sharex=True).flat
@@ -54,15 +54,15 @@ def draw_comparison(
     """Draw how mAP and rank-1 rise in several runs, as PNG.
 
     Args:
-        runs: the entries of each run under the name the legend gives it.
-        path: the picture to write.
-        x: over the run's time (evaluations included, as its journal counts it), or over epochs.
-        title: above it, as it is.
+        runs: Entries of each run, under its name in the legend.
+        path: Picture to write.
+        x: ``seconds`` of the run, evaluations included, or ``epoch``.
+        title: Text above the picture.
 
     Raises:
-        TrainingError: no run, or another `x`.
+        TrainingError: There is no run, or `x` is something else.
         MissingDependencyError: matplotlib is not installed.
-        OutputError: the picture cannot be written.
+        OutputError: The picture cannot be written.
     """
     if not runs:
         raise TrainingError("There is no run to draw. Give at least one, under the name the legend should have.")
@@ -73,20 +73,20 @@ def draw_comparison(
     panels = figure.subplots(1, 2)
     for axes, score in zip(panels, reversed(SCORES), strict=True):
         for name, entries in runs.items():
-            places, values = _series(entries, score, x, _PERCENT)
-            _plot(axes, [place * scale for place in places], values, label=name, marker="o")
+            positions, values = _series(entries, score, x, _PERCENT)
+            _plot(axes, [position * scale for position in positions], values, label=name, marker="o")
         _finish(axes, label, f"{SCORES[score]} (%)")
     save_figure(figure, path)
 
 
 def _series(entries: Sequence[Entry], name: str, x: str, factor: float = 1.0) -> tuple[list[float], list[float]]:
-    """Where and what `name` was; NaN where it was not finite.
+    """Positions on the x axis and values of `name`; NaN for values that were not finite.
 
-    What each step says is preferred to the means of epochs: both in one line would zigzag.
+    Values of single steps are preferred to the means of epochs: both in one line would zigzag.
     """
-    having = [entry for entry in entries if name in entry]
-    fine = [entry for entry in having if entry["kind"] == "step"]
-    chosen = fine or having
+    with_value = [entry for entry in entries if name in entry]
+    of_steps = [entry for entry in with_value if entry["kind"] == "step"]
+    chosen = of_steps or with_value
     return [float(entry[x]) for entry in chosen], [_number(entry[name]) * factor for entry in chosen]
 
 
@@ -95,7 +95,7 @@ def _number(value: Any) -> float:
 
 
 def _loss_names(entries: Sequence[Entry]) -> list[str]:
-    """``loss`` and what ends in ``_loss``, in the order they first appear."""
+    """``loss`` and names that end in ``_loss``, in the order in which they first appear."""
     return [name for name in dict.fromkeys(key for entry in entries for key in entry) if f"_{name}".endswith("_loss")]
 
 
@@ -110,7 +110,7 @@ def _time_unit(runs: Mapping[str, Sequence[Entry]]) -> tuple[float, str]:
 
 def _plot(axes: Axes, x: list[float], y: list[float], *, label: str, marker: str = "") -> None:
     if x:
-        # A single value is no line, so it gets a dot.
+        # A single value makes no line, so it gets a dot.
         (line,) = axes.plot(x, y, marker=marker or ("o" if len(x) == 1 else ""), markersize=4, linewidth=1.4)
         line.set_label(label if not label.startswith("_") else f" {label}")  # an underscore would hide it
 

@@ -1,7 +1,7 @@
-"""Ranks: the processes of one run, as torchrun starts them. A run of one process needs none of it.
+"""Ranks: the processes of one run, as torchrun starts them.
 
-A process that is no rank of several gets its own values back from every function
-here, and no process group is made for it.
+In a run of one process, every function here returns the process's own values, and
+no process group is made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from omnireid.errors import ModelError, RankError, RecipeError
 
 TIMEOUT = timedelta(hours=1)
-"""How long a rank waits for the others, such as for rank 0 while it decodes a large data set."""
+"""How long a rank waits for the others, for example while rank 0 decodes a large data set."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Ranks:
     """This process among those of the run.
 
     Attributes:
-        rank: from 0.
-        world_size: how many there are, on all machines.
-        local_rank: on this machine, from 0.
+        rank: Number of this process, from 0.
+        world_size: Number of processes on all machines.
+        local_rank: Number of this process on its machine, from 0.
     """
 
     rank: int = 0
@@ -39,10 +39,10 @@ class Ranks:
 
 
 def find_ranks() -> Ranks:
-    """This process's place as torchrun's environment gives it; one process where there is none.
+    """Read this process's rank from torchrun's environment; without it, the run has one process.
 
     Raises:
-        RecipeError: the environment holds something that is no such number.
+        RecipeError: The environment holds something that is not a rank.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     if "WORLD_SIZE" not in os.environ:
@@ -59,40 +59,40 @@ def start_ranks(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     """Join the other ranks, if any, while the body runs: gloo on a CPU, NCCL on GPUs.
 
     Args:
-        device: ``auto`` (GPUs where there are any), ``cpu`` or ``cuda``; each rank takes the GPU of its local number.
+        device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``; each rank takes the GPU with its local number.
 
     Raises:
-        ModelError: no such device, or fewer GPUs than ranks.
-        RankError: another rank was lost.
+        ModelError: There is no such device, or there are fewer GPUs than ranks.
+        RankError: Another rank was lost.
     """
     ranks = find_ranks()
-    place = _device(device, ranks)
+    chosen = _choose_device(device, ranks)
     if ranks.world_size == 1:
-        yield ranks, place
+        yield ranks, chosen
         return
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
     try:
-        _join(place)
-        yield ranks, place
+        _join_process_group(chosen)
+        yield ranks, chosen
     except RuntimeError as error:  # DistError and gloo's own errors are RuntimeErrors
         if not _is_lost_rank(error):
             raise
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RankError(
             f"Rank {ranks.rank} of {ranks.world_size} lost another rank ({first_line[:200]}). Its own message says "
-            "why. Go on from the last checkpoint with the same command and --resume."
+            "why. Resume from the last checkpoint with the same command and --resume."
         ) from error
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
 
 
-def _join(place: torch.device) -> None:
-    """Make the process group, by torchrun's store and under a name of this attempt's own.
+def _join_process_group(device: torch.device) -> None:
+    """Make the process group through torchrun's store, under a name of this attempt's own.
 
-    torchrun keeps one store over its restarts, and the addresses that dead ranks left there would be taken for those
-    of their successors.
+    torchrun keeps its store when it restarts the ranks. Addresses that dead ranks left there would otherwise be taken
+    for those of their successors.
     """
     try:
         store, rank, world_size = next(rendezvous("env://", timeout=TIMEOUT))
@@ -100,17 +100,17 @@ def _join(place: torch.device) -> None:
         raise RecipeError(f"The environment is not torchrun's: {error}. Unset WORLD_SIZE, or use torchrun.") from error
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     distributed.init_process_group(
-        "nccl" if place.type == "cuda" else "gloo",
+        "nccl" if device.type == "cuda" else "gloo",
         store=distributed.PrefixStore(f"attempt-{attempt}", store),  # type: ignore[attr-defined]
         rank=rank,
         world_size=world_size,
         timeout=TIMEOUT,
-        device_id=place if place.type == "cuda" else None,
+        device_id=device if device.type == "cuda" else None,
     )
 
 
 def gather(values: Tensor, ranks: Ranks) -> Tensor:
-    """(world_size × B, …): the tensors of all ranks, in their order, without gradient. Shapes must agree."""
+    """Gather the tensors of all ranks, in their order, (world_size × B, …), without gradient. Shapes must agree."""
     if ranks.world_size == 1:
         return values
     parts = [torch.empty_like(values) for _ in range(ranks.world_size)]
@@ -119,14 +119,14 @@ def gather(values: Tensor, ranks: Ranks) -> Tensor:
 
 
 def gather_with_gradient(values: Tensor, ranks: Ranks) -> Tensor:
-    """As `gather`; the gradient of a rank's part is summed over what all ranks made of it."""
+    """Gather like `gather`, with gradient: a rank's part gets the sum of all ranks' gradients for it."""
     if ranks.world_size == 1:
         return values
     return cast(Tensor, _Gather.apply(values, ranks))  # type: ignore[no-untyped-call]
 
 
 def sum_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
-    """The sum over ranks, without gradient; `values` is left as it is."""
+    """The sum over ranks, without gradient; `values` is not changed."""
     if ranks.world_size == 1:
         return values
     total = values.detach().clone()
@@ -135,12 +135,12 @@ def sum_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
 
 
 def mean_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
-    """The mean over ranks, without gradient; `values` is left as it is."""
+    """The mean over ranks, without gradient; `values` is not changed."""
     return values if ranks.world_size == 1 else sum_over_ranks(values, ranks) / ranks.world_size
 
 
 def barrier(ranks: Ranks) -> None:
-    """Wait until all ranks are here."""
+    """Wait until all ranks have come to this point."""
     if ranks.world_size > 1:
         distributed.barrier()
 
@@ -158,7 +158,7 @@ class _Gather(torch.autograd.Function):
         return total.chunk(ranks.world_size)[ranks.rank], None
 
 
-def _device(name: str, ranks: Ranks) -> torch.device:
+def _choose_device(name: str, ranks: Ranks) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise ModelError(f"No device {name!r} to train on: use auto, cpu or cuda.")
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
@@ -172,7 +172,7 @@ def _device(name: str, ranks: Ranks) -> torch.device:
 
 
 def _is_lost_rank(error: RuntimeError) -> bool:
-    """Whether a peer went away: torch has no error type for it in gloo, only words."""
+    """Whether another rank was lost. For gloo torch has no error type for it, only words."""
     words = ("closed by peer", "connection reset", "connection refused", "broken pipe", "timed out")
     text = str(error).lower()
     return isinstance(error, distributed.DistError) or any(word in text for word in words)

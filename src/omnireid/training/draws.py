@@ -1,10 +1,10 @@
 """Random numbers without a state: each is a pure function of what it is for.
 
-A generator that is advanced gives other numbers to another order of crops, so
-that a run depends on its workers and ranks and cannot be taken up in the middle
-of an epoch. Here a number is *looked up*: the seed, its purpose, and whatever
-else says which number it is (epoch, crop, how many-th time the crop comes) are
-mixed to 64 bits.
+A generator with a state gives different numbers if crops come in another order, so
+that a run depends on its workers and ranks and cannot be resumed in the middle of
+an epoch. Here a number is *looked up* instead: the seed, the purpose, and whatever
+else identifies the number (epoch, crop, how often the crop came before) are mixed
+into 64 bits.
 
 Source of the mixer: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
 Generators", OOPSLA 2014 (SplitMix64, with Stafford's constants).
@@ -23,13 +23,13 @@ from omnireid.types import BoolArray, DoubleArray, IntArray
 
 _BOX_ATTEMPTS = 16
 BOX_COLUMNS = 2 * _BOX_ATTEMPTS + 2
-"""How many uniform numbers a row `fit_boxes` takes."""
+"""Number of uniform numbers that `fit_boxes` takes for a box."""
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Purpose(IntEnum):
-    """What a random number is for. A number once given is kept: changing it changes every run."""
+    """What a random number is for. The values must not change, or every run would change."""
 
     FLIP = 1
     CROP = 2
@@ -40,7 +40,7 @@ class Purpose(IntEnum):
 
 
 def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Turn 64 bits into 64 that look unrelated, one to one."""
+    """Map 64 bits one to one to 64 bits that look unrelated."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
@@ -49,21 +49,21 @@ def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 def draw_uniforms(seed: int, purpose: int, *words: int | IntArray, columns: int) -> DoubleArray:
     """Look up `columns` uniform numbers for each of N rows.
 
-    Each row depends on the seed, the purpose and its own words only: not on N,
-    on the other rows, or on what was drawn before. Two rows with equal words are
-    equal. Column k does not depend on how many columns are asked for.
+    A row depends only on the seed, the purpose and its own words: not on N, on the
+    other rows, or on earlier draws. Rows with equal words are equal. Column k does
+    not depend on the number of columns.
 
     Args:
         seed: 0 to 2⁶⁴−1.
-        purpose: what they are for; see `Purpose`.
-        words: integers, or (N,) arrays of integers, in a fixed order, such as epoch, index, repeat.
-        columns: how many numbers a row, K.
+        purpose: What the numbers are for; see `Purpose`.
+        words: Integers, or (N,) arrays of integers, in a fixed order, such as epoch, index, repeat.
+        columns: Numbers in a row, K.
 
     Returns:
-        (N, K) float64 in [0, 1), multiples of 2⁻⁵³; N is 1 where no word is an array.
+        (N, K) float64 in [0, 1), multiples of 2⁻⁵³; N is 1 if no word is an array.
 
     Raises:
-        RecipeError: the seed is not in its range.
+        RecipeError: The seed is out of its range.
 
     >>> draw_uniforms(1, Purpose.FLIP, 0, np.array([7, 8]), columns=2).round(3).tolist()
     [[0.428, 0.69], [0.322, 0.308]]
@@ -89,10 +89,10 @@ class Boxes:
     """N boxes in whole pixels, each inside the image.
 
     Attributes:
-        tops: (N,) first row.
-        lefts: (N,) first column.
-        heights: (N,) at least 1.
-        widths: (N,) at least 1.
+        tops: (N,) first rows.
+        lefts: (N,) first columns.
+        heights: (N,) heights, at least 1.
+        widths: (N,) widths, at least 1.
     """
 
     tops: IntArray
@@ -113,16 +113,15 @@ def fit_boxes(
 ) -> Boxes:
     """Turn uniform numbers into boxes of random area, aspect and place inside an image.
 
-    Area and aspect are drawn uniformly, again and again until the box fits, as
-    random erasing and random patch both do; where none of 16 fits, the last is
-    cut to the image.
+    Area and aspect are drawn uniformly until a box fits, as random erasing and
+    random patch both do. If none of 16 boxes fits, the last is cut to the image.
 
     Args:
-        uniforms: (N, `BOX_COLUMNS`) in [0, 1).
-        area: smallest and largest, as fractions of the image.
-        aspect: smallest and largest height / width, in pixels.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
+        uniforms: (N, `BOX_COLUMNS`) numbers in [0, 1).
+        area: Smallest and largest area, as fractions of the image.
+        aspect: Smallest and largest height / width, in pixels.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
     """
     areas = (area[0] + (area[1] - area[0]) * uniforms[:, :_BOX_ATTEMPTS]) * (height * width)
     aspects = aspect[0] + (aspect[1] - aspect[0]) * uniforms[:, _BOX_ATTEMPTS : 2 * _BOX_ATTEMPTS]

@@ -1,4 +1,4 @@
-"""Heads: from embeddings to one logit an identity, in training only."""
+"""Heads: from embeddings to one logit per identity. They are used in training only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LinearHead(nn.Module):
         self.classifier = Linear(embedding_dimension, num_classes)
 
     def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:  # noqa: ARG002
-        """Logits; `identities` are not looked at."""
+        """Logits; `identities` are not used."""
         with torch.autocast(embeddings.device.type, enabled=False):
             logits: Tensor = self.classifier(at_least_float32(embeddings))
             return logits
@@ -31,7 +31,7 @@ class LinearHead(nn.Module):
 class BNNeckHead(nn.Module):
     """Batch norm without shift, then a linear classifier without bias: (B, D) → (B, C) float32.
 
-    The norm lets the cross-entropy and the triplet loss, which sees the embedding before it, pull differently.
+    The triplet loss sees the embedding before the norm, so that it and the cross-entropy need not agree on its scale.
 
     Source: Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPR workshops 2019.
     """
@@ -43,14 +43,14 @@ class BNNeckHead(nn.Module):
         self.classifier = Linear(embedding_dimension, num_classes, bias=False)
 
     def forward(self, embeddings: Tensor, identities: Tensor) -> Tensor:  # noqa: ARG002
-        """Logits; `identities` are not looked at."""
+        """Logits; `identities` are not used."""
         with torch.autocast(embeddings.device.type, enabled=False):
             logits: Tensor = self.classifier(self.neck(at_least_float32(embeddings)))
             return logits
 
 
 class CosineHead(nn.Module):
-    """Scaled cosines of embedding and identity, the true one's lessened by a margin in training: (B, D) → (B, C).
+    """Scaled cosines of embedding and identity; training subtracts a margin from the true one: (B, D) → (B, C).
 
     Source: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018.
     """
@@ -81,18 +81,18 @@ def create_head(
     scale: float = 16.0,
     margin: float = 0.0,
 ) -> nn.Module:
-    """A new head: a module of (embeddings (B, D), identities (B,)) to (B, C) float32 logits, autocast or not.
+    """Create a head: a module from embeddings (B, D) and identities (B,) to (B, C) float32 logits, autocast or not.
 
     Args:
         kind: ``linear``, ``bnneck`` or ``cosine``.
-        embedding_dimension: D.
-        num_classes: C.
-        generator: where the first weights come from, a CPU generator.
-        scale: of the cosine head.
-        margin: of the cosine head.
+        embedding_dimension: Number of values in an embedding, D.
+        num_classes: Number of identities, C.
+        generator: CPU generator for the initial weights.
+        scale: Factor of the cosine head.
+        margin: Margin of the cosine head.
 
     Raises:
-        RecipeError: no such kind.
+        RecipeError: There is no head of this kind.
     """
     if kind not in get_args(HeadName):
         raise RecipeError(f"--head {kind!r} is not known: {', '.join(get_args(HeadName))}.")

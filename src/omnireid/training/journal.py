@@ -1,4 +1,4 @@
-"""The run's journal: one JSON object a line, appended as training goes on, and the same numbers for TensorBoard."""
+"""The run's journal: one JSON object per line, appended during training, and the same numbers for TensorBoard."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Kind = Literal["step", "epoch", "evaluation", "event"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Entry = dict[str, Any]
-"""One line of the journal: kind, step, epoch, seconds, images, and what else was said."""
+"""One line of the journal: kind, step, epoch, seconds, images, and further values."""
 
 
 class _Scalars(Protocol):
-    """What is used of TensorBoard's writer."""
+    """The methods of TensorBoard's writer that are used here."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int, walltime: float) -> None: ...
 
@@ -36,24 +36,24 @@ class _Scalars(Protocol):
 
 
 class Journal:
-    """Writes ``log.jsonl`` and ``tensorboard/`` in a run's folder. One process only: rank 0 of a distributed run.
+    """Writes ``log.jsonl`` and ``tensorboard/`` in a run's folder, from one process: rank 0 of a distributed run.
 
     Each line is handed to the system as it is written, so that a killed process loses none. TensorBoard's files are
-    derived from the log and made anew on resuming. Without TensorBoard the log alone is written, and one line on
-    standard error says how to get it.
+    derived from the log and rebuilt when a run is resumed. Without TensorBoard only the log is written, and one line
+    on standard error says how to get it.
 
-    A run that goes on from the checkpoint of step s opens its journal with ``resume_at=s``: entries of later steps
-    are dropped, for those steps will be done again. The log then is that of a run that was never interrupted, but for
-    its times, if all that is said of step s is written before the checkpoint of step s.
+    A run that resumes from the checkpoint of step s opens its journal with ``resume_at=s``. Entries of later steps are
+    dropped, since those steps will be done again. Apart from its times, the log is then that of a run that was never
+    interrupted, provided that everything about step s is logged before the checkpoint of step s is written.
 
     Args:
-        folder: the run's folder; made where it is missing.
-        resume_at: the last step to keep, -1 for none; None for a new run.
+        folder: The run's folder; it is made if it is missing.
+        resume_at: The last step to keep, -1 for none; None for a new run.
 
     Raises:
-        OutputError: the folder cannot be written, or a new run finds a log of another there.
-        DiskFullError: no space is left.
-        TrainingError: the log to go on with is damaged.
+        OutputError: The folder cannot be written, or a new run finds the log of another one there.
+        DiskFullError: No space is left.
+        TrainingError: The log to be continued is damaged.
 
     >>> with Journal(Path("run")) as journal:  # doctest: +SKIP
     ...     journal.write("step", step=1, epoch=0.1, seconds=2.0, images=64, loss=6.6, learning_rate=0.065)
@@ -85,7 +85,7 @@ class Journal:
     ) -> None:
         """Append one entry.
 
-        JSON has no NaN and no infinity: such a value is written as null. TensorBoard gets it as it is.
+        JSON has no NaN and no infinity, so such a value is written as null. TensorBoard gets it unchanged.
 
         Args:
             kind: ``step`` (means since the last one), ``epoch``, ``evaluation`` or ``event``.
@@ -111,7 +111,7 @@ class Journal:
         if self._scalars is not None:
             with output_errors(self.path.parent / TENSORBOARD_NAME):
                 _add_scalars(self._scalars, entry, time.time())
-                if kind != "step":  # these are rare, and what people wait for
+                if kind != "step":  # other kinds are rare, and people wait for them
                     self._scalars.flush()
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class Journal:
         self.close()
 
     def _append(self, line: bytes) -> None:
-        """Write a line whole, or take back what was written of it."""
+        """Write a whole line, or remove the part of it that was written."""
         start = self._stream.seek(0, 2)
         try:
             rest = memoryview(line)
@@ -146,17 +146,17 @@ class Journal:
 def read_journal(path: Path) -> list[Entry]:
     """Read a run's log.
 
-    A last line that was cut off, as by a kill or a full disk, is left out.
+    A last line that was cut off, by a kill or a full disk, is left out.
 
     Args:
-        path: the log, or the run's folder.
+        path: The log, or the run's folder.
 
     Returns:
         The entries in the order they were written; a number that was not finite is None.
 
     Raises:
-        DataNotFoundError: there is no log.
-        TrainingError: a line before the last is damaged, or cannot be read; the message says which.
+        DataNotFoundError: There is no log.
+        TrainingError: The log cannot be read, or a line before the last is damaged; the message says which.
     """
     if path.is_dir():
         path = path / LOG_NAME
@@ -182,7 +182,7 @@ def read_journal(path: Path) -> list[Entry]:
 
 
 def _parse(line: bytes) -> tuple[Entry | None, str]:
-    """The entry, or None and what is wrong with the line."""
+    """Read a line: the entry, or None and what is wrong with it."""
     try:
         value = json.loads(line)
     except ValueError as error:  # JSON's and UTF-8's errors both derive from it
@@ -197,7 +197,7 @@ def _parse(line: bytes) -> tuple[Entry | None, str]:
 
 
 def _kept_entries(path: Path, resume_at: int | None) -> list[Entry] | None:
-    """The entries to go on after; None where there is no log."""
+    """The entries to keep; None if there is no log."""
     try:
         entries = read_journal(path)
     except DataNotFoundError:
@@ -213,12 +213,12 @@ def _kept_entries(path: Path, resume_at: int | None) -> list[Entry] | None:
 
 
 def _line(entry: Entry) -> bytes:
-    """One line of JSON, whatever the numbers."""
+    """The entry as one line of JSON."""
     return (json.dumps(_finite(entry), ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _finite(value: Any) -> Any:
-    """The value with null where a number is not finite."""
+    """The value, with numbers that are not finite replaced by None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
@@ -229,12 +229,12 @@ def _finite(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A number of numpy or torch as Python's own."""
+    """Turn a number of NumPy or torch into Python's own."""
     return value.item() if hasattr(value, "item") else value
 
 
 def _open_tensorboard(folder: Path, entries: Iterable[Entry]) -> _Scalars | None:
-    """TensorBoard's writer, with the entries so far in it; None where TensorBoard is not installed."""
+    """Open TensorBoard's writer with the entries so far in it; None if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -247,7 +247,7 @@ def _open_tensorboard(folder: Path, entries: Iterable[Entry]) -> _Scalars | None
     with output_errors(folder):
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-        # From step 0 on, a server that shows the run drops what it has read of the files just removed.
+        # purge_step=0 tells a running TensorBoard to drop what it has read from the files just removed.
         scalars: _Scalars = SummaryWriter(str(folder), purge_step=0, flush_secs=10)
         now, known = time.time(), list(entries)
         for entry in known:

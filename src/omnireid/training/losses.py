@@ -1,4 +1,4 @@
-"""Losses, in float32 whatever precision the network runs in."""
+"""Losses, computed in float32 whatever precision the network runs in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omnireid.training.precision import at_least_float32
 
 
 def cross_entropy(logits: Tensor, identities: Tensor, *, smoothing: float) -> Tensor:
-    """Cross-entropy over identities with label smoothing: the mean over (B, C) logits.
+    """Mean cross-entropy of (B, C) logits with label smoothing.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
     """
@@ -22,18 +22,18 @@ def cross_entropy(logits: Tensor, identities: Tensor, *, smoothing: float) -> Te
 def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float | None, ranks: Ranks) -> Tensor:
     """Batch-hard triplet loss by Euclidean distance, mined across ranks.
 
-    For each embedding as anchor: the farthest of its identity against the nearest of another one, in the batches of
-    all ranks. An anchor without another crop of its identity, or in a batch of one identity, counts nothing; where no
-    anchor counts, the loss is 0.
+    Each embedding is an anchor. Its farthest embedding of the same identity is compared with its nearest of another
+    identity, among the batches of all ranks. An anchor without another crop of its identity, or without another
+    identity, is not counted. If no anchor is counted, the loss is 0.
 
-    The mean of what the ranks return is the loss of the whole batch in one process, and so are the gradients after
-    their mean over ranks.
+    The mean of the values that the ranks return is the loss of the whole batch in one process. The same holds for the
+    gradients.
 
     Args:
-        embeddings: (B, D), a rank's share, of one size on all ranks.
-        identities: (B,).
-        margin: in units of distance; None is the soft margin, log(1 + exp(positive - negative)).
-        ranks: this process among others.
+        embeddings: (B, D) embeddings of a rank's share; B must be the same on all ranks.
+        identities: (B,) identities.
+        margin: Margin in units of distance; None means the soft margin, log(1 + exp(positive - negative)).
+        ranks: This process among the ranks of the run.
 
     Source: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017.
     """
@@ -46,20 +46,20 @@ def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float 
         itself = torch.zeros_like(same)
         itself[rows, rows + ranks.rank * len(anchors)] = True
         positive = same & ~itself
-        counts = positive.any(dim=1) & (~same).any(dim=1)
+        is_counted = positive.any(dim=1) & (~same).any(dim=1)
         with torch.no_grad():
             found = torch.cdist(anchors, candidates, compute_mode="donot_use_mm_for_euclid_dist")
             farthest = found.masked_fill(~positive, float("-inf")).argmax(dim=1)
             nearest = found.masked_fill(same, float("inf")).argmin(dim=1)
         difference = _distances(anchors, candidates, farthest) - _distances(anchors, candidates, nearest)
         each = functional.softplus(difference) if margin is None else functional.relu(difference + margin)
-        total = sum_over_ranks(at_least_float32(counts.sum()), ranks).clamp(min=1)
-        return torch.where(counts, each, 0).sum() * ranks.world_size / total
+        total = sum_over_ranks(at_least_float32(is_counted.sum()), ranks).clamp(min=1)
+        return torch.where(is_counted, each, 0).sum() * ranks.world_size / total
 
 
 def _distances(anchors: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
-    """(B,) Euclidean distances of each anchor to its chosen candidate, with a gradient of 0 between equal ones."""
-    # By subtraction: |a|² + |b|² - 2ab, over all pairs at once, loses the digits of small distances.
+    """(B,) Euclidean distance of each anchor to its chosen candidate; the gradient between equal ones is 0."""
+    # By subtraction, since |a|² + |b|² - 2ab loses the digits of small distances.
     squared = (anchors - functional.embedding(chosen, candidates)).square().sum(dim=1)
-    apart = squared > 0
-    return torch.where(apart, torch.where(apart, squared, 1).sqrt(), 0)
+    is_positive = squared > 0
+    return torch.where(is_positive, torch.where(is_positive, squared, 1).sqrt(), 0)

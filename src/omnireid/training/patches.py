@@ -7,9 +7,9 @@ and a box in it, and `min(images_seen, 50,000)` entries exist once that many cro
 were seen. Pixels are fetched from the store when a patch is pasted, and never
 kept. As in the paper nothing is pasted before 100 entries exist.
 
-Different from the paper: the pool does not renew itself after 50,000, a patch is
-cut from the crop as stored (not as augmented then), and a rotated patch leaves no
-black corners: where it does not reach, the image stays.
+This differs from the paper in three ways: the pool is not renewed after 50,000
+entries; a patch is cut from the crop as stored, not as it was augmented; and a
+rotated patch has no black corners, since the image shows through there.
 
 Source: Zhou et al., "Learning Generalisable Omni-Scale Representations for Person
 Re-Identification", TPAMI 2021.
@@ -29,12 +29,12 @@ from omnireid.types import BoolArray, DoubleArray, FloatArray, IntArray
 POOL_CAPACITY = 50_000
 POOL_START = 100
 PATCH_AREA = (0.01, 0.5)
-"""Of the image."""
+"""Smallest and largest area of a patch, as fractions of the image."""
 PATCH_ASPECT = (0.1, 10.0)
-"""Height / width in pixels."""
+"""Smallest and largest height / width of a patch, in pixels."""
 ROTATION_DEGREES = 10.0
 PATCH_COLUMNS = 6
-"""How many uniform numbers a row `place_patches` takes."""
+"""Number of uniform numbers that `place_patches` takes for a patch."""
 
 _PASTE_COLUMNS = 9
 
@@ -44,13 +44,13 @@ class PatchPlan:
     """What is pasted on P images of a batch, and where. Arrays of P, aligned.
 
     Attributes:
-        positions: of the images in the batch, ascending.
-        indices: of the crops in the data that the patches are cut from.
-        sources: the boxes cut from them.
-        tops: first row of the place.
-        lefts: first column of the place.
-        flips: whether the patch is flipped, bool.
-        angles: counter-clockwise, in degrees; 0 where it is not rotated. Rotated about its own centre.
+        positions: Indices of the images in the batch, ascending.
+        indices: Indices of the crops in the data from which the patches are cut.
+        sources: Boxes that are cut out of these crops.
+        tops: First rows at which the patches are pasted.
+        lefts: First columns at which the patches are pasted.
+        flips: Whether each patch is flipped, bool.
+        angles: Rotations about the patch's own centre, counter-clockwise, in degrees; 0 for none.
     """
 
     positions: IntArray
@@ -65,7 +65,7 @@ class PatchPlan:
         return len(self.positions)
 
     def table(self) -> FloatArray:
-        """What `paste_patches` needs of each patch, (P, 9) float32; whole pixels are exact in it."""
+        """The values of each patch that `paste_patches` needs, (P, 9) float32, in which whole pixels are exact."""
         radians = np.deg2rad(self.angles)
         sources = self.sources
         columns = [self.tops, self.lefts, sources.heights, sources.widths, sources.tops, sources.lefts, self.flips]
@@ -73,21 +73,21 @@ class PatchPlan:
 
 
 def pool_size(images_seen: int) -> int:
-    """How many patches there are to choose from after `images_seen` crops; 0 until there are 100."""
+    """Number of patches in the pool after `images_seen` crops; 0 until there are 100."""
     return min(images_seen, POOL_CAPACITY) if images_seen >= POOL_START else 0
 
 
 def look_up_patches(
     seed: int, entries: IntArray, *, crop_count: int, height: int, width: int
 ) -> tuple[IntArray, Boxes]:
-    """Which crop and which box in it the pool's `entries` are cut from.
+    """Look up which crop, and which box in it, the pool's `entries` are cut from.
 
     Args:
-        seed: of the run.
-        entries: (P,) numbers from 0 to 49,999.
-        crop_count: how many training crops there are.
-        height: of a crop in the store, in pixels.
-        width: of a crop in the store, in pixels.
+        seed: The run's seed.
+        entries: (P,) entries, from 0 to 49,999.
+        crop_count: Number of training crops.
+        height: Height of a decoded crop, in pixels.
+        width: Width of a decoded crop, in pixels.
 
     Returns:
         (P,) indices of crops in the data, and P boxes.
@@ -109,13 +109,13 @@ def place_patches(
     """Choose a patch of the pool for each of P images, and where and how it is pasted.
 
     Args:
-        positions: (P,) of the images in the batch.
-        uniforms: (P, `PATCH_COLUMNS`) in [0, 1): entry, row, column, flip, whether rotated, angle.
-        seed: of the run.
-        pool: how many entries there are; see `pool_size`. With 0 nothing is pasted.
-        crop_count: how many training crops there are.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
+        positions: (P,) indices of the images in the batch.
+        uniforms: (P, `PATCH_COLUMNS`) numbers in [0, 1): entry, row, column, flip, whether rotated, angle.
+        seed: The run's seed.
+        pool: Number of entries in the pool; see `pool_size`. With 0 nothing is pasted.
+        crop_count: Number of training crops.
+        height: Height of the images, in pixels.
+        width: Width of the images, in pixels.
     """
     if not pool:
         positions, uniforms = positions[:0], uniforms[:0]
@@ -135,15 +135,15 @@ def place_patches(
 def paste_patches(images: Tensor, patch_images: Tensor, table: Tensor) -> Tensor:
     """Paste a piece of each of P crops on each of P images, in one gather.
 
-    Rotation takes the nearest pixel, and is cut at the patch's upright box.
+    Rotation takes the nearest pixel. The rotated patch is cut to its upright box.
 
     Args:
-        images: (P, H, W, 3) to paste on, in the type wanted back.
-        patch_images: (P, H, W, 3) uint8, the whole crops that are pasted from.
-        table: (P, 9) float32 of `PatchPlan.table`, on the same device.
+        images: (P, H, W, 3) images to paste on; the result has their type.
+        patch_images: (P, H, W, 3) uint8, the whole crops from which patches are cut.
+        table: (P, 9) float32 values of `PatchPlan.table`, on the same device.
 
     Returns:
-        (P, H, W, 3), new.
+        (P, H, W, 3), a new tensor.
     """
     count, height, width = images.shape[:3]
     device = images.device
@@ -160,7 +160,7 @@ def paste_patches(images: Tensor, patch_images: Tensor, table: Tensor) -> Tensor
     is_covered &= (row >= 0) & (row < tall) & (column >= 0) & (column < wide)
     column = torch.where(flip > 0, wide - 1 - column, column)
     source = (source_top + row) * width + (source_left + column)
-    # Each pixel comes from image p itself (the first half of the rows below) or from its patch's crop (the second).
+    # Each pixel comes from the image itself (the first half of the rows below) or from its patch's crop (the second).
     own = rows * width + columns
     pixel = torch.where(is_covered, source + height * width, own).to(torch.int64)
     pixel += torch.arange(count, device=device).view(-1, 1, 1) * (2 * height * width)

@@ -1,4 +1,4 @@
-"""What the network computes in, and what losses and statistics do whatever it is."""
+"""Number formats: the network's, and the one that losses and statistics use at least."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(precision: TrainingPrecision, device: torch.device) -> AbstractContextManager[object]:
-    """The context the network's forward pass runs in."""
+    """The context in which the network's forward pass runs."""
     dtype = _HALVES.get(precision)
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """float32; float64 where the whole run is in it."""
+    """Convert to float32, but keep float64, in which a whole run may compute."""
     return values if values.dtype == torch.float64 else values.float()

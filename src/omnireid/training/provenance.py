@@ -1,4 +1,4 @@
-"""Where a run was made: versions, machine, commit and command line, as plain values for its folder."""
+"""How a run was made: versions, machine, commit and command line, as plain values for its folder."""
 
 from __future__ import annotations
 

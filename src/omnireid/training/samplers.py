@@ -1,8 +1,8 @@
 """Which crops come in which batch: a whole epoch at a time, as a function of seed and epoch.
 
-A sampler's ``batches(epoch)`` gives (S, B) indices, S being its ``len``, every
-epoch. To go on in the middle of an epoch is to leave the first rows out; a rank's
-share is `shard` of them.
+A sampler's ``batches(epoch)`` returns (S, B) indices, where S is the sampler's
+``len``. To resume in the middle of an epoch, leave the first rows out. `shard` takes
+a rank's share of each row.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from omnireid.types import IntArray
 
 
 def shard(batches: IntArray, rank: int, world_size: int) -> IntArray:
-    """(S, B // world_size): a rank's share of each batch. Shares do not overlap, and together are the batch.
+    """Take a rank's share of each batch, (S, B // world_size). The shares do not overlap, and together are the batch.
 
     Raises:
-        RecipeError: the batch cannot be shared equally.
+        RecipeError: The batch cannot be shared equally.
     """
     if batches.shape[1] % world_size:
         raise RecipeError(
@@ -32,15 +32,15 @@ def shard(batches: IntArray, rank: int, world_size: int) -> IntArray:
 
 @dataclass(frozen=True)
 class RandomSampler:
-    """Every crop once an epoch, in a new order each time; the last crops that fill no batch are left out.
+    """Every crop once an epoch, in a new order each time. Crops that do not fill a last batch are left out.
 
     Attributes:
-        count: crops there are.
-        batch_size: B.
-        seed: of the orders.
+        count: Number of crops.
+        batch_size: Crops in a batch, B.
+        seed: Seed for the orders.
 
     Raises:
-        RecipeError: a batch larger than the data.
+        RecipeError: A batch is larger than the data.
     """
 
     count: int
@@ -68,21 +68,22 @@ class RandomSampler:
 class IdentitySampler:
     """Batches of P identities with K crops of each; the crops of an identity stand beside each other.
 
-    An epoch has every crop about once: an identity of n crops gives ceil(n / K) groups of K, its crops in a new order
-    each epoch, begun again where they do not fill the last group (with fewer than K crops, some come several times in
-    it). Identities with more groups than the epoch has batches show a part of their crops an epoch, another part in
-    the next. Where groups do not fill the last batch, some identities, others each epoch, give more.
+    An epoch has every crop about once. An identity of n crops gives ceil(n / K) groups of K, with its crops in a new
+    order each epoch. Crops that do not fill the last group are used again (an identity with fewer than K crops repeats
+    some in one group). An identity with more groups than the epoch has batches shows a part of its crops in one epoch
+    and another part in the next. If the groups do not fill the last batch, some identities give an extra group; they
+    are different ones each epoch.
 
     Attributes:
-        identities: (N,) of each crop.
-        cameras: (N,), or None where they are not known.
-        identities_per_batch: P.
-        images_per_identity: K.
-        seed: of the orders.
-        balance_cameras: deal the crops of each of an identity's cameras out evenly over its groups.
+        identities: (N,) identity of each crop.
+        cameras: (N,) camera of each crop, or None if cameras are not known.
+        identities_per_batch: Identities in a batch, P.
+        images_per_identity: Crops of each identity in a batch, K.
+        seed: Seed for the orders.
+        balance_cameras: Spread the crops of each of an identity's cameras evenly over its groups.
 
     Raises:
-        RecipeError: fewer identities than P, or `balance_cameras` without cameras.
+        RecipeError: There are fewer identities than P, or `balance_cameras` is set without cameras.
 
     Source: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017.
     """
@@ -109,8 +110,8 @@ class IdentitySampler:
             )
         groups = -(-counts // self.images_per_identity)
         steps = -(-int(groups.sum()) // self.identities_per_batch)
-        # An identity comes once a batch: where it has more groups than there are batches the epoch gets shorter,
-        # which may cut another one short; so again until nothing changes.
+        # An identity comes at most once in a batch, so its groups are cut to the number of batches. That makes the
+        # epoch shorter, which may cut another identity: repeat until nothing changes.
         while (groups > steps).any():
             groups = np.minimum(groups, steps)
             steps = -(-int(groups.sum()) // self.identities_per_batch)
@@ -129,7 +130,7 @@ class IdentitySampler:
             groups[rng.permutation(np.flatnonzero(groups < self._steps))[:missing]] += 1
         crops, starts = self._grouped_crops(groups, rng)
         people = self._placed_identities(groups, rng)  # (S, P)
-        # Which of its groups an identity shows in a batch: the first in its first batch, and so on.
+        # An identity shows its first group in its first batch, the second in its second batch, and so on.
         order = np.argsort(people.reshape(-1), kind="stable")
         group = np.empty(people.size, dtype=np.int64)
         group[order] = np.arange(people.size)
@@ -139,11 +140,11 @@ class IdentitySampler:
         return groups_of_crops.reshape(len(people), -1)
 
     def _grouped_crops(self, groups: IntArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-        """Crops of identity after identity, K a group, and where each identity's begin.
+        """List the crops of each identity in groups of K, and the position at which each identity begins.
 
-        An identity's crops come in a new order, again and again until its groups are full. They are then sorted by
-        camera and dealt to the groups in turn: every group gets as many cameras as there are, and no crop twice
-        where there are K.
+        An identity's crops come in a new order, repeated until its groups are full. They are then sorted by camera and
+        dealt to the groups in turn, so that each group gets as many cameras as possible, and no crop twice if the
+        identity has K crops.
         """
         lots = rng.permutation(len(self.identities))
         shuffled = np.lexsort((lots, self.identities))
@@ -162,10 +163,10 @@ class IdentitySampler:
         return crops, starts
 
     def _placed_identities(self, groups: IntArray, rng: np.random.Generator) -> IntArray:
-        """(S, P) the identities of each batch, none twice in it.
+        """Choose the identities of each batch, (S, P), none of them twice in a batch.
 
-        Identities are laid out in rows of S, each row's batches drawn anew; of an identity that runs over into the
-        next row, the part there goes to batches that do not have it yet.
+        Identities are laid out in rows of S, and each row is spread over the batches in a new order. If an identity
+        runs over into the next row, its groups there go to batches that do not have it yet.
         """
         people = rng.permutation(len(groups))
         rows = np.repeat(people, groups[people]).reshape(self.identities_per_batch, self._steps)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop after the step under way."""
+"""Ctrl-C and SIGTERM as a request to stop after the current step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Stop:
     """Whether somebody asked to stop.
 
     Attributes:
-        name: of the signal, such as ``SIGINT``; None while nobody has asked.
+        name: Name of the signal, such as ``SIGINT``; None while nobody has asked.
     """
 
     name: str | None = None
@@ -23,9 +23,9 @@ class Stop:
 
 @contextmanager
 def caught_signals() -> Iterator[Stop]:
-    """Note SIGINT and SIGTERM while the body runs; a second one acts as it always does.
+    """Record SIGINT and SIGTERM while the body runs; a second signal acts as usual.
 
-    In a thread that is not the main one Python delivers no signals, and nothing is caught.
+    Outside the main thread, Python delivers no signals, and nothing is caught.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -34,13 +34,13 @@ def caught_signals() -> Iterator[Stop]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def record(number: int, _frame: FrameType | None) -> None:
         stop.name = signal.Signals(number).name
         for each, handler in before.items():
             signal.signal(each, handler)
 
     for number in numbers:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
         yield stop
     finally:

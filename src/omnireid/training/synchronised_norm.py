@@ -1,4 +1,4 @@
-"""Batch norms over all ranks: the statistics of the whole batch, on a CPU too, where torch's own refuse."""
+"""Batch norms with the statistics of all ranks. They work on a CPU too, where torch's own refuse."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from omnireid.training.precision import at_least_float32
 
 
 def synchronise_norms(model: nn.Module) -> None:
-    """Make every batch norm of `model` take its training statistics over all ranks; instance norms stay.
+    """Make every batch norm of `model` take its training statistics over all ranks. Instance norms stay as they are.
 
-    In place, and before the network is wrapped for the ranks: parameters, buffers and the names in the state dict stay
-    what they were, so that an optimiser and checkpoints made before still fit. In evaluation, and in a run of one
-    process, nothing changes. Networks on GPUs get torch's `nn.SyncBatchNorm`.
+    Changes the network in place, and must be called before it is wrapped in DDP. Parameters, buffers and the names in
+    the state dict stay the same, so that existing optimisers and checkpoints still fit. In evaluation, and in a run of
+    one process, nothing changes. Networks on GPUs get torch's `nn.SyncBatchNorm`.
 
     Args:
-        model: a network, already on its device.
+        model: A network that is already on its device.
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015; variances are joined as in Chan, Golub, LeVeque 1979.
     """
@@ -34,10 +34,10 @@ def synchronise_norms(model: nn.Module) -> None:
 
 
 class _SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
-    """A batch norm whose training forward is that of the ranks' batches put together."""
+    """A batch norm that, in training, normalises by the statistics of all ranks' batches together."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
-        """Normalise (B, C, …) values; of one dtype and memory format with the input."""
+        """Normalise (B, C, …) values; dtype and memory format stay those of the input."""
         if not self.training or not distributed.is_initialized() or distributed.get_world_size() == 1:
             return super().forward(input)
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
@@ -47,7 +47,7 @@ class _SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
         return cast(Tensor, normalised)
 
     def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
-        """Move the running statistics as torch does; no momentum means a plain average over all batches."""
+        """Update the running statistics as torch does; without momentum they are the plain average of all batches."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -66,10 +66,10 @@ class SynchronisedNorm2d(_SynchronisedNorm, nn.BatchNorm2d):
 
 
 def _joined_statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (C,), biased variance (C,) and number of values a channel () over all ranks, in float32, by one collective.
+    """Mean (C,), biased variance (C,) and values per channel () over all ranks, in float32, by one collective.
 
-    Each rank's squares are taken about its own mean and then joined: a sum of plain squares loses all digits where the
-    mean is large beside the deviation. Ranks may hold batches of different sizes.
+    Each rank takes squares about its own mean, and they are joined afterwards: a sum of plain squares loses all digits
+    if the mean is large compared with the deviation. Ranks may hold batches of different sizes.
     """
     variance, mean = torch.var_mean(at_least_float32(values), dim=_other_axes(values), correction=0)
     count = values.numel() // values.shape[1]
@@ -84,7 +84,7 @@ def _joined_statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Normalise(torch.autograd.Function):
-    """(x - mean) / √(variance + ε) · weight + bias, where mean and variance come from the x of all ranks."""
+    """(x - mean) / √(variance + ε) · weight + bias, with the mean and variance of all ranks' values."""
 
     @staticmethod
     def forward(
@@ -111,21 +111,23 @@ class _Normalise(torch.autograd.Function):
         axes = _other_axes(values)
         own = torch.stack([gradient.sum(dim=axes), (gradient * normalised).sum(dim=axes)])
         joined = own.clone()
-        distributed.all_reduce(joined)  # by every rank, also where it needs no gradient itself: the others wait for it
+        distributed.all_reduce(
+            joined
+        )  # every rank must take part, even if it needs no gradient itself: the others wait for it
         along_mean, along_deviation = (joined / count).unbind()
         scale = inverse if weight is None else inverse * weight
-        of_values = gradient - along_mean.view(shape) - normalised * along_deviation.view(shape)
-        of_values = (of_values * scale.view(shape)).to(values.dtype)
-        of_bias, of_weight = own.unbind()
+        values_gradient = gradient - along_mean.view(shape) - normalised * along_deviation.view(shape)
+        values_gradient = (values_gradient * scale.view(shape)).to(values.dtype)
+        bias_gradient, weight_gradient = own.unbind()
         needs = context.needs_input_grad
         return (
-            of_values if needs[0] else None,
-            of_weight if needs[1] else None,
-            of_bias if needs[2] else None,
+            values_gradient if needs[0] else None,
+            weight_gradient if needs[1] else None,
+            bias_gradient if needs[2] else None,
             *[None] * 4,
         )
 
 
 def _other_axes(values: Tensor) -> tuple[int, ...]:
-    """All axes but the channels'."""
+    """All axes except that of the channels."""
     return (0, *range(2, values.dim()))
