@@ -11,8 +11,12 @@ from PIL import Image
 from omnireid import __version__, synthesize
 from omnireid.cli import main
 from omnireid.embedding.tables import EmbeddingTable, Provenance, write_embeddings
+from omnireid.embedding.weights_file import WeightsFile
+from omnireid.export.quantisation import quantise
 from omnireid.files import sha256_of
+from omnireid.images.probes import probe_crops
 from omnireid.types import Crops, Labels
+from omnireid.weights.graph_file import GraphMetadata, seal_onnx
 
 JSON_KEYS = {
     "rank1",
@@ -289,6 +293,19 @@ def test_queries_in_the_gallery_are_said_in_table_and_json(
     record = json.loads(report.read_text())
     assert record["queries_with_copy"] == record["queries"] == len(crops)
     assert record["warnings"][0].startswith("THE QUERIES ARE IN THE GALLERY")
+
+
+def test_weights_stored_in_int8_are_scored_in_int8(
+    tmp_path: Path, people: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = WeightsFile(untrained)
+    graph = quantise(source.graph.content, probe_crops(32, 64, 32, seed=1))
+    path, report = tmp_path / "int8.onnx", tmp_path / "out.json"
+    path.write_bytes(seal_onnx(graph, GraphMetadata(source.metadata, "int8", weights_sha256=source.sha256)))
+    words = ["--weights", str(path), "--data", str(people), "--runtime", "onnxruntime", "--json", str(report)]
+    assert main(["evaluate", *words]) == 0
+    assert f"note: {path} is stored in int8" in capsys.readouterr().out
+    assert json.loads(report.read_text())["precision"] == "int8"
 
 
 def test_equal_embeddings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,8 @@ def evaluate(
 
     Data sets that are published with several splits (VIPeR, GRID, CUHK03 classic)
     are scored on all of them and averaged. Weights are scored in float32, so that
-    every machine gives the same numbers, unless --precision says otherwise.
+    every machine gives the same numbers, unless --precision says otherwise or the
+    file is stored in int8.
 
     Example: omnireid evaluate --weights osnet_x0_25_market1501.pth --data Market-1501-v15.09.15 --json out.json
 
@@ -131,10 +132,17 @@ def _evaluate_weights(
 ) -> tuple[EvaluatedSplits, dict[str, Any]]:
     """Embed and score a data set, or all its published splits where none was chosen."""
     from omnireid.embedding.embedder import load_embedder
+    from omnireid.embedding.weights_file import WeightsFile
     from omnireid.evaluation.embedder_scores import evaluate_embedder
+    from omnireid.weights.fetch import resolve_weights
     from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
-    embedder = load_embedder(DEFAULT_WEIGHTS if weights is None else weights, runtime)
+    file = resolve_weights(DEFAULT_WEIGHTS if weights is None else weights)
+    weights_file = WeightsFile(file)
+    if runtime.precision == "fp32" and weights_file.is_graph and weights_file.graph.metadata.precision == "int8":
+        say(f"note: {file} is stored in int8 and has no float32 weights, so it is scored in int8.")
+        runtime = replace(runtime, precision="int8")
+    embedder = load_embedder(file, runtime)
     announce(embedder)
     _announce_scoring(datasets[0], embedder, say)
     evaluated = evaluate_embedder(
