@@ -54,7 +54,7 @@ def test_evaluate(tmp_path: Path, shipped: Path, capsys: pytest.CaptureFixture[s
     assert record["runtime"] in ("onnxruntime", "openvino")
     assert record["precision"] in ("fp32", "bf16")
     assert main(["evaluate", "--data", str(people), "--weights", ""]) == 2  # as an unset variable gives
-    assert "is a folder, not a file of weights" in capsys.readouterr().err
+    assert "weights is empty. Give a path, or a name" in capsys.readouterr().err
 
 
 def test_inspect(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -456,6 +456,7 @@ def test_a_graph_that_a_runtime_cannot_open(tmp_path: Path, untrained: Path, run
 
 MISSING: list[tuple[str, str, dict[str, Any], str]] = [
     ("openvino", "w.onnx", {"runtime": "openvino"}, r"needs openvino.*omnireid\[openvino\]"),
+    ("onnxruntime", "w.safetensors", {"runtime": "onnxruntime"}, "needs onnxruntime"),
     ("openvino", "w.xml", {}, r"needs openvino.*omnireid\[openvino\]"),
     ("onnx", "w.safetensors", {"runtime": "onnxruntime"}, r"needs onnx.*pip install onnx"),
     ("onnx", "w.safetensors", {"runtime": "openvino"}, r"needs onnx.*pip install onnx"),

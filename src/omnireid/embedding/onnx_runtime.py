@@ -20,7 +20,7 @@ from omnireid.embedding.network import (
     when_needed,
 )
 from omnireid.embedding.options import Precision
-from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError, first_line
+from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError, first_line, require
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
 from omnireid.weights.graph_file import Graph
@@ -49,7 +49,9 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
         ModelError: the graph is stored in another precision, or the device is not there.
         CheckpointError: ONNX Runtime cannot run the graph.
         DeviceMemoryError: the device has no memory for a single crop.
+        MissingDependencyError: ONNX Runtime cannot be imported.
     """
+    require("onnxruntime", None, "Running a graph in ONNX Runtime")
     stored = graph.metadata.precision
     if graph.format != "onnx":
         raise ModelError(f"{graph.where} is a graph for OpenVINO. Use --runtime openvino, or export it --to onnx.")
