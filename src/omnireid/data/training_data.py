@@ -25,7 +25,7 @@ _TRAIN_HALF = ("train", "validation")
 _TEST_HALF = ("query", "gallery", "multi_query")
 
 _LAYOUTS_WITH_DISTRACTORS = frozenset({"market1501", "dukemtmcreid", "cuhk03-detected", "cuhk03-labeled", "grid"})
-"""Where person 0 of the gallery is nobody. In MSMT17, VIPeR and a manifest, 0 is a person like any other."""
+"""Layouts in which person 0 marks a distractor. In MSMT17, VIPeR and a manifest, 0 is a person like any other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +35,13 @@ class TrainingData:
     Attributes:
         paths: N files, none of them twice.
         identities: (N,) int64 in [0, C).
-        cameras: (N,) int64 in [0, number of cameras), kept apart between sources; None where some source knows none.
-        names: of the data sets, in order.
-        licence: terms of use of all of them, in one line.
-        roots: their folders; file names in the fingerprint are relative to them.
+        cameras: (N,) int64 in [0, number of cameras), kept apart between sources; None if any source lacks them.
+        names: Names of the data sets, in order.
+        licence: Terms of use of all data sets, in one line.
+        roots: Folders of the data sets; file names in the fingerprint are relative to them.
 
     Raises:
-        DataError: the arrays disagree in length.
+        DataError: The arrays disagree in length.
     """
 
     paths: tuple[Path, ...]
@@ -63,7 +63,7 @@ class TrainingData:
 
     @property
     def identity_count(self) -> int:
-        """C, how many people there are."""
+        """Number of people, C."""
         return int(self.identities.max()) + 1 if len(self) else 0
 
     @cached_property
@@ -71,11 +71,11 @@ class TrainingData:
         """SHA-256 over the data sets' names and each crop's file name, size, identity and camera, in order.
 
         File names are relative to the data set's folder, so moving it changes nothing; renaming a folder of one's
-        own crops does, since its name is the data set's. The bytes are not read: two files of one name and one size
-        are taken for the same. A file outside of all `roots` counts by its last name.
+        own crops does, since its name is the data set's. The bytes are not read: two files with one name and one size
+        are taken for the same. Of a file outside all `roots`, only the last part of the path counts.
 
         Raises:
-            DataError: a crop is gone.
+            DataError: A crop is missing.
         """
         digest = hashlib.sha256(json.dumps(self.names).encode())
         cameras = [None] * len(self) if self.cameras is None else self.cameras.tolist()
@@ -91,7 +91,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class _Source:
-    """The crops that one data set gives; N values each."""
+    """The crops of one data set; each field has N values."""
 
     paths: list[Path]
     people: IntArray
@@ -103,24 +103,23 @@ def load_training_data(
 ) -> TrainingData:
     """Read the crops to learn from, data set after data set, each in its own order.
 
-    Only the train split is used, unless `use_test_identities`: then validation, query, gallery and multi_query
-    crops follow it, without junk (person -1) and distractors (person 0 where the layout has them). One person id
-    in the train and the test half is one person, as in a folder or a manifest, whose ids are numbered together;
-    only layouts that number the halves apart (MSMT17) make two of it.
+    Only the train split is used, unless `use_test_identities` is set. Then validation, query, gallery and multi_query
+    crops follow it, without junk (person -1) and distractors (person 0 in layouts that have them). A person id that
+    occurs in the train and the test half is one person, except in layouts that number the halves separately (MSMT17).
 
-    Data without a split (a folder a person) is split automatically: half of its people train, and
-    `use_test_identities` gives all of them. Of data with several published splits, the first is used. People with
-    a single crop are kept.
+    Data without a split (one folder per person) is split automatically: half of its people train, and
+    `use_test_identities` gives all of them. If a data set is published with several splits, the first is used. People
+    with a single crop are kept.
 
     Args:
-        roots: folders or manifests. Two data sets have no identity and no camera in common, whatever their numbers.
-        layout: of all of them; a name in `LAYOUTS`, or ``auto``.
-        use_test_identities: learn from the test identities too; nothing may be scored on them then.
-        seed: of the automatic split.
+        roots: Folders or manifests. Two data sets have no identity and no camera in common, whatever their numbers.
+        layout: Layout of all data sets: a name in `LAYOUTS`, or ``auto``.
+        use_test_identities: Learn from the test identities too. Nothing may be scored on them then.
+        seed: Seed for the automatic split, used only when the data set defines none.
 
     Raises:
-        DataError: no root, one root twice, crops that belong to two data sets, no crop to learn from, or only one
-            identity; and all that `load_dataset` raises.
+        DataError: There is no root, or one twice; crops belong to two data sets; there is no crop to learn from, or
+            only one identity; or whatever `load_dataset` raises.
     """
     if not roots:
         raise DataError("Nothing to learn from: no data set was given. Give --data FOLDER.")
@@ -149,7 +148,7 @@ def load_training_data(
 
 
 def _source(dataset: Dataset, use_test_identities: bool) -> _Source:
-    """The crops of one data set, each file once; people as numbers that keep train and test apart where they must be.
+    """Read the crops of one data set, each file once. People of train and test get different numbers if they must.
 
     Raises:
         DataError: there is none.
@@ -179,21 +178,21 @@ def _source(dataset: Dataset, use_test_identities: bool) -> _Source:
 
 
 def _has_distractors(dataset: Dataset) -> bool:
-    """Whether person 0 is nobody. In a folder that is so where every crop has a Market-style name."""
+    """Whether person 0 marks a distractor. In a folder it does if every crop has a Market-style name."""
     if dataset.layout == "folder":
         return all(market_ids(path.name) for split in dataset.splits.values() for path in split.paths)
     return dataset.layout in _LAYOUTS_WITH_DISTRACTORS
 
 
 def _numbers(values: Iterable[Hashable]) -> IntArray:
-    """Numbers from 0 for sortable values, in their sorted order."""
+    """Number sortable values from 0, in their sorted order."""
     values = list(values)
     number = {value: index for index, value in enumerate(sorted(set(values)))}  # type: ignore[type-var]
     return np.array([number[value] for value in values], dtype=np.int64)
 
 
 def _numbered_apart(parts: Sequence[IntArray]) -> IntArray:
-    """One array of parts that each begin at 0 and have no gaps, the later ones numbered on from the earlier ones."""
+    """Join parts that each count from 0 without gaps; each part continues the numbers of the one before."""
     counts = [int(part.max()) + 1 for part in parts]
     starts = np.cumsum([0, *counts])
     return np.concatenate([part + start for part, start in zip(parts, starts, strict=False)]).astype(np.int64)
@@ -248,7 +247,7 @@ def _refuse_copies(datasets: Sequence[Dataset], sources: Sequence[_Source]) -> N
 
 
 def _relative_names(paths: Sequence[Path], roots: Sequence[Path]) -> list[str]:
-    """Each path as seen from the deepest of `roots` that holds it; outside of all, only the file's name."""
+    """Each path relative to the deepest of `roots` that holds it; outside all of them, only the file's name."""
     deepest_first = sorted(roots, key=lambda root: len(root.parts), reverse=True)
     prefixes: dict[str, str] = {}  # by folder: pathlib is slow, and many crops share a folder
     names = []
