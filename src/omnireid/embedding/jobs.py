@@ -101,7 +101,7 @@ def embed_to_parquet(
         parts = make_folder(output.parent / f".{output.name}.parts")
         todo = [chunk for chunk in chunks if not _is_done(_part(parts, chunk), chunk.fingerprint, skip_unreadable)]
         total = len(crops)
-        kept = finished = total - sum(len(chunk.positions) for chunk in todo)
+        kept = total - sum(len(chunk.positions) for chunk in todo)
         with progress_bar("embed", total, show=progress) as advance:
             advance(kept)
             try:
@@ -116,8 +116,10 @@ def embed_to_parquet(
                 for chunk, table in zip(todo, tables, strict=True):
                     provenance = replace(table.provenance, job=chunk.fingerprint)
                     write_embeddings(replace(table, provenance=provenance), _part(parts, chunk))
-                    finished += len(chunk.positions)
             except KeyboardInterrupt:
+                # Looked up rather than counted: Ctrl-C may come between the last write and its count.
+                written = [chunk for chunk in todo if _is_done(_part(parts, chunk), chunk.fingerprint, skip_unreadable)]
+                finished = kept + sum(len(chunk.positions) for chunk in written)
                 raise StoppedError(
                     f"Stopped. {finished:,} of {total:,} crops are embedded and kept; the same command goes on there."
                 ) from None
