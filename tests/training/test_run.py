@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from omnireid.errors import (
     ModelError,
     RankError,
 )
+from omnireid.synthetic.dataset import synthesize
 from omnireid.training.augmentation import Augmentation
 from omnireid.training.journal import read_journal
 from omnireid.training.learner import Learner
@@ -80,7 +80,7 @@ def test_small_crops_first_and_large_ones_last(options: RunOptions) -> None:
 
 def test_two_sources_are_other_people_and_other_cameras(options: RunOptions, people: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
-    shutil.copytree(people, second)
+    synthesize(second, identities=8, cameras=3, per_camera=2, height=64, seed=1)
     train(replace(SMALL, epochs=1), replace(options, data=(people, second)))
     data = json.loads((options.output / "run.json").read_text())["data"]
     assert (data["crops"], data["identities"]) == (48, 8)
@@ -118,7 +118,12 @@ def test_weights_of_another_network_are_refused(options: RunOptions, untrained: 
 @pytest.mark.parametrize("loss", ["identity sampler", "bnneck", "cosine"])
 def test_the_other_losses_and_heads_learn(options: RunOptions, loss: str) -> None:
     changes: dict[str, dict[str, Any]] = {
-        "identity sampler": {"sampler": "identity", "images_per_identity": 4, "triplet_weight": 1.0},
+        "identity sampler": {
+            "sampler": "identity",
+            "images_per_identity": 4,
+            "triplet_weight": 1.0,
+            "learning_rate": 0.0005,  # at 0.005 the triplet loss swings, on some machines upwards
+        },
         "bnneck": {"head": "bnneck", "triplet_weight": 0.5, "triplet_margin": 0.3, "accumulate": 2, "clip_norm": 5.0},
         "cosine": {
             "head": "cosine",
