@@ -219,10 +219,10 @@ def _norms(ranks: Ranks) -> dict[str, Tensor]:
         network = normed_network(momentum, affine=affine)
         synchronise_norms(network)
         found |= {f"{name} {key}": value for key, value in norm_steps(network, ranks.rank).items()}
-    network = normed_network()
+    network = normed_network().double()  # see norm_steps
     synchronise_norms(network)
     wrapped = DistributedDataParallel(network)
-    outputs = wrapped(share(images(0), ranks.rank))  # kept: the reducer's hooks go with it
+    outputs = wrapped(share(images(0), ranks.rank).double())  # kept: the reducer's hooks go with it
     (outputs * share(weights(), ranks.rank)).sum(dim=1).mean().backward()
     found |= {f"wrapped {key}": value.clone() for key, value in gradients(network).items()}
     far = nn.BatchNorm2d(3)

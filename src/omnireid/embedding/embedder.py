@@ -264,8 +264,6 @@ def load_embedder(
         MissingDependencyError: the runtime is not installed.
         EmbeddingError: the activations overflow, which OpenVINO would hide.
     """
-    if not isinstance(weights, (str, os.PathLike)):
-        raise SettingError(f"weights must be the name or the path of a file of weights; got {reprlib.repr(weights)}.")
     if not isinstance(options, RuntimeOptions):
         raise SettingError(
             f"options must be RuntimeOptions, such as RuntimeOptions(runtime='onnxruntime'); got {options!r}."
