@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
-from omnireid.errors import DiskFullError, OmnireidError, OutputError, OutputInUseError
+from omnireid.errors import DiskFullError, OmnireidError, OutputError, OutputInUseError, SettingError
 
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 
@@ -155,6 +155,17 @@ def atomic_output(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def as_path(value: object, parameter: str) -> Path:
+    """The path a caller gave for `parameter`.
+
+    Raises:
+        SettingError: it is neither text nor a path; the message names the parameter.
+    """
+    if isinstance(value, (str, os.PathLike)) and isinstance(name := os.fspath(value), str):
+        return Path(name)
+    raise SettingError(f"{parameter} must be a path; got {value!r:.60} ({type(value).__name__}).")
 
 
 def write_json(path: Path, record: Any, *, indent: int | None = 2) -> None:

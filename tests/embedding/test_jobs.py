@@ -296,3 +296,11 @@ def test_people_of_two_manifests_embedded_one_by_one_are_found_by_name(tmp_path:
     assert query.labels.person_ids.tolist() == [1, 0]  # bob is 0 here, and 1 in the gallery
     labels = number_together(query.crops, gallery.crops)
     assert evaluate_ranking(query.embeddings, gallery.embeddings, *labels, protocol="no-cameras").rank1 == 1
+
+
+def test_wrong_arguments_name_the_parameter(crop_folder: Path, tmp_path: Path) -> None:
+    crops = sorted(crop_folder.iterdir())
+    with pytest.raises(SettingError, match="embedder must be what load_embedder gives; got NoneType"):
+        embed_to_parquet(None, crops, tmp_path / "out.parquet")  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"output must be a path; got None \(NoneType\)"):
+        embed_to_parquet(colour_embedder(), crops, None)  # type: ignore[arg-type]

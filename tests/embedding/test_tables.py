@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from omnireid.embedding.tables import (
     to_arrow,
     write_embeddings,
 )
-from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, LabelsError, ShapeError
+from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, LabelsError, SettingError, ShapeError
 from omnireid.types import Crops, Labels, Split
 
 PROVENANCE = Provenance("ab" * 32, "osnet_x0_25", {"height": 256}, "euclidean", "unknown", "0", skipped=(("a", "b"),))
@@ -226,3 +227,9 @@ def test_what_the_first_version_wrote_stays_readable(tmp_path: Path) -> None:
     assert read.columns == {"person_name": ("bob",)}
     assert (read.provenance.precision, read.provenance.skipped) == ("bf16", (("b.jpg", "is empty"),))
     assert to_arrow(read).schema.metadata == {b"omnireid": record}
+
+
+@pytest.mark.parametrize("path", [None, 3, b"table.parquet"])
+def test_what_is_no_path_names_the_parameter(path: Any) -> None:
+    with pytest.raises(SettingError, match=r"path must be a path; got .* \((NoneType|int|bytes)\)"):
+        read_embeddings(path)

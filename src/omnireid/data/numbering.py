@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 
-from omnireid.errors import LabelsError, NoTrueMatchError
+from omnireid.errors import LabelsError, NoTrueMatchError, list_briefly
 from omnireid.types import JUNK_PERSON_ID, Crops, IntArray, Labels
 
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -58,9 +57,10 @@ def _number(
         names = [[_without_zeros(name) for name in side] for side in names]
     junk = str(JUNK_PERSON_ID)
     if what == "person" and not (set(names[0]) & set(names[1]) - {junk}):
+        sought, present = (list_briefly(sorted(set(side))) for side in names)
         raise NoTrueMatchError(
-            f"No person of the query ({_shown(names[0])}) is in the gallery ({_shown(names[1])}). People with names "
-            "are compared by name. Check that both sides call a person the same."
+            f"No person of the query ({sought}) is in the gallery ({present}). People with names are compared by "
+            "name. Check that both sides call a person the same."
         )
     number = {name: index for index, name in enumerate(sorted({*names[0], *names[1]} - {junk}))}
     number[junk] = JUNK_PERSON_ID
@@ -90,8 +90,3 @@ def _require_spelling(what: str, query: Crops, gallery: Crops, names: list[list[
                 f"The other side tells the {what} {lost[0]!r} from {_without_zeros(lost[0])!r}, but the {side} crops "
                 "have only the number. Write the ids of both sides in one way, and embed them again."
             )
-
-
-def _shown(names: Sequence[str]) -> str:
-    distinct = sorted(set(names))
-    return ", ".join(distinct[:3]) + (f" and {len(distinct) - 3:,} more" if len(distinct) > 3 else "")

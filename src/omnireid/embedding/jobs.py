@@ -20,7 +20,7 @@ from omnireid.embedding.chunks import embed_chunks, provenance_of
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import Provenance, arrow_columns, read_provenance, with_provenance, write_embeddings
 from omnireid.errors import DataNotFoundError, EmbeddingError, ImageError, SettingError, StoppedError
-from omnireid.files import atomic_output, check_output, make_folder, output_errors, sole_writer
+from omnireid.files import as_path, atomic_output, check_output, make_folder, output_errors, sole_writer
 from omnireid.progress import progress_bar
 from omnireid.types import Crops, as_crops
 
@@ -82,15 +82,17 @@ def embed_to_parquet(
         ImageError: a crop cannot be decoded, or, with `skip_unreadable`, none can.
         OutputError: the output is no ``.parquet``, is one of the crops, cannot be
             written, or is being written by another process.
-        SettingError: `chunk_size` is below 1.
+        SettingError: `chunk_size` is below 1, or an argument is of another kind.
         StoppedError: Ctrl-C; finished chunks are kept.
     """
+    if not isinstance(embedder, Embedder):
+        raise SettingError(f"embedder must be what load_embedder gives; got {type(embedder).__name__}.")
+    output = as_path(output, "output")
     crops = as_crops(crops)
     if not len(crops):
         raise DataNotFoundError("There is no crop to embed.")
     if chunk_size < 1:
         raise SettingError(f"A chunk has at least one crop; got chunk_size={chunk_size}.")
-    output = Path(output)
     check_output(output, suffix=".parquet", inputs=[*crops.paths, embedder.weights])
     crops = replace(crops, columns=arrow_columns(crops))  # once, so that every chunk has the same types
     with sole_writer(output):

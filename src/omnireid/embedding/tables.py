@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, LabelsError, ShapeError
-from omnireid.files import atomic_output
+from omnireid.files import as_path, atomic_output
 from omnireid.types import Column, Crops, FloatArray, IntArray, Labels, as_array, as_crops, normalise_name
 
 if TYPE_CHECKING:
@@ -289,11 +289,12 @@ def read_embeddings(path: str | Path) -> EmbeddingTable:
         DataNotFoundError: no such file.
         EmbeddingError: not such a table, truncated, or with values that are not finite.
         LabelsError: some crops have a person or camera id and others have none.
+        SettingError: `path` is no path.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(path)
+    path = as_path(path, "path")
     provenance = read_provenance(path)
     try:
         table = pq.read_table(path)

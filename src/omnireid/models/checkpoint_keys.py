@@ -16,7 +16,7 @@ class KeyLayout:
     Attributes:
         shapes: Key in our own names to its shape, in the network's order.
         own_names: Published key to our key; empty for a network that nobody has published under other names.
-        published_names: Our key to the published one; empty likewise.
+        published_names: Our key to the published one; empty for the same networks as `own_names`.
     """
 
     shapes: Mapping[str, Shape]
