@@ -46,6 +46,7 @@ def test_two_ranks_give_the_curve_of_one_process(people: Path, two_ranks: Path, 
     assert max(abs(a - b) for a, b in zip(one, two, strict=True)) < 1e-4
 
 
+@pytest.mark.slow
 def test_ranks_that_were_killed_go_on_to_the_same_weights(people: Path, two_ranks: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
     process = subprocess.Popen(
@@ -94,6 +95,7 @@ def test_a_rank_that_dies_ends_the_run_with_a_message(people: Path, tmp_path: Pa
     assert (cut / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_after_the_loss_of_a_rank_torchrun_goes_on_to_the_same_weights(
     people: Path, two_ranks: Path, tmp_path: Path
 ) -> None:
