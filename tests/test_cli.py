@@ -181,6 +181,7 @@ def readme_commands() -> list[str]:
     return [line.split("#")[0].strip() for line in lines if line.startswith("omnireid ") and "COMMAND" not in line]
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run(
     tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

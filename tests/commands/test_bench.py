@@ -95,6 +95,7 @@ def test_tables_json_and_picture_with_scores(
         assert min(image.size) > 300
 
 
+@pytest.mark.slow
 def test_what_cannot_run_is_listed_with_the_reason(
     tmp_path: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
