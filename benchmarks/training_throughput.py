@@ -43,6 +43,7 @@ from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Pixels, count_repeats, feed
 from omnireid.training.learner import Learner
+from omnireid.training.precision import choose_precision
 from omnireid.training.recipes import LAPTOP, Recipe
 from omnireid.training.samplers import RandomSampler
 
@@ -184,7 +185,8 @@ def main() -> None:
     data = load_training_data([root])
     steps, rounds = (4, 1) if tiny else (40, 2)
     for height, width in ((128, 64),) if tiny else ((128, 64), (256, 128)):
-        recipe = replace(LAPTOP, epochs=1, warmup_epochs=0, resolutions=(f"{height}x{width}@0",))
+        precision = choose_precision(LAPTOP.precision, torch.device("cpu"))
+        recipe = replace(LAPTOP, epochs=1, warmup_epochs=0, resolutions=(f"{height}x{width}@0",), precision=precision)
         with tempfile.TemporaryDirectory() as store:
             open_pixel_cache(data.paths, height=height, width=width, folder=Path(store), progress=False)
             theirs, mine = [], []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from omnireid import __version__
-from omnireid.machine import describe, processor_name, usable_cores
+from omnireid.machine import describe, has_bfloat16, processor_name, usable_cores
 
 
 def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +42,23 @@ def test_a_machine_is_described_in_plain_values() -> None:
     shown = machine.text()
     assert f"{machine.cores} cores" in shown
     assert f"python {platform.python_version()}" in shown
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("flags : fpu avx2 avx512f", False),
+        ("flags : fpu avx512f avx512_bf16", True),
+        ("flags : amx_bf16 amx_tile", True),
+        ("Features : fp asimd bf16", True),
+        ("flags : avx512_bf16x", False),
+    ],
+)
+def test_bfloat16_is_what_the_processor_says(flags: str, expected: bool, tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor : 0\n{flags}\n")
+    assert has_bfloat16(cpuinfo) == expected
+
+
+def test_a_system_without_cpuinfo_is_not_said_to_have_bfloat16(tmp_path: Path) -> None:
+    assert not has_bfloat16(tmp_path / "gone")

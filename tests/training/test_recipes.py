@@ -101,7 +101,7 @@ CHOICES = {
     "head": "linear, bnneck, cosine",
     "optimiser": "sgd, adam, adamw",
     "schedule": "constant, step, linear, cosine",
-    "precision": "fp64, fp32, bf16, fp16",
+    "precision": "auto, fp64, fp32, bf16, fp16",
     "metric": "mean_average_precision, rank1",
 }
 

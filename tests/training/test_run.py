@@ -20,6 +20,7 @@ from omnireid.cli import main
 from omnireid.errors import (
     ModelError,
     RankError,
+    ResumeError,
 )
 from omnireid.synthetic.dataset import synthesize
 from omnireid.training.augmentation import Augmentation
@@ -219,3 +220,15 @@ def test_no_step_waits_for_the_gpu(options: RunOptions, monkeypatch: pytest.Monk
     monkeypatch.setattr(Learner, "step", watched)
     train(replace(SMALL, precision="bf16", epochs=4), replace(options, device="cuda", log_every=4))
     assert watched_steps == list(range(12))  # and none of them raised
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_bfloat16_only_where_the_processor_computes_in_it(
+    native: bool, expected: str, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omnireid.training.precision.has_bfloat16", lambda: native)
+    train(replace(SMALL, precision="auto", epochs=1), options)
+    assert json.loads((options.output / "run.json").read_text())["recipe"]["precision"] == expected
+    monkeypatch.setattr("omnireid.training.precision.has_bfloat16", lambda: not native)
+    with pytest.raises(ResumeError, match="--precision"):
+        train(replace(SMALL, precision="auto", epochs=1), replace(options, resume=True))

@@ -20,7 +20,7 @@ from omnireid.training.timetable import Moment, Timetable, read_timetable
 SamplerName = Literal["random", "identity"]
 HeadName = Literal["linear", "bnneck", "cosine"]
 OptimiserName = Literal["sgd", "adam", "adamw"]
-TrainingPrecision = Literal["fp64", "fp32", "bf16", "fp16"]
+TrainingPrecision = Literal["auto", "fp64", "fp32", "bf16", "fp16"]
 MetricName = Literal["mean_average_precision", "rank1"]
 
 
@@ -69,7 +69,8 @@ class Recipe:
         average: Decay per step of the moving average of the weights; 0 means no average. The average, if there is
             one, is what is evaluated and written.
         augmentation: What may happen to a crop before it is trained on.
-        precision: Number format of the network's arithmetic; heads, losses and weights are always float32. ``fp64``
+        precision: Number format of the network's arithmetic; heads, losses and weights are always float32. ``auto`` is
+            bfloat16 where the device computes in it, else float32. ``fp64``
             computes everything in float64, for checks: an untrained network amplifies rounding errors into a
             different loss curve within a few steps.
         synchronise_norms: Compute batch norms over all ranks, rather than over each rank's share.
@@ -292,7 +293,7 @@ SPEEDRUN = Recipe(
     warmup_epochs="5/70",
     augmentation=Augmentation(crop=0.5, erasing=0.3),
     average=0.999,
-    precision="bf16",
+    precision="auto",
 )
 
 # The recipe of the shipped model: `speedrun` at sizes that two CPU cores can afford.

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from omnireid.training.journal import Journal, read_journal
 from omnireid.training.learner import Learner
 from omnireid.training.loop import BEST_NAME, CHECKPOINT_NAME, LAST_NAME, Loop
 from omnireid.training.options import RUN_NAME, RunOptions, RunResult
+from omnireid.training.precision import choose_precision
 from omnireid.training.provenance import describe_environment
 from omnireid.training.recipes import Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, check_identity, read_checkpoint
@@ -70,6 +72,7 @@ def train(recipe: Recipe, options: RunOptions) -> RunResult:
         if ranks.rank == 0:
             stack.enter_context(sole_writer(options.output / RUN_NAME))
         stop = stack.enter_context(caught_signals())
+        recipe = replace(recipe, precision=choose_precision(recipe.precision, device))
         loop = _prepare(recipe, options, ranks, device)
         try:
             with loop.journal if loop.journal is not None else nullcontext():
