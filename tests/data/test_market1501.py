@@ -102,7 +102,7 @@ def test_a_missing_query_folder_is_named_with_what_is_there(root: Path) -> None:
 
 @pytest.mark.real
 def test_the_real_market1501_has_the_published_counts(shared: Path) -> None:
-    dataset = load_dataset(shared / "data")
+    dataset = load_dataset(shared / "data" / "Market-1501-v15.09.15")
     assert dataset.name == "market1501"
     assert dataset.notes == ()
     sizes = {name: (len(split), len(np.unique(split.person_ids))) for name, split in dataset.splits.items()}
