@@ -197,7 +197,7 @@ def test_a_run_that_torchrun_has_started_again_goes_on_without_being_asked(
 def test_compiled_steps_give_the_curve_of_eager_ones(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     # In float64 and from trained weights: untrained, the network turns a rounding error into another curve in a few
     # steps, and a compiler rounds elsewhere than eager PyTorch does. Traced as for the usual compiler, but without
-    # its code generation: on a processor with AVX2 alone that had not ended after eight minutes.
+    # its code generation: on a processor with AVX2 alone that had not ended after nearly five minutes.
     compile_network = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda module: compile_network(module, backend="aot_eager"))
     recipe = replace(SMALL, learning_rate=1e-4, average=0.0, precision="fp64")
