@@ -19,7 +19,7 @@ from omnireid.weights.graph_file import seal_onnx
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "omnireid"
-LEAVES = {"errors", "files", "machine", "plots", "progress", "types", "version"}
+LEAVES = {"errors", "files", "machine", "plots", "progress", "terms", "types", "version"}
 MAY_IMPORT = {
     "images": set(),
     "data": {"images"},
@@ -293,6 +293,11 @@ with contextlib.redirect_stdout(io.StringIO()):
 libraries = 'numpy pyarrow PIL tyro rich scipy safetensors huggingface_hub onnxruntime onnx openvino simplejpeg'
 heavy = set(libraries.split()) & set(sys.modules)
 assert not heavy, heavy
+for command in 'evaluate', 'train', 'convert', 'doctor':
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main([command, '--help'])
+    heavy = {'numpy', 'PIL', 'pyarrow'} & set(sys.modules)
+    assert not heavy, (command, heavy)
 """
     done = run_without_torch(code)
     assert done.returncode == 0, done.stderr

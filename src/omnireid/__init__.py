@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from omnireid.export.options import ExportOptions as ExportOptions
     from omnireid.images.preprocess import Preprocessing as Preprocessing
     from omnireid.models.zoo import create_model as create_model
-    from omnireid.retrieval.expansion import QueryExpansion as QueryExpansion
     from omnireid.retrieval.expansion import expand_queries as expand_queries
+    from omnireid.retrieval.options import QueryExpansion as QueryExpansion
     from omnireid.retrieval.options import RankingOptions as RankingOptions
+    from omnireid.retrieval.options import Reranking as Reranking
     from omnireid.retrieval.reranking import RerankedDistances as RerankedDistances
-    from omnireid.retrieval.reranking import Reranking as Reranking
     from omnireid.retrieval.reranking import rerank as rerank
     from omnireid.retrieval.search import RankedMatches as RankedMatches
     from omnireid.retrieval.search import search as search
@@ -65,14 +65,14 @@ _HOME_OF = {
     "Evaluation": "omnireid.evaluation.evaluation",
     "Labels": "omnireid.types",
     "Preprocessing": "omnireid.images.preprocess",
-    "QueryExpansion": "omnireid.retrieval.expansion",
+    "QueryExpansion": "omnireid.retrieval.options",
     "RECIPES": "omnireid.training.recipes",
     "RankedMatches": "omnireid.retrieval.search",
     "RankingOptions": "omnireid.retrieval.options",
     "RankingScores": "omnireid.evaluation.scores",
     "Recipe": "omnireid.training.recipes",
     "RerankedDistances": "omnireid.retrieval.reranking",
-    "Reranking": "omnireid.retrieval.reranking",
+    "Reranking": "omnireid.retrieval.options",
     "RunOptions": "omnireid.training.options",
     "RuntimeOptions": "omnireid.embedding.options",
     "Split": "omnireid.types",

@@ -6,12 +6,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from omnireid.errors import DataError, LabelsError, SettingError, ShapeError
+from omnireid.terms import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,23 +26,6 @@ AnyArray = npt.NDArray[Any]
 
 Column: TypeAlias = "Sequence[object] | pa.Array | pa.ChunkedArray"
 """One value a crop: Python values, or Arrow's own, which are passed on without becoming Python objects."""
-
-Distance = Literal["euclidean", "cosine"]
-"""How two embeddings are compared. Both rank from small to large distance."""
-
-Protocol = Literal["single-query", "multi-query", "single-gallery-shot", "no-cameras"]
-"""Which gallery crops a query is scored against:
-
-- ``single-query``: Market-1501's rule. A gallery crop of the query's own person
-  *and* own camera is skipped.
-- ``multi-query``: the same rule, after averaging all query crops of one person in one camera.
-- ``single-gallery-shot``: CUHK03's classic rule. One gallery crop of each identity
-  is drawn at random; the draw is repeated and the scores are averaged.
-- ``no-cameras``: nothing is skipped. Only right for data without camera ids.
-"""
-
-DISTANCES: tuple[Distance, ...] = get_args(Distance)
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 JUNK_PERSON_ID = -1
 """Market-1501's id for a gallery crop that counts neither as right nor as wrong."""

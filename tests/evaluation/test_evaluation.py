@@ -16,10 +16,11 @@ from omnireid.embedding.tables import EmbeddingTable, Provenance
 from omnireid.errors import EmbeddingError, SettingError
 from omnireid.evaluation.evaluation import Evaluation, evaluate
 from omnireid.evaluation.ranking import evaluate_ranking
-from omnireid.retrieval.expansion import QueryExpansion, expand_queries
-from omnireid.retrieval.options import RankingOptions
-from omnireid.retrieval.reranking import Reranking, rerank
-from omnireid.types import PROTOCOLS, Crops, FloatArray, Protocol
+from omnireid.retrieval.expansion import expand_queries
+from omnireid.retrieval.options import QueryExpansion, RankingOptions, Reranking
+from omnireid.retrieval.reranking import rerank
+from omnireid.terms import PROTOCOLS, Protocol
+from omnireid.types import Crops, FloatArray
 
 MADE = Provenance("ab" * 32, "osnet_x0_25", {}, "euclidean", "unknown", "0", runtime="onnxruntime fp32")
 

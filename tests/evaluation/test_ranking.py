@@ -15,7 +15,8 @@ from omnireid.evaluation.query_scores import score_matches
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores
 from omnireid.retrieval import comparison
-from omnireid.types import DISTANCES, Distance, Labels, Protocol
+from omnireid.terms import DISTANCES, Distance, Protocol
+from omnireid.types import Labels
 
 # Sign vectors of 4 have length 2 and quarter steps are exact in float32: every tie in float64 is a tie in float32.
 SIGNS = np.array(

@@ -11,7 +11,8 @@ from tests.evaluation.reference import label
 
 from omnireid.errors import EmbeddingError, LabelsError, NoTrueMatchError, SettingError, ShapeError
 from omnireid.evaluation.ranking import evaluate_ranking
-from omnireid.types import Labels, Protocol
+from omnireid.terms import Protocol
+from omnireid.types import Labels
 
 ONE = label([1], [1])
 

@@ -14,9 +14,9 @@ from omnireid.errors import OmnireidError, SettingError
 from omnireid.evaluation.protocols import average_queries
 from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores, average_scores
-from omnireid.retrieval.expansion import QueryExpansion
-from omnireid.retrieval.reranking import Reranking
-from omnireid.types import DISTANCES, Distance, FloatArray, Labels
+from omnireid.retrieval.options import QueryExpansion, Reranking
+from omnireid.terms import DISTANCES, Distance
+from omnireid.types import FloatArray, Labels
 
 
 class Case(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from omnireid.retrieval.distance import find_copies, prepare_gallery, squared_norms
-from omnireid.types import Distance
+from omnireid.terms import Distance
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])

@@ -11,8 +11,9 @@ from tests.retrieval.reference import expand_densely
 
 from omnireid.errors import EmbeddingError, SettingError, ShapeError
 from omnireid.retrieval import expansion
-from omnireid.retrieval.expansion import QueryExpansion, expand_queries
-from omnireid.types import DISTANCES, Distance
+from omnireid.retrieval.expansion import expand_queries
+from omnireid.retrieval.options import QueryExpansion
+from omnireid.terms import DISTANCES, Distance
 
 
 @settings(max_examples=150, deadline=None)

@@ -15,9 +15,11 @@ from omnireid.errors import EmbeddingError, SettingError, ShapeError
 from omnireid.retrieval import comparison, encoding, neighbours, reranking
 from omnireid.retrieval import search as search_module
 from omnireid.retrieval.neighbours import find_neighbours, make_points
-from omnireid.retrieval.reranking import Reranking, rerank
+from omnireid.retrieval.options import Reranking
+from omnireid.retrieval.reranking import rerank
 from omnireid.retrieval.search import search
-from omnireid.types import DISTANCES, Distance, FloatArray
+from omnireid.terms import DISTANCES, Distance
+from omnireid.types import FloatArray
 
 # Quarter steps are exact in float32, and so are sign vectors of length 2: a tie in float64 is one in float32.
 SIGNS = np.array(

@@ -14,7 +14,7 @@ from omnireid.retrieval import distance as distances
 from omnireid.retrieval.comparison import block_rows
 from omnireid.retrieval.reranking import rerank
 from omnireid.retrieval.search import RankedMatches, search, select_nearest
-from omnireid.types import Distance
+from omnireid.terms import Distance
 
 
 def sorted_columns(values: npt.NDArray[np.float64], count: int) -> list[list[int]]:

@@ -14,7 +14,8 @@ from omnireid.data.examination import EXAMPLES, Examination, Finding, SplitCount
 from omnireid.data.layout import count_differences
 from omnireid.data.matches import find_matches
 from omnireid.errors import NoTrueMatchError, list_briefly
-from omnireid.types import Dataset, IntArray, Protocol, Split
+from omnireid.terms import Protocol
+from omnireid.types import Dataset, IntArray, Split
 
 
 def examine_dataset(dataset: Dataset, *, decode: bool = True, progress: bool = False) -> Examination:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from omnireid.types import Dataset, Protocol
+from omnireid.terms import Protocol
+from omnireid.types import Dataset
 
 Severity = Literal["error", "warning", "note"]
 

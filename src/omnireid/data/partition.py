@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnireid.errors import DataError, list_briefly
-from omnireid.types import Protocol, Split
+from omnireid.terms import Protocol
+from omnireid.types import Split
 
 
 @dataclass(frozen=True, eq=False)

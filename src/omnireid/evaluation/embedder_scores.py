@@ -12,7 +12,8 @@ from omnireid.evaluation.evaluation import DEPTH, Evaluation, evaluate
 from omnireid.evaluation.protocols import check_labels, check_neighbourhood
 from omnireid.evaluation.scores import RankingScores, average_scores
 from omnireid.retrieval.options import RankingOptions
-from omnireid.types import Crops, Dataset, Protocol, Split
+from omnireid.terms import Protocol
+from omnireid.types import Crops, Dataset, Split
 
 
 @dataclass(frozen=True, eq=False)

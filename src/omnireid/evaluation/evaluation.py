@@ -16,7 +16,8 @@ from omnireid.evaluation.ranking import ScoringSettings, score_ranking
 from omnireid.evaluation.scores import RankingScores
 from omnireid.retrieval.options import RankingOptions
 from omnireid.retrieval.search import RankedMatches
-from omnireid.types import BoolArray, Crops, Distance
+from omnireid.terms import Distance
+from omnireid.types import BoolArray, Crops
 
 DEPTH = 50
 """Number of crops of each query's ranking that an evaluation keeps."""

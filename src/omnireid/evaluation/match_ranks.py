@@ -125,13 +125,10 @@ def _rank_block(plan: _Plan, values: FloatArray, start: int, stop: int) -> tuple
     values[row, skipped[row, place]] = np.inf
     if len(plan.hidden):
         values[:, plan.hidden] = np.inf
-    ahead, level = count_ahead(values, columns, chosen)
+    ahead, is_tied = count_ahead(values, columns, chosen)
     camera_ahead = None
     if plan.cameras is not None:
         camera_ahead = _count_in_cameras(plan.cameras, values, columns, chosen)[is_real]
-    first = np.where(is_real, chosen, np.inf).min(axis=1)
-    is_own = values[real_row, real_column] == first[real_row]  # a hidden crop is not among the level ones
-    is_tied: BoolArray = level > np.bincount(real_row[is_own], minlength=len(values))
     if len(plan.hidden):
         values[real_row, real_column] = chosen[is_real]  # a hidden crop does compete for the query it was drawn for
     return ahead[is_real], camera_ahead, is_tied

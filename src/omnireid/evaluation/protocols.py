@@ -8,9 +8,9 @@ import numpy as np
 
 from omnireid.data.matches import TrueMatches, find_matches
 from omnireid.errors import LabelsError, SettingError
-from omnireid.retrieval.expansion import QueryExpansion
-from omnireid.retrieval.reranking import Reranking
-from omnireid.types import JUNK_PERSON_ID, PROTOCOLS, AnyArray, Distance, FloatArray, IntArray, Labels, Protocol
+from omnireid.retrieval.options import QueryExpansion, Reranking
+from omnireid.terms import PROTOCOLS, Distance, Protocol
+from omnireid.types import JUNK_PERSON_ID, AnyArray, FloatArray, IntArray, Labels
 
 
 def check_protocol(protocol: str, query: Labels, gallery: Labels) -> Protocol:

@@ -17,20 +17,12 @@ from omnireid.evaluation.query_scores import MatchScores, QueryScores, score_mat
 from omnireid.evaluation.scores import RANKS, SCORE_NAMES, CameraPair, RankingScores, deviations
 from omnireid.retrieval.comparison import Comparison, compare_embeddings
 from omnireid.retrieval.distance import as_embeddings, check_distance, check_widths, squared_norms
-from omnireid.retrieval.expansion import QueryExpansion, expand_queries
-from omnireid.retrieval.reranking import Reranking, rerank
+from omnireid.retrieval.expansion import expand_queries
+from omnireid.retrieval.options import QueryExpansion, Reranking
+from omnireid.retrieval.reranking import rerank
 from omnireid.retrieval.search import RankedMatches
-from omnireid.types import (
-    JUNK_PERSON_ID,
-    AnyArray,
-    Distance,
-    DoubleArray,
-    IntArray,
-    Labels,
-    Protocol,
-    as_labels,
-    check_whole_number,
-)
+from omnireid.terms import Distance, Protocol
+from omnireid.types import JUNK_PERSON_ID, AnyArray, DoubleArray, IntArray, Labels, as_labels, check_whole_number
 
 _MANY_TIES = 0.01  # of the queries; fewer exact ties than this happen by chance and are only counted
 
@@ -315,7 +307,7 @@ def evaluate_ranking(
         query_labels: Q person and camera ids; a list of person ids for labels without cameras.
         gallery_labels: G person and camera ids.
         distance: ``euclidean`` or ``cosine``; the embeddings need not be normalised for either.
-        protocol: See `omnireid.types.Protocol`.
+        protocol: See `omnireid.terms.Protocol`.
         reranking: Order the gallery by `omnireid.rerank` instead of the distance alone. All Q queries and the whole
             gallery, junk too, are each other's neighbours; labels only score the result.
         expansion: Expand the queries by `omnireid.expand_queries` before re-ranking, and after the averages of

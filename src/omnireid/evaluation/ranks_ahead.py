@@ -22,7 +22,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.types import FloatArray, IntArray
+from omnireid.types import BoolArray, FloatArray, IntArray
 
 _LANES = 255  # a byte can add up this many booleans without overflow
 _PIECE = 8 * _LANES  # booleans that are counted together, eight bytes at a time
@@ -79,13 +79,16 @@ class _Counter:
         # One mask for each length of span: what lies beyond that length is never written, and stays False.
         self.masks = {span.stop - span.start: np.zeros((_MASK_ROWS, pieces * _PIECE), dtype=bool) for span in spans}
         self.lanes = np.empty((_MASK_ROWS, pieces), dtype=np.uint64)
-        self.level = np.empty((min(_MASK_ROWS, len(values)), values.shape[1]), dtype=bool)
+        self.is_equal = np.empty((min(_MASK_ROWS, len(values)), values.shape[1]), dtype=bool)
 
-    def count_equal(self, group: slice, level: FloatArray) -> list[int]:
-        """Count the values in each row of a group that equal the row's entry in `level`."""
-        is_equal = self.level[: group.stop - group.start]
+    def find_ties(self, group: slice, level: FloatArray, known: IntArray) -> BoolArray:
+        """Find the rows of a group in which more values than the `known` number equal the row's entry in `level`."""
+        is_equal = self.is_equal[: group.stop - group.start]
         np.equal(self.values[group], level[group, None], out=is_equal)
-        return [int(np.count_nonzero(row)) for row in is_equal]  # faster than with an axis
+        if np.count_nonzero(is_equal) == known[group].sum():  # nearly always, and faster than with an axis
+            return np.zeros(len(is_equal), dtype=bool)
+        has_tie: BoolArray = np.count_nonzero(is_equal, axis=1) > known[group]
+        return has_tie
 
     def count(self, group: slice, width: int, firsts: Sequence[int]) -> None:
         """Fill the counts of a group of rows, for each span from the column in `firsts` on."""
@@ -121,7 +124,7 @@ def _add_ties(values: FloatArray, span: _Span, columns: IntArray, chosen: FloatA
         ahead[at, k] += np.count_nonzero(values[at, span.start : columns[at, k]] == chosen[at, k])
 
 
-def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> tuple[IntArray, IntArray]:
+def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> tuple[IntArray, BoolArray]:
     """Count the columns that are ahead of chosen columns in each row.
 
     It runs in one thread: two threads lost what they gained to handing the GIL back
@@ -136,22 +139,25 @@ def count_ahead(values: FloatArray, columns: IntArray, chosen: FloatArray) -> tu
 
     Returns:
         (B, W) number of columns of the row that are ahead of the chosen one, where ties go to the lower column; and
-        (B,) number of columns of the row whose value equals the smallest chosen value.
+        (B,) whether the smallest chosen value of the row also stands in a column that is not chosen.
     """
     total, gallery = values.shape
     spans = _make_spans(gallery, columns, chosen)
-    widths = np.sum(columns < gallery, axis=1)
+    is_chosen = columns < gallery
+    widths = np.count_nonzero(is_chosen, axis=1)
     starts = np.arange(0, total, max(1, min(_MASK_ROWS, int(_MASK_ROWS / max(1, 1.3 * widths.mean())))))
     group_widths = np.maximum.reduceat(widths, starts).tolist()
     firsts = np.stack([span.extra - np.maximum.reduceat(span.inside, starts) for span in spans], axis=1).tolist()
     counter = _Counter(values, spans)
-    smallest = np.where(columns < gallery, chosen, np.float32(np.inf)).min(axis=1)
-    level = np.empty(total, dtype=np.int64)
+    smallest = np.where(is_chosen, chosen, np.float32(np.inf)).min(axis=1)
+    present = np.take_along_axis(values, np.where(is_chosen, columns, 0), axis=1)  # +inf for a hidden column
+    known = np.count_nonzero(is_chosen & (present == smallest[:, None]), axis=1)
+    is_tied = np.empty(total, dtype=bool)
     for (start, stop), width, first in zip(pairwise([*starts.tolist(), total]), group_widths, firsts, strict=True):
         counter.count(slice(start, stop), width, first)
-        level[start:stop] = counter.count_equal(slice(start, stop), smallest)  # now that the rows are in the cache
+        is_tied[start:stop] = counter.find_ties(slice(start, stop), smallest, known)  # the rows are in the cache now
     ahead = np.zeros(columns.shape, dtype=np.int64)
     for span in spans:
         ahead += span.counts[:, span.extra :]
         _add_ties(values, span, columns, chosen, ahead)
-    return ahead, level
+    return ahead, is_tied

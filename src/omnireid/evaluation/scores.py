@@ -8,9 +8,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from omnireid.errors import OmnireidError
-from omnireid.retrieval.expansion import QueryExpansion
-from omnireid.retrieval.reranking import Reranking
-from omnireid.types import Distance, Protocol
+from omnireid.retrieval.options import QueryExpansion, Reranking
+from omnireid.terms import Distance, Protocol
 
 RANKS = (1, 5, 10, 20)
 

@@ -19,7 +19,8 @@ from omnireid.retrieval.distance import (
     squared_norms,
     to_distances,
 )
-from omnireid.types import AnyArray, Distance, FloatArray, IntArray
+from omnireid.terms import Distance
+from omnireid.types import AnyArray, FloatArray, IntArray
 
 _GOOD_BLOCK_BYTES = 64 * 2**20  # of ranking values; clearing a larger block costs more than it saves
 _GOOD_BLOCK_ROWS = 768  # with fewer rows, packing the gallery again for each block slows the product by 5 % and more

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from omnireid.errors import EmbeddingError, SettingError, ShapeError
-from omnireid.types import DISTANCES, AnyArray, Distance, FloatArray, IntArray, as_array
+from omnireid.terms import DISTANCES, Distance
+from omnireid.types import AnyArray, FloatArray, IntArray, as_array
 
 LARGEST_SQUARED_NORM = float(np.finfo(np.float32).max) / 8  # above it a distance could overflow float32
 

@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from numbers import Integral
-
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import SettingError
 from omnireid.retrieval.distance import as_embeddings, convert_rows
+from omnireid.retrieval.options import QueryExpansion
 from omnireid.retrieval.search import search
-from omnireid.types import Distance, FloatArray
+from omnireid.terms import Distance
+from omnireid.types import FloatArray
 
 _BLOCK_BYTES = 16 * 2**20  # of gallery rows that are gathered at a time
-
-
-@dataclass(frozen=True)
-class QueryExpansion:
-    """Settings of query expansion.
-
-    Attributes:
-        count: Number of nearest gallery crops that are averaged with the query.
-        alpha: Exponent for the weights. The query has weight 1, and a crop its cosine similarity to the query
-            (0 where that is negative) to the power alpha. 0 is the plain average (AQE); 3 is the paper's choice for
-            α-QE.
-
-    Raises:
-        SettingError: a value is out of range; the message names it.
-    """
-
-    count: int = 5
-    alpha: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.count, Integral) or self.count < 1:
-            raise SettingError(
-                f"count of query expansion must be a whole number, at least 1; got {self.count}. To expand nothing, "
-                "leave query expansion out."
-            )
-        if not (self.alpha >= 0 and math.isfinite(self.alpha)):
-            raise SettingError(
-                f"alpha of query expansion must be 0 (the plain average) or a positive number; got {self.alpha}."
-            )
 
 
 def expand_queries(

@@ -9,7 +9,8 @@ import numpy as np
 from omnireid.retrieval.comparison import EmbeddingComparison, compare_embeddings
 from omnireid.retrieval.distance import convert_rows
 from omnireid.retrieval.search import IndexArray, find_nearest
-from omnireid.types import AnyArray, Distance, FloatArray, IntArray
+from omnireid.terms import Distance
+from omnireid.types import AnyArray, FloatArray, IntArray
 
 _PAIR_BYTES = 8 * 2**20  # of embeddings gathered at a time to compare single pairs
 

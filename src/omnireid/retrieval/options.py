@@ -2,15 +2,71 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from typing import Any
 
 from omnireid.errors import SettingError
-from omnireid.types import Distance, Protocol
+from omnireid.terms import Distance, Protocol
 
-if TYPE_CHECKING:
-    from omnireid.retrieval.expansion import QueryExpansion
-    from omnireid.retrieval.reranking import Reranking
+
+@dataclass(frozen=True)
+class Reranking:
+    """Settings of re-ranking. The defaults are the paper's for Market-1501.
+
+    Attributes:
+        k1: Neighbourhood size in which k-reciprocal neighbours are looked for, not counting the crop itself.
+        k2: Number of nearest crops, the crop itself included, whose encodings are averaged; 1 averages nothing.
+        lambda_value: Weight of the original distance in the result, from 0 to 1. The rest is the Jaccard distance.
+
+    Raises:
+        SettingError: a value is out of range; the message names it.
+    """
+
+    k1: int = 20
+    k2: int = 6
+    lambda_value: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("k1", "k2"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < 1:
+                raise SettingError(f"{name} of re-ranking must be a whole number, at least 1; got {value}.")
+        if not 0 <= self.lambda_value <= 1:
+            raise SettingError(
+                "lambda_value of re-ranking must be from 0 (Jaccard distance alone) to 1 (original distance alone); "
+                f"got {self.lambda_value}."
+            )
+
+
+@dataclass(frozen=True)
+class QueryExpansion:
+    """Settings of query expansion.
+
+    Attributes:
+        count: Number of nearest gallery crops that are averaged with the query.
+        alpha: Exponent for the weights. The query has weight 1, and a crop its cosine similarity to the query
+            (0 where that is negative) to the power alpha. 0 is the plain average (AQE); 3 is the paper's choice for
+            α-QE.
+
+    Raises:
+        SettingError: a value is out of range; the message names it.
+    """
+
+    count: int = 5
+    alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.count, Integral) or self.count < 1:
+            raise SettingError(
+                f"count of query expansion must be a whole number, at least 1; got {self.count}. To expand nothing, "
+                "leave query expansion out."
+            )
+        if not (self.alpha >= 0 and math.isfinite(self.alpha)):
+            raise SettingError(
+                f"alpha of query expansion must be 0 (the plain average) or a positive number; got {self.alpha}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +116,6 @@ class RankingOptions:
     @property
     def reranking(self) -> Reranking | None:
         """The re-ranking these options ask for, or None."""
-        from omnireid.retrieval.reranking import Reranking
-
         given = {"k1": self.k1, "k2": self.k2, "lambda_value": self.lambda_value}
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         return Reranking(**chosen) if self.rerank else None
@@ -69,6 +123,4 @@ class RankingOptions:
     @property
     def expansion(self) -> QueryExpansion | None:
         """The query expansion these options ask for, or None."""
-        from omnireid.retrieval.expansion import QueryExpansion
-
         return None if self.expand is None else QueryExpansion(self.expand, self.alpha or 0.0)

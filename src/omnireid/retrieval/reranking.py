@@ -8,12 +8,10 @@ blocks of distances wherever one is searched or scored.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import SettingError
 from omnireid.retrieval.comparison import compare_blocks
 from omnireid.retrieval.distance import (
     ComparableGallery,
@@ -26,40 +24,13 @@ from omnireid.retrieval.distance import (
 )
 from omnireid.retrieval.encoding import average_neighbours, encode_reciprocal
 from omnireid.retrieval.neighbours import find_neighbours, make_points
+from omnireid.retrieval.options import Reranking
 from omnireid.retrieval.sparse import SparseRows, join_ranges
-from omnireid.types import Distance, FloatArray, IntArray
+from omnireid.terms import Distance
+from omnireid.types import FloatArray, IntArray
 
 _MOST_PAIRS = 2**20  # common neighbours that are gathered at a time: some 30 MiB
 _MOST_CELLS = 2**21  # cells of query × gallery in which they are summed: 8 MiB
-
-
-@dataclass(frozen=True)
-class Reranking:
-    """Settings of re-ranking. The defaults are the paper's for Market-1501.
-
-    Attributes:
-        k1: Neighbourhood size in which k-reciprocal neighbours are looked for, not counting the crop itself.
-        k2: Number of nearest crops, the crop itself included, whose encodings are averaged; 1 averages nothing.
-        lambda_value: Weight of the original distance in the result, from 0 to 1. The rest is the Jaccard distance.
-
-    Raises:
-        SettingError: a value is out of range; the message names it.
-    """
-
-    k1: int = 20
-    k2: int = 6
-    lambda_value: float = 0.3
-
-    def __post_init__(self) -> None:
-        for name in ("k1", "k2"):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or value < 1:
-                raise SettingError(f"{name} of re-ranking must be a whole number, at least 1; got {value}.")
-        if not 0 <= self.lambda_value <= 1:
-            raise SettingError(
-                "lambda_value of re-ranking must be from 0 (Jaccard distance alone) to 1 (original distance alone); "
-                f"got {self.lambda_value}."
-            )
 
 
 @dataclass(frozen=True, eq=False)

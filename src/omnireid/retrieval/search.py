@@ -13,7 +13,8 @@ from omnireid.errors import ShapeError
 from omnireid.machine import usable_cores
 from omnireid.retrieval.comparison import Comparison, compare_blocks, compare_embeddings
 from omnireid.retrieval.distance import as_embeddings
-from omnireid.types import Distance, FloatArray, IntArray, check_whole_number
+from omnireid.terms import Distance
+from omnireid.types import FloatArray, IntArray, check_whole_number
 
 IndexArray = npt.NDArray[np.int32]
 

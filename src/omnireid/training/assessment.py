@@ -21,8 +21,9 @@ from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.backbone import Backbone
+from omnireid.terms import Protocol
 from omnireid.training.distributed import Ranks, gather
-from omnireid.types import ByteArray, FloatArray, Protocol, Split
+from omnireid.types import ByteArray, FloatArray, Split
 
 BATCH = 128
 

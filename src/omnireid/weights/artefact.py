@@ -20,7 +20,7 @@ import numpy.typing as npt
 from omnireid.errors import CheckpointError, ModelError, OmnireidError, WeightsNotFoundError
 from omnireid.files import atomic_output
 from omnireid.images.preprocess import Preprocessing
-from omnireid.types import DISTANCES, Distance
+from omnireid.terms import DISTANCES, Distance
 
 FORMAT_VERSION = 1
 METADATA_KEY = "omnireid"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omnireid.types import Distance
+from omnireid.terms import Distance
 
 
 @dataclass(frozen=True, kw_only=True)
