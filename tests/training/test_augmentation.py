@@ -28,9 +28,9 @@ NOTHING = Augmentation(flip=0)
 
 
 def alike(probability: float) -> Augmentation:
-    """Each of the five with the same probability."""
-    changed: dict[str, Any] = dict.fromkeys(("flip", "crop", "patch", "jitter", "erasing"), probability)
-    return Augmentation(brightness=0.4, contrast=0.3, saturation=0.5, **changed)
+    """Each of the six with the same probability."""
+    changed: dict[str, Any] = dict.fromkeys(("flip", "crop", "patch", "jitter", "blur", "erasing"), probability)
+    return Augmentation(brightness=0.4, contrast=0.3, saturation=0.5, tint=0.2, blur_sigma=0.03, **changed)
 
 
 EVERYTHING, HALF = alike(1), alike(0.5)
@@ -96,8 +96,10 @@ class Naive:
             pixels = self.crop(pixels, drawn[1], drawn[2])
         if (drawn := self.draw(Purpose.PATCH, index, repeat, 1 + PATCH_COLUMNS))[0] < asked.patch and self.pool:
             pixels, unsure = self.paste(pixels, drawn[1:])
-        if (drawn := self.draw(Purpose.JITTER, index, repeat, 4))[0] < asked.jitter:
+        if (drawn := self.draw(Purpose.JITTER, index, repeat, 7))[0] < asked.jitter:
             pixels = self.jitter(pixels, drawn[1:])
+        if (drawn := self.draw(Purpose.BLUR, index, repeat, 2))[0] < asked.blur:
+            pixels = self.blur(pixels, drawn[1] * asked.blur_sigma * self.height)
         drawn = self.draw(Purpose.ERASING, index, repeat, 1 + BOX_COLUMNS)
         if drawn[0] < asked.erasing:
             uniforms = np.array([drawn[1:]])
@@ -141,16 +143,26 @@ class Naive:
 
     def jitter(self, pixels: Grey, drawn: list[float]) -> Grey:
         asked = self.augmentation
-        brightness, contrast, saturation = (
-            1 - strength + 2 * strength * number
-            for strength, number in zip((asked.brightness, asked.contrast, asked.saturation), drawn, strict=True)
+        strengths = (asked.brightness, asked.contrast, asked.saturation, *[asked.tint] * 3)
+        brightness, contrast, saturation, *tint = (
+            1 - strength + 2 * strength * number for strength, number in zip(strengths, drawn, strict=True)
         )
         luma = np.array([0.299, 0.587, 0.114])
-        pixels = np.clip(pixels * brightness, 0, 255)
+        pixels = np.clip(pixels * brightness * tint, 0, 255)
         middle = (pixels @ luma).mean()
         pixels = np.clip(middle + contrast * (pixels - middle), 0, 255)
         grey = (pixels @ luma)[..., None]
         return np.asarray(np.clip(grey + saturation * (pixels - grey), 0, 255))
+
+    def blur(self, pixels: Grey, sigma: float) -> Grey:
+        reach = max(1, math.ceil(2.5 * self.augmentation.blur_sigma * self.height))
+        weights = np.array([math.exp(-0.5 * (k / max(sigma, 1e-3)) ** 2) for k in range(-reach, reach + 1)])
+        weights /= weights.sum()
+        for _ in range(2):
+            padded = np.pad(pixels, ((reach, reach), (0, 0), (0, 0)), mode="edge")
+            pixels = np.stack([np.tensordot(weights, padded[at : at + len(weights)], 1) for at in range(len(pixels))])
+            pixels = pixels.transpose(1, 0, 2)
+        return pixels
 
 
 @pytest.mark.parametrize(
@@ -163,6 +175,8 @@ class Naive:
         (Augmentation(flip=0, jitter=1, brightness=0.9), 1e-2),
         (Augmentation(flip=0, jitter=1, contrast=0.9), 1e-2),
         (Augmentation(flip=0, jitter=1, saturation=0.9), 1e-2),
+        (Augmentation(flip=0, jitter=1, tint=0.9), 1e-2),
+        (Augmentation(flip=0, blur=1, blur_sigma=0.1), 1e-2),
         (Augmentation(flip=0, erasing=1), 1e-3),
         (EVERYTHING, 1e-2),
         (HALF, 1e-2),
@@ -222,7 +236,9 @@ def test_an_image_that_nothing_happens_to_is_what_inference_sees(height: int, wi
     assert np.array_equal(augment(data, np.arange(16), plan_for(NOTHING, data, np.arange(16))), normalise(data))
     # Also beside others to which everything happens.
     plan = plan_for(alike(0.1), data, np.arange(16))
-    touched = np.unique(np.concatenate([plan.flips, plan.crops, plan.patches.positions, plan.jitters, plan.erasures]))
+    touched = np.unique(
+        np.concatenate([plan.flips, plan.crops, plan.patches.positions, plan.jitters, plan.blurs, plan.erasures])
+    )
     untouched = np.setdiff1d(np.arange(16), touched)
     assert len(touched) > 0
     assert len(untouched) > 0
@@ -302,6 +318,7 @@ def test_one_probability_does_not_move_what_else_is_drawn() -> None:
         ("crop", ["crops", "crop_rows", "crop_columns"]),
         ("patch", ["patches"]),
         ("jitter", ["jitters", "factors"]),
+        ("blur", ["blurs", "sigmas"]),
         ("erasing", ["erasures", "boxes"]),
     ):
         changed: dict[str, Any] = {name: 0.0}
@@ -314,7 +331,7 @@ def test_one_probability_does_not_move_what_else_is_drawn() -> None:
 def test_things_happen_as_often_as_asked(probability: float) -> None:
     data = random_pixels(1, 16, 8)
     plan = plan_for(alike(probability), data, np.arange(5_000))
-    happened = [plan.flips, plan.crops, plan.patches.positions, plan.jitters, plan.erasures]
+    happened = [plan.flips, plan.crops, plan.patches.positions, plan.jitters, plan.blurs, plan.erasures]
     # Four deviations of the most uncertain, 0.5.
     tolerance = 0.03 if 0 < probability < 1 else 0
     for positions in happened:
@@ -322,17 +339,21 @@ def test_things_happen_as_often_as_asked(probability: float) -> None:
         assert np.array_equal(positions, np.unique(positions))
     if 0 < probability < 1:
         masks = [np.isin(np.arange(5_000), positions) for positions in happened]
-        assert np.abs(np.corrcoef(masks) - np.eye(5)).max() < 0.07
+        assert np.abs(np.corrcoef(masks) - np.eye(6)).max() < 0.07
 
 
 def test_colours_change_as_much_as_asked() -> None:
     data = random_pixels(1, 4, 4)
-    asked = Augmentation(jitter=1, brightness=0.2, contrast=0.0, saturation=1.0)
+    asked = Augmentation(jitter=1, brightness=0.2, contrast=0.0, saturation=1.0, tint=0.1)
     factors = plan_for(asked, data, np.arange(5_000)).factors
     assert factors.dtype == np.float32
-    assert factors.shape == (5_000, 3)
-    assert (factors[:, 1] == 1).all()
-    for column, strength in ((0, 0.2), (2, 1.0)):
+    assert factors.shape == (5_000, 5)
+    assert (factors[:, 0] == 1).all()
+    assert 1 < np.ptp(factors[:, 2:] / factors[:, [2]], axis=1).max() / 0.2 < 1.12  # of two tints, at most 1.1 / 0.9
+    grey = plan_for(dataclasses.replace(asked, tint=0.0), data, np.arange(5_000)).factors
+    assert (grey[:, 2:] == grey[:, [2]]).all()
+    factors = grey
+    for column, strength in ((2, 0.2), (1, 1.0)):
         assert 1 - strength <= factors[:, column].min() < 1 - 0.99 * strength
         assert 1 + 0.99 * strength < factors[:, column].max() <= np.float32(1 + strength)
         assert abs(factors[:, column].mean() - 1) < 0.05 * strength
@@ -409,7 +430,9 @@ def test_any_mean_and_std() -> None:
     assert np.array_equal(result.numpy(), Preprocessing(5, 4, mean, std).normalise(data))
 
 
-@pytest.mark.parametrize("name", ["flip", "crop", "patch", "jitter", "brightness", "contrast", "saturation", "erasing"])
+@pytest.mark.parametrize(
+    "name", ["flip", "crop", "patch", "jitter", "brightness", "contrast", "saturation", "tint", "blur", "erasing"]
+)
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
 def test_a_value_that_is_no_fraction(name: str, value: float) -> None:
     changed: dict[str, Any] = {name: value}

@@ -21,6 +21,9 @@ from omnireid.data.market_names import DISTRACTOR_PERSON_ID, market_ids
 from omnireid.errors import DataError, list_briefly
 from omnireid.types import JUNK_PERSON_ID, Dataset, IntArray
 
+NO_IDENTITY = -1
+"""Identity of a crop whose person is not known; only a teacher can say something about it."""
+
 _TRAIN_HALF = ("train", "validation")
 _TEST_HALF = ("query", "gallery", "multi_query")
 
@@ -34,7 +37,7 @@ class TrainingData:
 
     Attributes:
         paths: N files, none of them twice.
-        identities: (N,) int64 in [0, C).
+        identities: (N,) int64 in [0, C); `NO_IDENTITY` for an unlabelled crop (see `omnireid.data.unlabelled`).
         cameras: (N,) int64 in [0, number of cameras), kept apart between sources; None if any source lacks them.
         names: Names of the data sets, in order.
         licence: Terms of use of all data sets, in one line.
@@ -60,6 +63,11 @@ class TrainingData:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether there are crops without an identity."""
+        return bool((self.identities == NO_IDENTITY).any())
 
     @property
     def identity_count(self) -> int:

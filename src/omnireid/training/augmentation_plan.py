@@ -9,6 +9,7 @@ of ranks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,10 @@ class AugmentationPlan:
         crop_columns: (n, W) column of the original from which each column is read, with a fraction.
         patches: The patches, and where they are pasted.
         jitters: Positions of the images whose colours change.
-        factors: (n, 3) factors for brightness, contrast and saturation.
+        factors: (n, 5) factors for contrast, for saturation, and for R, G and B. The last three are brightness × tint.
+        blurs: Positions of the images that are blurred.
+        sigmas: (n,) standard deviation of the blur of each, in pixels.
+        largest_sigma: Largest standard deviation that the recipe allows, in pixels.
         erasures: Positions of the images in which a box is erased.
         boxes: The n erased boxes.
     """
@@ -47,6 +51,9 @@ class AugmentationPlan:
     patches: PatchPlan
     jitters: IntArray
     factors: FloatArray
+    blurs: IntArray
+    sigmas: FloatArray
+    largest_sigma: float
     erasures: IntArray
     boxes: Boxes
 
@@ -87,9 +94,11 @@ def plan_augmentation(
 
     crop = draw(Purpose.CROP, 3)
     crops = np.flatnonzero(crop[:, 0] < augmentation.crop)
-    jitter = draw(Purpose.JITTER, 4)
+    jitter = draw(Purpose.JITTER, 7)
     jitters = np.flatnonzero(jitter[:, 0] < augmentation.jitter)
-    strengths = np.array([augmentation.brightness, augmentation.contrast, augmentation.saturation])
+    blur = draw(Purpose.BLUR, 2)
+    blurs = np.flatnonzero(blur[:, 0] < augmentation.blur)
+    largest_sigma = augmentation.blur_sigma * height
     erasing = draw(Purpose.ERASING, 1 + BOX_COLUMNS)
     erasures = np.flatnonzero(erasing[:, 0] < augmentation.erasing)
     patch = draw(Purpose.PATCH, 1 + PATCH_COLUMNS)
@@ -109,7 +118,10 @@ def plan_augmentation(
             width=width,
         ),
         jitters=jitters,
-        factors=(1 + (2 * jitter[jitters, 1:] - 1) * strengths).astype(np.float32),
+        factors=_colour_factors(augmentation, jitter[jitters, 1:]),
+        blurs=blurs,
+        sigmas=(blur[blurs, 1] * largest_sigma).astype(np.float32),
+        largest_sigma=largest_sigma,
         erasures=erasures,
         boxes=fit_boxes(erasing[erasures, 1:], augmentation.erasing_area, augmentation.erasing_aspect, height, width),
     )
@@ -155,6 +167,9 @@ def apply_plan(
         jitters = to_device(torch.from_numpy(plan.jitters), device)
         factors = to_device(torch.from_numpy(plan.factors), device)
         pixels.index_copy_(0, jitters, _jitter(pixels.index_select(0, jitters), factors))
+    if len(plan.blurs) and plan.largest_sigma > 0:
+        blurs = to_device(torch.from_numpy(plan.blurs), device)
+        pixels.index_copy_(0, blurs, _blur(pixels.index_select(0, blurs), plan))
     # Each line of pixels is treated as one long row: broadcasting over an axis of three is slow on a CPU.
     lines = pixels.view(count, height, width * 3)
     lines *= _tiled([1 / (255 * value) for value in std], width, device)
@@ -202,12 +217,21 @@ def _crop(pixels: Tensor, plan: AugmentationPlan) -> Tensor:
     return torch.lerp(nearer, farther, right.view(count, 1, width, 1))
 
 
+def _colour_factors(augmentation: Augmentation, uniforms: DoubleArray) -> FloatArray:
+    """(n, 5) the plan's factors from (n, 6) uniform numbers."""
+    asked = augmentation
+    strengths = np.array([asked.brightness, asked.contrast, asked.saturation, asked.tint, asked.tint, asked.tint])
+    factors = 1 + (2 * uniforms - 1) * strengths
+    brightness = factors[:, :1].astype(np.float32)
+    return np.concatenate([factors[:, 1:3].astype(np.float32), brightness * factors[:, 3:].astype(np.float32)], axis=1)
+
+
 def _jitter(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Change brightness, then contrast, then saturation; after each, values are clamped to [0, 255]."""
-    brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1).unbind(1)
+    """Change brightness and tint, then contrast, then saturation; after each, values are clamped to [0, 255]."""
+    contrast, saturation = factors[:, :2, None, None, None].unbind(1)
     luma = torch.tensor(LUMA)
     weights = to_device(luma, pixels.device)
-    pixels = (pixels * brightness).clamp_(0, 255)
+    pixels = (pixels * factors[:, 2:].view(-1, 1, 1, 3)).clamp_(0, 255)
     # The sum is of integers, so that its value does not depend on the order or the number of threads.
     mean = (pixels * weights).sum(dim=3).round().to(torch.int64).sum(dim=(1, 2)).float() / (
         pixels.shape[1] * pixels.shape[2]
@@ -216,6 +240,26 @@ def _jitter(pixels: Tensor, factors: Tensor) -> Tensor:
     pixels = ((pixels - middle) * contrast + middle).clamp_(0, 255)
     grey = (pixels * weights).sum(dim=3, keepdim=True)
     return ((pixels - grey) * saturation + grey).clamp_(0, 255)
+
+
+def _blur(pixels: Tensor, plan: AugmentationPlan) -> Tensor:
+    """Blur each image by a Gaussian of its own width, cut off at 2.5 of the largest; edges repeat their last pixel."""
+    reach = max(1, math.ceil(2.5 * plan.largest_sigma))
+    distances = np.arange(-reach, reach + 1)
+    # A width far below a pixel leaves the image as it is, and its weights must not be 0 / 0.
+    exponents = -0.5 * (distances / np.maximum(plan.sigmas[:, None].astype(np.float64), 1e-3)) ** 2
+    weights = np.exp(exponents)
+    weights /= weights.sum(axis=1, keepdims=True)
+    table = to_device(torch.from_numpy(weights.astype(np.float32)), pixels.device)
+    for axis in (1, 2):
+        size = pixels.shape[axis]
+        blurred = torch.zeros_like(pixels)
+        for number, distance in enumerate(distances.tolist()):
+            places = torch.from_numpy(np.clip(np.arange(size) + distance, 0, size - 1))
+            shifted = pixels.index_select(axis, to_device(places, pixels.device))
+            blurred.addcmul_(shifted, table[:, number, None, None, None])
+        pixels = blurred
+    return pixels
 
 
 def _erase(pixels: Tensor, boxes: Boxes) -> Tensor:

@@ -37,6 +37,7 @@ class Purpose(IntEnum):
     JITTER = 4
     PATCH = 5
     PATCH_POOL = 6
+    BLUR = 7
 
 
 def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -68,7 +68,7 @@ class CosineHead(nn.Module):
                 functional.normalize(at_least_float32(embeddings)), functional.normalize(self.classifier.weight)
             )
             if self.margin and self.training:
-                cosines = cosines - self.margin * functional.one_hot(identities, cosines.shape[1])
+                cosines = cosines - self.margin * functional.one_hot(identities.clamp(min=0), cosines.shape[1])
             return cosines * self.scale
 
 

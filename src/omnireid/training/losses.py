@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from omnireid.data.training_data import NO_IDENTITY
 from omnireid.training.distributed import Ranks, gather, gather_with_gradient, sum_over_ranks
 from omnireid.training.precision import at_least_float32
 
@@ -13,10 +14,15 @@ from omnireid.training.precision import at_least_float32
 def cross_entropy(logits: Tensor, identities: Tensor, *, smoothing: float) -> Tensor:
     """Mean cross-entropy of (B, C) logits with label smoothing.
 
+    A crop without an identity (`NO_IDENTITY`) adds 0 to the mean. So a labelled crop weighs the same in every batch.
+
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        return functional.cross_entropy(at_least_float32(logits), identities, label_smoothing=smoothing)
+        each = functional.cross_entropy(
+            at_least_float32(logits), identities, label_smoothing=smoothing, ignore_index=NO_IDENTITY, reduction="none"
+        )
+        return each.mean()
 
 
 def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float | None, ranks: Ranks) -> Tensor:

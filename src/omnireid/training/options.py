@@ -23,6 +23,8 @@ class RunOptions:
         weights: Weights to start from: a file, a name that omnireid models lists, hf://… or https://…#sha256=….
             By default the run starts from random weights.
         teacher: Weights to imitate, of any kind that omnireid runs. The recipe says by which losses.
+        unlabelled: Folder of further crops, or a manifest, whose people need not be known: only the teacher says what
+            to learn from them. Person ids are not read.
         layout: Layout of the data sets, such as market1501 or folder; auto recognises it.
         use_test_identities: Learn from the test identities too. Nothing is scored then, unless `evaluate_on` names
             other data.
@@ -40,13 +42,15 @@ class RunOptions:
         progress: Show progress bars on standard error.
 
     Raises:
-        SettingError: There is no data, or `threads` or a number of steps is below 1.
+        SettingError: There is no data, `threads` or a number of steps is below 1, or there are unlabelled crops without
+            a teacher.
     """
 
     data: tuple[Path, ...]
     output: Path
     weights: str | None = None
     teacher: str | None = None
+    unlabelled: tuple[Path, ...] = ()
     layout: str = "auto"
     use_test_identities: bool = False
     hold_out: float = 0.0
@@ -68,6 +72,8 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"--{name.replace('_', '-')} must be at least 1; got {value}.")
+        if self.unlabelled and self.teacher is None:
+            raise SettingError("--unlabelled crops teach nothing without a teacher: name its weights with --teacher.")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import torch
 
 from omnireid.data.listing import input_files
 from omnireid.data.training_data import TrainingData, load_training_data
+from omnireid.data.unlabelled import add_unlabelled
 from omnireid.embedding.embedder import load_embedder
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.torch_runtime import load_weights
@@ -111,6 +112,8 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
     elif options.evaluate_on is not None or not options.use_test_identities:
         root = options.evaluate_on or options.data[0]
         validation = load_validation(root, layout="auto" if options.evaluate_on else options.layout, seed=recipe.seed)
+    if options.unlabelled:
+        data = add_unlabelled(data, options.unlabelled, scored_on=() if validation is None else validation.paths)
     sampler = _create_sampler(recipe, data)
     network = create_model(recipe.model, generator=torch.Generator().manual_seed(recipe.seed))
     start = None
@@ -174,8 +177,12 @@ def _find_targets(
 
 
 def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | IdentitySampler:
+    if data.has_unlabelled and recipe.triplet_weight:
+        raise RecipeError("--triplet-weight needs to know the person of each crop: leave it out with --unlabelled.")
     if recipe.sampler == "random":
         return RandomSampler(len(data), recipe.batch_size, recipe.seed)
+    if data.has_unlabelled:
+        raise RecipeError("--sampler identity needs to know the person of each crop: use random with --unlabelled.")
     if recipe.batch_size % recipe.images_per_identity:
         raise RecipeError(
             f"--batch-size {recipe.batch_size} is not a multiple of --images-per-identity {recipe.images_per_identity}."
@@ -223,7 +230,11 @@ def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, da
         raise OutputError(f"{options.output} already holds a run. Resume it with --resume, or choose another --output.")
     record: dict[str, Any] = {
         "recipe": recipe.json(),
-        "data": {**identity.data, "roots": [str(root) for root in options.data], "licence": data.licence},
+        "data": {
+            **identity.data,
+            "roots": [str(root) for root in (*options.data, *options.unlabelled)],
+            "licence": data.licence,
+        },
         "start": {"weights": options.weights, "sha256": identity.start},
         "world_size": identity.world_size,
         "hold_out": options.hold_out,
@@ -232,7 +243,7 @@ def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, da
         "compile": options.compile,
         "environment": describe_environment(),
     }
-    inputs = list(input_files([*options.data, *([options.weights] if options.weights else [])]))
+    inputs = list(input_files([*options.data, *options.unlabelled, *([options.weights] if options.weights else [])]))
     for name in (RUN_NAME, LAST_NAME, BEST_NAME, CURVES_NAME):
         check_output(options.output / name, inputs=inputs)
     write_json(options.output / RUN_NAME, record)
