@@ -27,7 +27,7 @@ RunFlags = Annotated[RunOptions, tyro.conf.UseAppendAction]
 
 
 def train(*, recipe: ChosenRecipe, run: RunFlags) -> None:
-    """Train a network by a recipe: scratch, finetune, speedrun, laptop or quick. Every value of a recipe is a flag.
+    """Train a network by a recipe: scratch, finetune, speedrun, laptop, general, quick. Its values are flags.
 
     The output folder gets the weights (last.safetensors, best.safetensors), the
     log, the curves, and a checkpoint with which --resume continues. Start the command
