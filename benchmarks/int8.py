@@ -23,7 +23,6 @@ import openvino
 from omnireid import load_dataset, load_embedder
 from omnireid.embedding.choice import measure_rate
 from omnireid.embedding.embedder import Embedder
-from omnireid.embedding.openvino_runtime import shared_core
 from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
 from omnireid.embedding.parity import compare_embeddings
 from omnireid.evaluation.embedder_scores import evaluate_embedder
@@ -33,6 +32,7 @@ from omnireid.images.batches import iterate_batches
 from omnireid.images.decode import RgbArray
 from omnireid.machine import describe
 from omnireid.weights.graph_file import Graph, read_graph
+from omnireid.weights.runtime_start import shared_core
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 ROUNDS = 5

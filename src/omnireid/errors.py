@@ -225,6 +225,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def last_line(error: BaseException) -> str:
+    """The last line of another library's error message, or the name of its class if the message is empty."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
 def list_briefly(values: Sequence[object], count: int = 3) -> str:
     """The first few of `values`, and how many more there are, for a message."""
     text = ", ".join(str(value) for value in values[:count])

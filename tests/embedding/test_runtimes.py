@@ -36,6 +36,7 @@ from omnireid.export.options import ExportOptions
 from omnireid.export.quantisation import quantise
 from omnireid.files import sha256_of
 from omnireid.images.probes import probe_crops
+from omnireid.weights import runtime_start
 from omnireid.weights.graph_file import GraphMetadata, seal_onnx
 
 WAYS: dict[str, tuple[RuntimeName, str, Precision, float]] = {
@@ -245,7 +246,7 @@ def test_no_two_threads_make_the_first_use_of_a_runtime(
 
 
 def on(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> Processor:
-    monkeypatch.setattr(openvino_runtime, "_core", lambda _process: processor)
+    monkeypatch.setattr(runtime_start, "_core", lambda _process: processor)
     return processor
 
 

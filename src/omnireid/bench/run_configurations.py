@@ -33,7 +33,7 @@ def list_configurations(
     for path in paths:
         graph = _graph_metadata(path)
         for runtime in runtimes:
-            if graph is None or (graph.precision == "fp32" and runtime != "torch"):
+            if graph is None or _computes_freely(graph, runtime):
                 precisions = _PRECISIONS_OF_FLOATS[runtime]
             elif runtime == "torch":
                 precisions = ("fp32",)  # its refusal is the reason that is shown
@@ -47,8 +47,8 @@ def find_references(paths: Sequence[Path]) -> dict[Path, RunConfiguration | None
     """Map each file to the configuration whose embeddings its own are compared with.
 
     The reference is torch in float32 where torch is installed, else ONNX Runtime in float32. A graph is compared with
-    the weights it was exported from if they are among the files. Otherwise a float32 graph is compared with itself,
-    and any other graph has no reference (None).
+    the weights it was exported from if they are among the files. Otherwise a graph that can be computed in float32 is
+    compared with itself, and any other graph has no reference (None).
 
     Raises:
         WeightsError: a graph is damaged, or was not made by omnireid.
@@ -61,12 +61,18 @@ def find_references(paths: Sequence[Path]) -> dict[Path, RunConfiguration | None
         origin = path if graph is None else weights.get(graph.weights_sha256)
         if origin is not None:
             references[path] = RunConfiguration(origin, runtime, "fp32")
-        elif graph is not None and graph.precision == "fp32":
-            own: RuntimeName = "openvino" if identify_weights(path) == "openvino" else "onnxruntime"
-            references[path] = RunConfiguration(path, own, "fp32")
-        else:
-            references[path] = None
+            continue
+        own: RuntimeName = "openvino" if identify_weights(path) == "openvino" else "onnxruntime"
+        can = graph is not None and _computes_freely(graph, own)
+        references[path] = RunConfiguration(path, own, "fp32") if can else None
     return references
+
+
+def _computes_freely(graph: GraphMetadata, runtime: RuntimeName) -> bool:
+    """Whether a runtime can compute a graph in another precision than the one it is stored in."""
+    if runtime == "torch":
+        return False
+    return graph.precision == "fp32" or (graph.precision == "fp16" and runtime == "openvino")
 
 
 def _graph_metadata(path: Path) -> GraphMetadata | None:

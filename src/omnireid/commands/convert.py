@@ -25,41 +25,43 @@ def convert(
     The artefact is a safetensors file whose metadata holds the architecture, input
     size, mean and standard deviation, distance, training data, licence and a
     checksum. A classifier is left out. An artefact is written again, with the
-    values given here changed. An ONNX graph made by others becomes an artefact too
-    (--output OURS.onnx); flags must say whatever the graph does not say. It is run
-    first, and refused unless it gives each crop an embedding of its own.
+    values given here changed. An ONNX or OpenVINO graph made by others becomes an
+    artefact too (--output OURS.onnx, or OURS.xml with OURS.bin beside it); flags must
+    say whatever the graph does not say. It is run first, and refused unless it gives
+    each crop an embedding of its own.
 
     Example: omnireid convert osnet_x0_25_market1501.pth --output osnet_x0_25.safetensors
 
     Args:
-        output: Artefact to write. Its name ends in .safetensors, or in .onnx for an ONNX graph.
+        output: Artefact to write. Its name ends in .safetensors; in .onnx for an ONNX graph, in .xml for OpenVINO's.
         description: What the file does not say.
         half: Store the weights in half precision, which halves the size and hardly changes the embeddings.
     """
     from dataclasses import replace
 
     from omnireid.errors import ExportError
-    from omnireid.files import check_output, sha256_of
+    from omnireid.files import check_output
     from omnireid.weights.artefact import halve, write_artefact
     from omnireid.weights.fetch import resolve_weights
-    from omnireid.weights.file_kind import identify_weights
+    from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
     from omnireid.weights.foreign_graph import adopt_graph
     from omnireid.weights.graph_file import write_graph
     from omnireid.weights.source import read_weights
 
     path = resolve_weights(weights)
     kind = identify_weights(path)
-    suffix = ".onnx" if kind == "onnx" else ".safetensors"
-    check_output(output, suffix=suffix, inputs=[path])
-    if kind == "onnx":
+    inputs = [path, path.with_suffix(".bin")]
+    check_output(output, suffix={"onnx": ".onnx", "openvino": ".xml"}.get(kind, ".safetensors"), inputs=inputs)
+    if kind in GRAPH_KINDS:
         if half:
             raise ExportError(f"{path} is a graph, whose weights convert does not change: leave --half out.")
+        if kind == "openvino":
+            check_output(output.with_suffix(".bin"), inputs=inputs)
         graph = adopt_graph(path, description)
         write_graph(output, graph)
         _print_summary(output, graph.metadata.weights)
         return
-    if description.output_name is not None:
-        raise ExportError(f"{path} is no ONNX graph, and only a graph has outputs: leave --output-name out.")
+    _refuse_graph_flags(path, description)
     tensors, found = read_weights(path, architecture=description.architecture, state=state)
     size = found.preprocessing
     height = size.height if description.height is None else description.height
@@ -70,10 +72,34 @@ def convert(
         distance=description.distance or found.distance,
         licence=description.licence or found.licence,
         training_data=description.training_data or found.training_data,
-        origin=f"{path.name if kind == 'artefact' else found.origin}, SHA-256 {sha256_of(path)}",
+        origin=_origin(path.name if kind == "artefact" else found.origin, path, description),
     )
     write_artefact(output, halve(tensors) if half else tensors, metadata)
     _print_summary(output, metadata)
+
+
+def _origin(name: str, path: Path, description: WeightsDescription) -> str:
+    """Where an artefact's weights come from, for the record."""
+    from omnireid.files import sha256_of
+
+    source = "" if description.source is None else f"{description.source}: "
+    return f"{source}{name}, SHA-256 {sha256_of(path)}"
+
+
+def _refuse_graph_flags(path: Path, description: WeightsDescription) -> None:
+    """Refuse what can only be said of a graph. omnireid itself builds the network of all other files.
+
+    Raises:
+        ExportError: one of these flags was given.
+    """
+    from omnireid.errors import ExportError
+
+    for name in ("channels", "range", "mean", "std", "output_name"):
+        if getattr(description, name) is not None:
+            raise ExportError(
+                f"{path} holds the weights of a network that omnireid builds itself: it takes red, green and blue with "
+                f"the mean and std of its artefact. Leave --{name.replace('_', '-')} out; it is for graphs of others."
+            )
 
 
 def _print_summary(output: Path, metadata: WeightsMetadata) -> None:

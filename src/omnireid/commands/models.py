@@ -21,8 +21,8 @@ def models(*, json: JsonOption = None) -> None:
     """List the networks by name, what each costs, and the weights that have a name.
 
     Parameters are counted without a classifier, multiply-adds for one 256×128 image. Scores are those of the
-    training data's test split, as we measured them where we could, else as published; `omnireid evaluate` measures
-    them on your data.
+    data set's test split, as we measured them where we could, else as published; `omnireid evaluate` measures them
+    on your data. Weights that are downloaded come when they are first named, and are checked by their SHA-256.
 
     Example: omnireid models --json models.json
     """
@@ -37,6 +37,8 @@ def models(*, json: JsonOption = None) -> None:
     console.print(_ablation_table(style))
     console.print()
     console.print(_weights_table(style))
+    console.print()
+    console.print(_files_table(style))
     if not shipped_weights():
         console.print("No weights ship with this build of omnireid.")
     content = {
@@ -91,7 +93,7 @@ def _add_costs(table: Table, architectures: Iterable[Architecture]) -> None:
 def _weights_table(style: box.Box | None) -> Table:
     table = _new_table("Weights", style, "name")
     table.add_column("publisher")
-    for heading in ("size", "rank-1", "mAP"):
+    for heading in ("parameters", "size", "rank-1", "mAP"):
         table.add_column(heading, justify="right")
     for heading in ("scored on", "licence", "where to get it"):
         table.add_column(heading)
@@ -102,20 +104,45 @@ def _weights_table(style: box.Box | None) -> Table:
     return table
 
 
+def _files_table(style: box.Box | None) -> Table:
+    """The files of weights that are downloaded when they are named."""
+    table = _new_table("Files that are downloaded", style, "SHA-256")
+    table.add_column("address", overflow="fold")
+    for weights in PUBLISHED_WEIGHTS.values():
+        for file in weights.files:
+            if file.url is not None and file.sha256 is not None:
+                table.add_row(file.sha256, file.url)
+    return table
+
+
 def _shipped_row(name: str, path: Path, metadata: WeightsMetadata) -> tuple[str, ...]:
     where = "in the package; the default" if name == DEFAULT_WEIGHTS else "in the package"
     scores = shipped_scores(name, metadata)
     cells = _score_cells(scores, "measured")
-    return (name, "omnireid", _size(path.stat().st_size), *cells, metadata.licence, where)
+    parameters = _parameters(metadata.architecture, None)
+    return (name, "omnireid", parameters, _size(path.stat().st_size), *cells, metadata.licence, where)
 
 
 def _published_row(weights: PublishedWeights) -> tuple[str, ...]:
     measured = bool(weights.measured_scores)
     scores = weights.measured_scores if measured else weights.published_scores
-    cells = _score_cells(scores[0] if scores else None, "measured" if measured else "published")
-    checked = weights.files[0].sha256
-    where = weights.page if checked is None else f"{weights.page} (SHA-256 {checked[:12]}…)"
-    return (weights.name, weights.publisher, _size(weights.size), *cells, weights.licence, where)
+    stated = weights.published_scores[0] if measured and weights.published_scores else None
+    both = "" if stated is None else f"; published {_percent(stated.rank1)} / {_percent(stated.mean_average_precision)}"
+    cells = _score_cells(scores[0] if scores else None, f"measured{both}" if measured else "published")
+    checked, url = weights.files[0].sha256, weights.files[0].url
+    if checked is None:
+        where = weights.page
+    else:
+        where = f"{weights.page} (SHA-256 {checked[:12]}…)" if url is None else "downloaded when it is named"
+    parameters = _parameters(weights.architecture, weights.parameters)
+    return (weights.name, weights.publisher, parameters, _size(weights.size), *cells, weights.licence, where)
+
+
+def _parameters(architecture: str, published: int | None) -> str:
+    """Learned values without a classifier: those of a network that is known here, else as published."""
+    known = ARCHITECTURES.get(architecture)
+    count = published if known is None else known.parameters
+    return "–" if count is None else f"{count:,}"
 
 
 def _score_cells(scores: WeightsScores | None, origin: str) -> tuple[str, str, str]:

@@ -19,13 +19,6 @@ from omnireid.types import FloatArray
 RunNetwork = Callable[[RgbArray], FloatArray]
 """(N, H, W, 3) uint8 RGB at the network's input size to (N, D) float32. Several threads may call it at once."""
 
-FIRST_USE = Lock()
-"""Held while a runtime compiles a network and runs it for the first time, which no two threads may do at once.
-
-Libraries initialise parts of themselves at their first use. In OpenVINO's Python binding (2026.4.1), a thread that
-holds the GIL can then wait for an initialisation whose thread waits for the GIL, and both wait for ever.
-"""
-
 
 @dataclass(frozen=True)
 class Network:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnireid.embedding.network import (
-    FIRST_USE,
     Network,
     RunNetwork,
     blank_crop,
@@ -24,6 +23,7 @@ from omnireid.errors import CheckpointError, DeviceMemoryError, ModelError, firs
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
 from omnireid.weights.graph_file import Graph
+from omnireid.weights.runtime_start import FIRST_USE
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from functools import cache
 from queue import Empty, LifoQueue
 from typing import Any
 
@@ -11,7 +9,6 @@ import numpy as np
 
 from omnireid.embedding import onnx_runtime
 from omnireid.embedding.network import (
-    FIRST_USE,
     Network,
     RunNetwork,
     blank_crop,
@@ -27,15 +24,16 @@ from omnireid.errors import (
     CheckpointError,
     DeviceMemoryError,
     EmbeddingError,
-    MissingDependencyError,
     ModelError,
     OmnireidError,
-    require,
+    last_line,
 )
 from omnireid.images.decode import RgbArray
 from omnireid.images.probes import probe_crops
 from omnireid.types import FloatArray
 from omnireid.weights.graph_file import Graph
+from omnireid.weights.openvino_model import run_in_fixed_batches
+from omnireid.weights.runtime_start import FIRST_USE, shared_core
 
 _HINTS: dict[Precision, tuple[str, str]] = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
 """Precision to OpenVINO's names of it, as a hint and as a capability."""
@@ -118,33 +116,6 @@ def check_activations(graph: Graph) -> None:
         )
 
 
-def shared_core() -> Any:
-    """The one OpenVINO core of this process, which is never deleted.
-
-    Each Core gives the thread a signal stack of its own, and restores the former one when it is deleted. Two cores
-    that are not deleted in reverse order leave the thread with freed memory, and the next signal ends the process
-    (2026.4.1).
-
-    Raises:
-        MissingDependencyError: OpenVINO is not installed or cannot be started.
-    """
-    require("openvino", "openvino", "Running or making OpenVINO's graphs")
-    return _core(os.getpid())
-
-
-@cache
-def _core(_process: int) -> Any:
-    import openvino
-
-    try:
-        return openvino.Core()
-    except Exception as error:
-        raise MissingDependencyError(
-            f"OpenVINO {openvino.__version__} is installed but cannot be started: {_last_line(error)} Install it again "
-            "with: pip install --force-reinstall 'omnireid[openvino]'; or use --runtime onnxruntime."
-        ) from error
-
-
 def _another_precision(graph: Graph, chosen: Precision) -> str:
     if chosen == "int8":
         return needs_calibration(graph.where)
@@ -154,11 +125,13 @@ def _another_precision(graph: Graph, chosen: Precision) -> str:
 def _runner(core: Any, graph: Graph, target: str, settings: dict[str, str], *, callers: int = 1) -> RunNetwork:
     """Compile `graph` for `callers` at once, and run it once for each of them."""
     preprocessing = graph.metadata.weights.preprocessing
-    takes_pixels = graph.metadata.takes_pixels
+    takes_pixels, batch = graph.metadata.takes_pixels, graph.metadata.fixed_batch
     free: LifoQueue[Any] = LifoQueue()  # each request serves one caller at a time
 
     def infer(request: Any, pixels: RgbArray) -> FloatArray:
         images = pixels if takes_pixels else preprocessing.normalise(pixels)
+        if batch is not None:
+            return run_in_fixed_batches(lambda part: request.infer({0: part}, share_inputs=True)[0], images, batch)
         return np.array(request.infer({0: images}, share_inputs=True)[0], dtype=np.float32)
 
     def run(pixels: RgbArray) -> FloatArray:
@@ -196,15 +169,11 @@ def _compile(core: Any, graph: Graph, target: str, settings: dict[str, str]) -> 
         return core.compile_model(model, target, settings)
     except RuntimeError as error:
         raise CheckpointError(
-            f"OpenVINO cannot run {graph.where}: {_last_line(error)} Export it again with: omnireid export"
+            f"OpenVINO cannot run {graph.where}: {last_line(error)} Export it again with: omnireid export"
         ) from error
 
 
 def _runtime_error(error: Exception, graph: Graph, target: str, pixels: RgbArray) -> OmnireidError:
     if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "allocate" in str(error):
         return DeviceMemoryError(no_memory(f"OpenVINO's {target}", pixels))
-    return ModelError(f"OpenVINO could not run {graph.where}: {_last_line(error)}")
-
-
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return ModelError(f"OpenVINO could not run {graph.where}: {last_line(error)}")

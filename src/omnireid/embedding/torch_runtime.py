@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnireid.embedding.network import (
-    FIRST_USE,
     Network,
     blank_crop,
     check_threads,
@@ -26,6 +25,7 @@ from omnireid.errors import DeviceMemoryError, ModelError, require
 from omnireid.images.decode import RgbArray
 from omnireid.types import FloatArray
 from omnireid.weights.artefact import WeightsMetadata
+from omnireid.weights.runtime_start import FIRST_USE
 from omnireid.weights.source import read_weights
 
 if TYPE_CHECKING:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from omnireid.embedding.openvino_runtime import shared_core
 from omnireid.embedding.parity import Parity, compare_embeddings
 from omnireid.embedding.torch_runtime import load_network
 from omnireid.embedding.weights_file import WeightsFile
@@ -24,10 +22,11 @@ from omnireid.images.decode import ImageSource, RgbArray
 from omnireid.images.probes import probe_crops
 from omnireid.progress import progress_bar
 from omnireid.types import Dataset, FloatArray
-from omnireid.weights.artefact import METADATA_KEY
 from omnireid.weights.fetch import resolve_weights
 from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
-from omnireid.weights.graph_file import Graph, GraphFormat, record_of, seal_onnx, sealed, write_graph
+from omnireid.weights.graph_file import Graph, GraphFormat, seal_onnx, write_graph
+from omnireid.weights.openvino_model import seal_openvino
+from omnireid.weights.runtime_start import shared_core
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 _PROBES = 64
@@ -148,17 +147,5 @@ def _quantise(graph: Graph, crops: RgbArray, pixels: RgbArray, reference: FloatA
 def _seal(graph: Graph, to: GraphFormat) -> Graph:
     """Bring the graph into its format, with its metadata and digest."""
     if to == "openvino":
-        return _convert_to_openvino(graph)
+        return seal_openvino(shared_core().read_model(graph.content), graph.metadata, graph.where)
     return replace(graph, content=seal_onnx(graph.content, graph.metadata))
-
-
-def _convert_to_openvino(graph: Graph) -> Graph:
-    model = shared_core().read_model(graph.content)
-    import openvino
-
-    model.set_rt_info(record_of(graph.metadata), METADATA_KEY)
-    with tempfile.TemporaryDirectory(prefix="omnireid-") as folder:
-        path = Path(folder) / "graph.xml"
-        openvino.save_model(model, path, compress_to_fp16=graph.metadata.precision == "fp16")
-        content, values = path.read_bytes(), path.with_suffix(".bin").read_bytes()
-    return Graph("openvino", sealed(content, values), graph.metadata, values, graph.where)

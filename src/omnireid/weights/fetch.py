@@ -8,6 +8,7 @@ import re
 import stat
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
 from pathlib import Path
@@ -31,7 +32,7 @@ def resolve_weights(weights: str | bytes | os.PathLike[str]) -> Path:
 
     Args:
         weights: A path. Or the name of weights that ship with omnireid, such as ``osnet_x0_25.market1501``, or of
-            published ones, such as ``torchreid/osnet_x0_25.market1501``; a file of that name goes first. Or
+            published ones, such as ``openvino/person-reidentification-retail-0288``; a file of that name goes first. Or
             ``hf://owner/repository/file[@revision]``, or ``https://…#sha256=…``, whose checksum is not optional.
             A file that was downloaded once is taken from the cache, without a network.
 
@@ -40,7 +41,8 @@ def resolve_weights(weights: str | bytes | os.PathLike[str]) -> Path:
         WeightsNotFoundError: There is no such file or name, this build has no default weights, or the weights must be
             downloaded by hand; the message then says from where and how to check them.
         DownloadError: The download failed, or arrived with another SHA-256.
-        MissingDependencyError: A name that begins with ``hf://``, and huggingface_hub is not installed.
+        MissingDependencyError: A name that begins with ``hf://`` and huggingface_hub is not installed, or one that
+            begins with ``openvino/`` and OpenVINO is not.
     """
     try:
         name = os.fsdecode(weights)
@@ -89,7 +91,10 @@ def _suggestion(name: str) -> str:
 
 
 def _from_publisher(published: PublishedWeights) -> Path:
-    """Download the files of published weights into one folder, and return the first, which is the one to load."""
+    """Download the files of published weights into one folder, and return the file to load.
+
+    That is the first of them; or, where it is a graph that does not describe itself, the artefact made of it.
+    """
     urls = [f"{file.url}#sha256={file.sha256}" for file in published.files if file.url and file.sha256]
     if len(urls) < len(published.files):
         raise WeightsNotFoundError(
@@ -98,7 +103,21 @@ def _from_publisher(published: PublishedWeights) -> Path:
         )
     folder = cache_folder() / "downloads" / str(published.files[0].sha256)
     first, *_ = [_from_url(url, folder) for url in urls]
-    return first
+    return first if published.description is None else _adopt(first, published)
+
+
+def _adopt(graph: Path, published: PublishedWeights) -> Path:
+    """Make an artefact of a graph that was downloaded, once, and keep it in the cache too."""
+    from omnireid.weights.foreign_graph import adopt_graph
+    from omnireid.weights.graph_file import read_graph, write_graph
+
+    artefact = graph.parent / "artefact" / graph.name
+    with output_errors(artefact), FileLock(graph.parent / ".lock"):
+        with suppress(WeightsError):  # it is not there yet, or was damaged
+            read_graph(artefact)
+            return artefact
+        write_graph(artefact, adopt_graph(graph, published.described()))
+    return artefact
 
 
 def _from_url(url: str, folder: Path | None = None) -> Path:

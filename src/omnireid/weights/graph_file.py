@@ -19,6 +19,8 @@ from omnireid.errors import CheckpointError, WeightsNotFoundError, first_line, r
 from omnireid.files import atomic_output
 from omnireid.weights.artefact import FORMAT_VERSION, METADATA_KEY, WeightsMetadata
 from omnireid.weights.file_kind import identify_weights
+from omnireid.weights.openvino_xml import LARGEST_XML, read_outline
+from omnireid.weights.published import find_published_file
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -29,6 +31,7 @@ GraphPrecision = Literal["fp32", "fp16", "int8"]
 _TOO_NEW = re.compile(
     r"Unsupported model IR version: \d+, max supported IR version: \d+|Opset \d+ is under development"
 )
+_LARGEST_VALUES = 2 << 30
 _NO_DIGEST = "0" * 64
 # How a tensor in an ONNX file begins to say in which other file its values are.
 _EXTERNAL = b"\x0a\x08location\x12"
@@ -46,6 +49,7 @@ class GraphMetadata:
         takes_pixels: Whether the input is (N, H, W, 3) uint8 RGB, and not (N, 3, H, W) float32, normalised.
         weights_sha256: SHA-256 of the weights file the graph was made from, which stored embeddings carry.
         kept_in_float: Layers of an int8 graph that are not int8.
+        fixed_batch: Images in one run of a graph whose batch is fixed; None where it is free.
     """
 
     weights: WeightsMetadata
@@ -53,6 +57,7 @@ class GraphMetadata:
     takes_pixels: bool = True
     weights_sha256: str = "unknown"
     kept_in_float: tuple[str, ...] = ()
+    fixed_batch: int | None = None
 
     def json(self) -> dict[str, Any]:
         """The metadata as plain values."""
@@ -62,6 +67,7 @@ class GraphMetadata:
             "takes_pixels": self.takes_pixels,
             "weights_sha256": self.weights_sha256,
             "kept_in_float": list(self.kept_in_float),
+            "fixed_batch": self.fixed_batch,
         }
 
 
@@ -91,7 +97,7 @@ def record_of(metadata: GraphMetadata) -> str:
 
 def sealed(content: bytes, values: bytes = b"") -> bytes:
     """`content`, which must hold a `record_of`, with the digest filled in."""
-    return _with_digest(content, _digest(content, values))
+    return _with_digest(content, graph_sha256(content, values))
 
 
 def seal_onnx(content: bytes, metadata: GraphMetadata) -> bytes:
@@ -126,33 +132,33 @@ def read_graph(path: Path) -> Graph:
 
     Raises:
         WeightsNotFoundError: no such file, or an ``.xml`` without its ``.bin``.
-        CheckpointError: it is no graph, is not omnireid's, keeps weights in another file, was altered or damaged, or
-            was written by a newer version.
+        CheckpointError: it is no graph, is not omnireid's, keeps weights in another file, was altered or damaged, has
+            a ``.bin`` of another graph, or was written by a newer version.
     """
     graph_format = identify_weights(path)
     if graph_format not in ("onnx", "openvino"):
         raise CheckpointError(f"{path} is not a graph, whatever its name says. See what it is with: omnireid inspect")
-    content, values = _read(path), b""
     if graph_format == "openvino":
-        values = _read(path.with_suffix(".bin"))
-    if graph_format == "onnx" and _EXTERNAL in content:
-        raise CheckpointError(
-            f"{path} keeps weights in another file, which its SHA-256 does not cover, so nobody can tell whether they "
-            "are intact. Take them inside with omnireid convert, from the original graph, or export it again."
-        )
-    text = _onnx_record(path, content) if graph_format == "onnx" else _openvino_record(path, content)
+        content, values = read_pair(path)
+        text = read_outline(content, str(path)).record
+    else:
+        content, values = _read(path, _LARGEST_VALUES), b""
+        if _EXTERNAL in content:
+            raise CheckpointError(
+                f"{path} keeps weights in another file, which its SHA-256 does not cover, so nobody can tell whether "
+                "they are intact. Take them inside with omnireid convert, from the original graph, or export it again."
+            )
+        text = _onnx_record(path, content)
     if text is None:
-        raise CheckpointError(
-            f"{path} is a graph without omnireid's metadata, so its input size, normalisation, licence and precision "
-            "are not known, and nothing is guessed. Say them once and write an artefact with: omnireid convert "
-            f"{path.name} --output OURS.onnx --architecture NAME --mean R G B --std R G B --licence TEXT"
-        )
+        raise CheckpointError(_says_nothing(path, content))
     metadata = _read_record(path, text)
     found = _DIGEST.search(content)
-    if found is None or _digest(_with_digest(content, _NO_DIGEST), values) != found[1].decode():
+    if found is None or graph_sha256(_with_digest(content, _NO_DIGEST), values) != found[1].decode():
+        other = ", or the .bin beside it is of another graph" if values else ""
         raise CheckpointError(
-            f"{path} is not as it was written: the graph or its weights were altered or damaged after the export. Get "
-            "it again, or export it again from the original weights with: omnireid export"
+            f"{path} is not as it was written: the graph or its weights were altered or damaged after the export"
+            f"{other}. Get it again, or make it again from the original weights with: omnireid export (from a graph "
+            "of others: omnireid convert)"
         )
     return Graph(graph_format, content, metadata, values, str(path))
 
@@ -163,17 +169,52 @@ def _with_digest(content: bytes, digest: str) -> bytes:
     return content[: found.start(1)] + digest.encode() + content[found.end(1) :]
 
 
-def _digest(content: bytes, values: bytes) -> str:
+def read_pair(path: Path) -> tuple[bytes, bytes]:
+    """Read both files of an OpenVINO graph.
+
+    Args:
+        path: The ``.xml``; the ``.bin`` lies beside it under the same name.
+
+    Raises:
+        WeightsNotFoundError: One of them is missing.
+        CheckpointError: One of them is too large or cannot be read.
+    """
+    return _read(path, LARGEST_XML), _read(path.with_suffix(".bin"), _LARGEST_VALUES)
+
+
+def graph_sha256(content: bytes, values: bytes = b"") -> str:
+    """Compute the SHA-256 of a graph: of its file, or of an ``.xml`` and its ``.bin``, one after the other."""
     return hashlib.sha256(content + values).hexdigest()
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, largest: int) -> bytes:
     if not path.is_file():
-        raise WeightsNotFoundError(f"No such file of weights: {path}. An OpenVINO graph is two files, .xml and .bin.")
+        raise WeightsNotFoundError(
+            f"No such file of weights: {path}. An OpenVINO graph is two files of one name, .xml and .bin, in one "
+            "folder: get the missing one from where the other came."
+        )
     try:
+        if (size := path.stat().st_size) > largest:
+            raise CheckpointError(f"{path} has {size:,} bytes; such a file of a graph has at most {largest:,}.")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+
+
+def _says_nothing(path: Path, content: bytes) -> str:
+    """The error text for a graph without omnireid's metadata, and how to give it some."""
+    ours = f"OURS{path.suffix.lower() if path.suffix.lower() in ('.onnx', '.xml') else ''}"
+    published = find_published_file(hashlib.sha256(content).hexdigest())
+    if published is not None and published.description is not None:
+        return (
+            f"{path} is {published.name} as its publisher gives it. Name it so (--weights {published.name}), or make "
+            f"an artefact of your copy: omnireid convert {path.name} --output {ours}"
+        )
+    return (
+        f"{path} is a graph without omnireid's metadata, so its input size, channel order, normalisation, licence and "
+        "precision are not known, and nothing is guessed. Say them once and write an artefact with: omnireid convert "
+        f"{path.name} --output {ours} --architecture NAME --channels rgb|bgr --mean R G B --std R G B --licence TEXT"
+    )
 
 
 def _onnx_record(path: Path, content: bytes) -> str | None:
@@ -208,17 +249,6 @@ def open_bare(content: bytes, where: str) -> onnxruntime.InferenceSession:
         ) from error
 
 
-def _openvino_record(path: Path, content: bytes) -> str | None:
-    from xml.etree import ElementTree as Tree
-
-    try:
-        root = Tree.fromstring(content)
-    except Tree.ParseError as error:
-        raise CheckpointError(f"{path} is not an OpenVINO graph ({error}). Get it again.") from error
-    entry = root.find(f"rt_info/{METADATA_KEY}")
-    return None if entry is None else entry.get("value")
-
-
 def _read_record(path: Path, text: str) -> GraphMetadata:
     try:
         record = json.loads(text)
@@ -235,10 +265,19 @@ def _read_record(path: Path, text: str) -> GraphMetadata:
             record["takes_pixels"],
             record["weights_sha256"],
             tuple(record["kept_in_float"]),
+            record.get("fixed_batch"),  # earlier versions did not write it
         )
-        types = (metadata.precision in get_args(GraphPrecision), isinstance(metadata.takes_pixels, bool))
-        if not all(types) or not isinstance(metadata.weights_sha256, str):
-            raise ValueError(f"{metadata.precision!r}, {metadata.takes_pixels!r}, {metadata.weights_sha256!r}")
+        batch = metadata.fixed_batch
+        checks = (
+            metadata.precision in get_args(GraphPrecision),
+            isinstance(metadata.takes_pixels, bool),
+            isinstance(metadata.weights_sha256, str),
+            batch is None or (isinstance(batch, int) and batch > 0),
+        )
+        if not all(checks):
+            raise ValueError(
+                f"{metadata.precision!r}, {metadata.takes_pixels!r}, {metadata.weights_sha256!r}, {batch!r}"
+            )
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The metadata of {path} is damaged ({error!r}). Get the file again.") from error
     return metadata

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
+
+from omnireid.weights.description import WeightsDescription
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,14 @@ class PublishedFile:
         sha256: Its SHA-256, 64 hexadecimal digits; None where no copy was at hand to compute it.
         size: Its size in bytes; None where no copy was at hand.
         url: An address that is known to give these bytes; None where there is no such address to rely on.
+        sha384: SHA-384 of the same bytes, where the publisher states that one; None otherwise.
     """
 
     name: str
     sha256: str | None = None
     size: int | None = None
     url: str | None = None
+    sha384: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class PublishedWeights:
         parameters: Learned values without a classifier; None where `omnireid.models.zoo` has them.
         published_scores: What its publisher reports.
         measured_scores: What we measured, in float32; empty where no copy was at hand.
+        description: What the files of a graph do not say of their use; None where the files say it all.
     """
 
     name: str
@@ -68,6 +73,17 @@ class PublishedWeights:
     parameters: int | None = None
     published_scores: tuple[WeightsScores, ...] = ()
     measured_scores: tuple[WeightsScores, ...] = ()
+    description: WeightsDescription | None = None
+
+    def described(self) -> WeightsDescription:
+        """All that a user would have to say of the files of a graph."""
+        return replace(
+            self.description or WeightsDescription(),
+            architecture=self.architecture,
+            licence=self.licence,
+            training_data=self.training_data,
+            source=self.page,
+        )
 
     @property
     def publisher(self) -> str:
@@ -120,6 +136,52 @@ def _torchreid(
     )
 
 
+_ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/2023.0/models_bin/1"
+_ZOO_PAGE = "https://github.com/openvinotoolkit/open_model_zoo/tree/master/models/intel"
+
+
+def _openvino(
+    number: str,
+    precision: str,
+    parameters: int,
+    scores: tuple[float, float],
+    *,
+    xml: tuple[int, str, str | None],
+    values: tuple[int, str, str | None],
+    measured: tuple[WeightsScores, ...] = (),
+) -> PublishedWeights:
+    """A person re-identification network of the Open Model Zoo, release 2023.0.
+
+    Its ``model.yml`` states SHA-384. The SHA-256 of the same bytes were computed from copies of the files.
+
+    Args:
+        number: The last part of its name.
+        precision: Folder of the release, after the number format of the weights.
+        parameters: Learned values, as published.
+        scores: Published rank-1 and mean average precision on Market-1501.
+        xml: Size, SHA-256 and SHA-384 of the ``.xml``; a SHA-384 is None where we have not seen the one stated.
+        values: The same of the ``.bin``.
+        measured: Scores that we measured.
+    """
+    name = f"person-reidentification-retail-{number}"
+    files = [
+        PublishedFile(f"{name}{suffix}", sha256, size, f"{_ZOO}/{name}/{precision}/{name}{suffix}", sha384)
+        for suffix, (size, sha256, sha384) in ((".xml", xml), (".bin", values))
+    ]
+    return PublishedWeights(
+        name=f"openvino/{name}",
+        architecture=name,
+        training_data="not stated by the publisher",
+        licence="Apache-2.0",
+        page=f"{_ZOO_PAGE}/{name}",
+        files=tuple(files),
+        parameters=parameters,
+        published_scores=(WeightsScores("Market-1501", "cosine", *scores),),
+        measured_scores=measured,
+        description=WeightsDescription(distance="cosine", channels="bgr", range=255),
+    )
+
+
 def _by_name(*published: PublishedWeights) -> Mapping[str, PublishedWeights]:
     return MappingProxyType({weights.name: weights for weights in published})
 
@@ -137,6 +199,62 @@ PUBLISHED_WEIGHTS: Mapping[str, PublishedWeights] = _by_name(
         measured=(
             WeightsScores("Market-1501", "euclidean", 0.9118, 0.7494),
             WeightsScores("Market-1501", "cosine", 0.9148, 0.7739),
+        ),
+    ),
+    _openvino(
+        "0277",
+        "FP16",
+        2_103_000,
+        (0.962, 0.877),
+        xml=(
+            616_140,
+            "82039b1bb986231c50345550e59def94e63579998e9cddbd1a312f293eb87729",
+            "554b403108fea776cb54c971c4c8acfaaeaae3884b5945eefbcbad8b9ed3c84f0382cb72c666c02c07129826a668d79e",
+        ),
+        values=(
+            4_178_806,
+            "6bb69e09d07733cc3896b29081d2627f92db7b9aacd50f1a8c3df491cb10f1b7",
+            "0466aa71c44a14aa902a609c6500f4bc087cabbfa09c1e5bfb309f0a7e89fcdd9971e0359663e31803e3611bfa4d2353",
+        ),
+    ),
+    _openvino(
+        "0286",
+        "FP16",
+        1_234_000,
+        (0.948, 0.837),
+        xml=(611_793, "cc547e622d8aeabf97938213f68171bf59ac7d01c910ceadfea984aa96e5d1b5", None),
+        values=(2_453_724, "d06beb9e2b2661d42b233f64ef623f3518fc46dc11f6b7dd53cda8962d9d1bd9", None),
+    ),
+    _openvino(
+        "0287",
+        "FP32",
+        595_000,
+        (0.929, 0.766),
+        xml=(
+            451_147,
+            "09af746c1068a3e89355e1f0226d3d6982dc1cd77634b1f70a40f1f654a94be1",
+            "a8a6956dec193dfa0095319c5f0bfccd5b9eaaac4d30ddc12a79aa7a99f0dcf953aae7b76764239d383ff39f8f8a1477",
+        ),
+        values=(
+            2_362_128,
+            "7f53d18d11253455e0e11646b2176cf6509cc7c97cb5376f9b91b4c41e09a06c",
+            "7e962ed07992edeff11eac8f6280ea5761d8ddfb699bcd3c79cfeac10773c5f4d4577ca4c048a7fa50977cdfc14a74ba",
+        ),
+    ),
+    _openvino(
+        "0288",
+        "FP32",
+        183_000,
+        (0.861, 0.589),
+        xml=(
+            450_664,
+            "30f452b2ed2763f7bf429eea23f8f243ad0e7f3cdd7226db6888f1660efb3424",
+            "25082c8e783ad358396039d6c3969f9d862512de0cd3dd87b23c2e5790fabc64e288336e5d42369fcc4c347be15c19f2",
+        ),
+        values=(
+            728_052,
+            "6496b8d51741703c9e9c7f6474cb96c60de1856d7b4fd77235e48cea146066a5",
+            "ffc5956253b60f9fac52189976a2ceba2b69288715b35caeff05238840b6e87dcc314d777b612c54d55d976988d6b9d9",
         ),
     ),
 )
