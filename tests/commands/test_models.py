@@ -39,10 +39,19 @@ def test_one_table_has_all_weights_with_publisher_licence_scores_size_and_source
     lines = lines_of(capsys.readouterr().out.partition("\nWeights")[2])
     assert set(shipped_weights()) | set(PUBLISHED_WEIGHTS) <= set(lines)
     public = lines["torchreid/osnet_x0_25.market1501"]
-    for cell in ("torchreid  2.46 MB   91.2%  74.9%  Market-1501, euclidean, measured", "research-only training data"):
+    for cell in (
+        "201,864  2.46 MB   91.2%  74.9%  Market-1501, euclidean, measured; published 91.2% / 75.0%",
+        "research-only",
+    ):
         assert cell in public
     assert "https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO (SHA-256 c0ff09177a21…)" in public
     assert "–   94.2%  82.6%  Market-1501, euclidean, published" in lines["torchreid/osnet_x1_0.market1501"]
+    zoo = lines["openvino/person-reidentification-retail-0288"]
+    for cell in ("openvino     183,000  1.18 MB", "Apache-2.0", "downloaded when it is named"):
+        assert cell in zoo
+    for file in PUBLISHED_WEIGHTS["openvino/person-reidentification-retail-0288"].files:
+        assert file.sha256 is not None
+        assert lines[file.sha256].split() == [file.sha256, file.url]
 
 
 def test_json_has_every_architecture_and_every_weights_file(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,10 +86,10 @@ def test_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     lines = lines_of(capsys.readouterr().out)
     default, other = (" ".join(lines[name].split()) for name in ("osnet_x0_25.market1501", "osnet_x1_0.shop"))
     assert default == (
-        "osnet_x0_25.market1501 omnireid 0.01 MB 90.1% 73.5% market1501, euclidean, measured "
+        "osnet_x0_25.market1501 omnireid 201,864 0.01 MB 90.1% 73.5% market1501, euclidean, measured "
         "research-only training data in the package; the default"
     )
-    assert other == "osnet_x1_0.shop omnireid 0.01 MB – – – unknown in the package"
+    assert other == "osnet_x1_0.shop omnireid 2,169,508 0.01 MB – – – unknown in the package"
     models(json=Path("-"))
     first, second = json.loads(capsys.readouterr().out)["shipped"]
     assert (first["name"], first["is_default"], second["is_default"]) == ("osnet_x0_25.market1501", True, False)

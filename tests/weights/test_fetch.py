@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import numpy as np
 import platformdirs
 import pytest
 from huggingface_hub import errors as hub_errors
+from tests.weights.openvino_writer import HEIGHT, WEIGHT, WIDTH, write_graph_of_others
 
 from omnireid import load_embedder
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.errors import DiskFullError, DownloadError, OutputError, WeightsError, WeightsNotFoundError
 from omnireid.files import cache_folder, output_errors
 from omnireid.weights import fetch
+from omnireid.weights.description import WeightsDescription
 from omnireid.weights.fetch import resolve_weights
 from omnireid.weights.published import PublishedFile, PublishedWeights
 
@@ -37,6 +41,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[str] = []
+        self.files: dict[str, bytes] = {}  # further ones, by the last part of their address
         self.stopping = threading.Event()
 
     @property
@@ -55,7 +60,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def respond(self, *, body: bool) -> None:
         self.server.requests.append(f"{self.command} {self.path}")
-        kind = self.path.rpartition("/")[2].partition(".")[0]
+        name = self.path.rpartition("/")[2]
+        if name in self.server.files:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.server.files[name])))
+            self.end_headers()
+            self.wfile.write(self.server.files[name])
+            return
+        kind = name.partition(".")[0]
         known = kind in ("w", "cut", "chunked", "reset", "stall")
         self.send_response(200 if known else 404)
         self.send_header("ETag", f'"{DIGEST}"')
@@ -130,6 +142,49 @@ def test_published_weights_with_addresses_are_downloaded_into_one_folder(
     assert first.read_bytes() == first.with_suffix(".bin").read_bytes() == CONTENT
     assert resolve_weights("shop/w") == first
     assert len(server.requests) == 2
+
+
+def name_two_files(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, **sha256: str) -> None:
+    """Offer a small OpenVINO graph under the name ``shop/net``. Other checksums than the true ones may be stated."""
+    xml = write_graph_of_others(folder / "net.xml")
+    files = []
+    for path in (xml, xml.with_suffix(".bin")):
+        server.files[path.name] = path.read_bytes()
+        stated = sha256.get(path.suffix[1:], hashlib.sha256(path.read_bytes()).hexdigest())
+        files.append(PublishedFile(path.name, stated, url=f"{server.address}/{path.name}"))
+    said = WeightsDescription(channels="bgr", range=255, distance="cosine")
+    net = PublishedWeights("shop/net", "net", "shoppers", "MIT", "https://shop.example", tuple(files), description=said)
+    monkeypatch.setattr(fetch, "PUBLISHED_WEIGHTS", {"shop/net": net})
+
+
+def test_a_named_openvino_graph_is_downloaded_once_described_and_run_offline(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_two_files(server, tmp_path, monkeypatch)
+    options = RuntimeOptions(precision="fp32", threads=1)
+    embedder = load_embedder("shop/net", options)
+    metadata = embedder.metadata
+    assert (metadata.architecture, metadata.licence, metadata.distance) == ("net", "MIT", "cosine")
+    assert metadata.origin.startswith("https://shop.example: net.xml (takes BGR) and its .bin")
+    crops = np.random.default_rng(0).integers(0, 256, (3, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    expected = crops[..., ::-1].mean(axis=(1, 2)) @ WEIGHT
+    assert np.allclose(embedder.embed(crops), expected, rtol=1e-3)
+    assert len(server.requests) == 2
+    server.shutdown()
+    server.server_close()
+    assert load_embedder("shop/net", options).weights == embedder.weights
+    embedder.weights.with_suffix(".bin").write_bytes(b"damaged")
+    assert np.allclose(load_embedder("shop/net", options).embed(crops), expected, rtol=1e-3)
+
+
+def test_of_two_files_neither_is_kept_where_one_fails(
+    server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_two_files(server, tmp_path, monkeypatch, bin="0" * 64)
+    with pytest.raises(DownloadError, match=r"net\.bin arrived with SHA-256 .* It was not kept"):
+        resolve_weights("shop/net")
+    assert len(server.requests) == 2
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.name != ".lock"]
 
 
 def test_a_path_is_itself(tmp_path: Path) -> None:

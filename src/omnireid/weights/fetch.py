@@ -102,8 +102,15 @@ def _from_publisher(published: PublishedWeights) -> Path:
             f"{published.how_to_get()}"
         )
     folder = cache_folder() / "downloads" / str(published.files[0].sha256)
-    first, *_ = [_from_url(url, folder) for url in urls]
-    return first if published.description is None else _adopt(first, published)
+    arrived: list[Path] = []
+    try:
+        for url in urls:
+            arrived.append(_from_url(url, folder))  # noqa: PERF401 - what came before a failure is removed below
+    except DownloadError:
+        for path in arrived:
+            path.unlink(missing_ok=True)
+        raise
+    return arrived[0] if published.description is None else _adopt(arrived[0], published)
 
 
 def _adopt(graph: Path, published: PublishedWeights) -> Path:
