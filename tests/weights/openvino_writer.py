@@ -35,7 +35,7 @@ def write_graph_of_others(
         layout: ``NCHW`` or ``NHWC``.
         kind: Type of its input.
         weight: (3, D), with which the mean colours are multiplied.
-        counts_images: Whether it reshapes to `batch` rows, so that its batch cannot be freed.
+        counts_images: Whether it adds 1 to exactly `batch` rows, so that its batch cannot be freed.
         second_output: Whether it gives the mean colours too.
         size: Height and width; -1 is free.
         half: Whether the weights are stored in half precision.
@@ -45,9 +45,9 @@ def write_graph_of_others(
     floats = images if kind is np.float32 else ops.convert(images, "f32")
     across = np.array([layout.index("H"), layout.index("W")], np.int64)
     means: Any = ops.reduce_mean(floats, ops.constant(across), keep_dims=False)
-    if counts_images:
-        means = ops.reshape(means, ops.constant(np.array([batch, 3], np.int64)), special_zero=False)
     embeddings = ops.matmul(means, ops.constant(weight), False, False)
+    if counts_images:
+        embeddings = ops.add(embeddings, ops.constant(np.ones((batch, weight.shape[1]), np.float32)))
     embeddings.output(0).set_names({"embeddings"})
     means.output(0).set_names({"colours"})
     outputs = [embeddings.output(0), means.output(0)] if second_output else [embeddings.output(0)]

@@ -30,7 +30,7 @@ def models(*, json: JsonOption = None) -> None:
     stream = text_stream(json)
     terminal = stream.isatty()
     # A pipe gets bare columns, wide enough that nothing wraps.
-    console = Console(file=stream, width=None if terminal else 240, highlight=False)
+    console = Console(file=stream, width=None if terminal else 320, highlight=False)
     style = box.SIMPLE_HEAD if terminal else None
     console.print(_network_table(style))
     console.print()
