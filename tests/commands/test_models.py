@@ -47,7 +47,7 @@ def test_one_table_has_all_weights_with_publisher_licence_scores_size_and_source
     assert "https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO (SHA-256 c0ff09177a21…)" in public
     assert "–   94.2%  82.6%  Market-1501, euclidean, published" in lines["torchreid/osnet_x1_0.market1501"]
     zoo = lines["openvino/person-reidentification-retail-0288"]
-    for cell in ("openvino     183,000  1.18 MB", "Apache-2.0", "downloaded when it is named"):
+    for cell in ("openvino      183,000  1.18 MB", "Apache-2.0", "downloaded when it is named"):
         assert cell in zoo
     for file in PUBLISHED_WEIGHTS["openvino/person-reidentification-retail-0288"].files:
         assert file.sha256 is not None
