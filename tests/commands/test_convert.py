@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -300,3 +301,63 @@ def test_graphs_that_do_not_embed(tmp_path: Path, untrained: Path, capsys: pytes
     (tmp_path / "text.onnx").write_text("text")
     assert main(["convert", str(tmp_path / "text.onnx"), *words]) == 2
     assert "text.onnx is text, not weights. It starts with 'text'" in capsys.readouterr().err
+
+
+def result_of(weights: Path, dataset: str, **changed: Any) -> dict[str, Any]:
+    scores = {"rank1": 0.5, "mean_average_precision": 0.25}
+    return {"dataset": dataset, "weights_sha256": sha256_of(weights), **scores, **changed}
+
+
+def write_results(folder: Path, *results: object) -> list[str]:
+    paths = [folder / f"scores-{number}.json" for number in range(len(results))]
+    for path, result in zip(paths, results, strict=True):
+        path.write_text(json.dumps(result))
+    return ["--scores", *map(str, paths)]
+
+
+def test_an_artefact_takes_the_scores_that_were_measured_with_its_weights(tmp_path: Path, checkpoint: Path) -> None:
+    output = tmp_path / "w.safetensors"
+    flags = write_results(tmp_path, result_of(checkpoint, "viper"), result_of(checkpoint, "market1501", rank1=1))
+    assert main(["convert", str(checkpoint), "--output", str(output), *flags]) == 0
+    assert read_metadata(output).metrics == {
+        **{"viper.rank1": 0.5, "viper.mean_average_precision": 0.25},
+        **{"market1501.rank1": 1.0, "market1501.mean_average_precision": 0.25},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"weights_sha256": "0" * 64}, "belong to other weights"),
+        ({"rank1": None}, "holds no scores"),
+        ({"rank1": 50}, "are no fractions"),
+        ({"rank1": float("nan")}, "are no fractions"),
+    ],
+)
+def test_scores_of_something_else_are_refused(
+    tmp_path: Path, checkpoint: Path, changed: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "w.safetensors"
+    flags = write_results(tmp_path, result_of(checkpoint, "viper", **changed))
+    assert main(["convert", str(checkpoint), "--output", str(output), *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "3"])
+def test_a_file_without_scores_is_refused(
+    tmp_path: Path, checkpoint: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scores.json").write_text(content)
+    words = ["convert", str(checkpoint), "--output", str(tmp_path / "w.safetensors")]
+    assert main([*words, "--scores", str(tmp_path / "scores.json")]) == 2
+    assert "omnireid evaluate --data DATA --json FILE" in capsys.readouterr().err
+    assert main([*words, "--scores", str(tmp_path / "missing.json")]) == 2
+
+
+def test_two_results_on_one_data_set_are_refused(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = write_results(tmp_path, result_of(checkpoint, "viper"), result_of(checkpoint, "viper"))
+    assert main(["convert", str(checkpoint), "--output", str(tmp_path / "w.safetensors"), *flags]) == 2
+    assert "a second result on viper" in capsys.readouterr().err

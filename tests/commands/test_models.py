@@ -89,10 +89,26 @@ def test_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         "osnet_x0_25.market1501 omnireid 201,864 0.01 MB 90.1% 73.5% market1501, euclidean, measured "
         "research-only training data in the package; the default"
     )
-    assert other == "osnet_x1_0.shop omnireid 2,169,508 0.01 MB – – – unknown in the package"
+    assert other == (
+        "osnet_x1_0.shop omnireid 2,169,508 0.01 MB 90.1% 73.5% market1501, euclidean, measured unknown in the package"
+    )
     models(json=Path("-"))
     first, second = json.loads(capsys.readouterr().out)["shipped"]
     assert (first["name"], first["is_default"], second["is_default"]) == ("osnet_x0_25.market1501", True, False)
     assert first["size"] == (tmp_path / "osnet_x0_25.market1501.safetensors").stat().st_size
     assert first["metrics"] == scores
     assert first["licence"] == "research-only training data"
+
+
+def test_weights_show_their_scores_on_every_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shipped_module, "weights_folder", lambda: tmp_path)
+    scores = {"viper.rank1": 0.5, "market1501.rank1": 0.9, "market1501.mean_average_precision": 0.7}
+    described = WeightsMetadata("osnet_x0_25", 512, distance="cosine", metrics=scores)
+    write_artefact(tmp_path / "osnet_x0_25.viper.safetensors", {"w": np.zeros(50, np.float16)}, described)
+    models()
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    row = next(index for index, line in enumerate(shown) if line.startswith("osnet_x0_25.viper "))
+    assert "50.0% – viper, cosine, measured" in shown[row]
+    assert shown[row + 1] == "90.0% 70.0% market1501, cosine, measured"

@@ -19,6 +19,7 @@ def convert(
     description: WeightsDescription = WeightsDescription(),
     state: StateOption = None,
     half: bool = False,
+    scores: tuple[Path, ...] = (),
 ) -> None:
     """Turn a checkpoint into an omnireid artefact: one safe file that says what it is and how to use it.
 
@@ -36,16 +37,19 @@ def convert(
         output: Artefact to write. Its name ends in .safetensors; in .onnx for an ONNX graph, in .xml for OpenVINO's.
         description: What the file does not say.
         half: Store the weights in half precision, which halves the size and hardly changes the embeddings.
+        scores: Results of omnireid evaluate --json for these weights, one a data set. The artefact keeps rank-1 and
+            mAP instead of the scores it had, and omnireid models shows them.
     """
     from dataclasses import replace
 
     from omnireid.errors import ExportError
-    from omnireid.files import check_output
+    from omnireid.files import check_output, sha256_of
     from omnireid.weights.artefact import halve, write_artefact
     from omnireid.weights.fetch import resolve_weights
     from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
     from omnireid.weights.foreign_graph import adopt_graph
     from omnireid.weights.graph_file import write_graph
+    from omnireid.weights.score_files import read_score_files
     from omnireid.weights.source import read_weights
 
     path = resolve_weights(weights)
@@ -55,6 +59,8 @@ def convert(
     if kind in GRAPH_KINDS:
         if half:
             raise ExportError(f"{path} is a graph, whose weights convert does not change: leave --half out.")
+        if scores:
+            raise ExportError(f"{path} is a graph, which keeps no scores: leave --scores out.")
         if kind == "openvino":
             check_output(output.with_suffix(".bin"), inputs=inputs)
         graph = adopt_graph(path, description)
@@ -72,6 +78,7 @@ def convert(
         distance=description.distance or found.distance,
         licence=description.licence or found.licence,
         training_data=description.training_data or found.training_data,
+        metrics=read_score_files(scores, sha256_of(path)) if scores else found.metrics,
         origin=_origin(path.name if kind == "artefact" else found.origin, path, description),
     )
     write_artefact(output, halve(tensors) if half else tensors, metadata)

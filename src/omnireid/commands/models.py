@@ -98,10 +98,20 @@ def _weights_table(style: box.Box | None) -> Table:
     for heading in ("scored on", "licence", "where to get it"):
         table.add_column(heading)
     for name, path in shipped_weights().items():
-        table.add_row(*_shipped_row(name, path, read_metadata(path)))
+        metadata = read_metadata(path)
+        scores = shipped_scores(name, metadata)
+        table.add_row(*_shipped_row(name, path, metadata, scores[0] if scores else None))
+        _add_further_scores(table, scores[1:])
     for weights in PUBLISHED_WEIGHTS.values():
         table.add_row(*_published_row(weights))
+        _add_further_scores(table, weights.measured_scores[1:])
     return table
+
+
+def _add_further_scores(table: Table, scores: Iterable[WeightsScores]) -> None:
+    """Add a row for each further data set and distance, with nothing but the scores."""
+    for each in scores:
+        table.add_row(*[""] * 4, *_score_cells(each, "measured"), "", "")
 
 
 def _files_table(style: box.Box | None) -> Table:
@@ -115,9 +125,8 @@ def _files_table(style: box.Box | None) -> Table:
     return table
 
 
-def _shipped_row(name: str, path: Path, metadata: WeightsMetadata) -> tuple[str, ...]:
+def _shipped_row(name: str, path: Path, metadata: WeightsMetadata, scores: WeightsScores | None) -> tuple[str, ...]:
     where = "in the package; the default" if name == DEFAULT_WEIGHTS else "in the package"
-    scores = shipped_scores(name, metadata)
     cells = _score_cells(scores, "measured")
     parameters = _parameters(metadata.architecture, None)
     return (name, "omnireid", parameters, _size(path.stat().st_size), *cells, metadata.licence, where)

@@ -40,14 +40,20 @@ def find_shipped(name: str) -> Path | None:
     return shipped.get(name)
 
 
-def shipped_scores(name: str, metadata: WeightsMetadata) -> WeightsScores | None:
-    """The scores on the data set that shipped weights are named after; None where their artefact has none.
+def shipped_scores(name: str, metadata: WeightsMetadata) -> tuple[WeightsScores, ...]:
+    """The scores of shipped weights on each data set that their artefact knows of.
 
-    The artefact calls them ``market1501.rank1`` and ``market1501.mean_average_precision``, for example.
+    The artefact calls them ``market1501.rank1`` and ``market1501.mean_average_precision``, for example. The data set
+    that the weights are named after comes first, if it is one; the others follow by name.
     """
-    dataset = name.rpartition(".")[2]
-    rank1 = metadata.metrics.get(f"{dataset}.rank1")
-    if rank1 is None:
-        return None
-    mean_average_precision = metadata.metrics.get(f"{dataset}.mean_average_precision")
-    return WeightsScores(dataset, metadata.distance, rank1, mean_average_precision)
+    own = name.rpartition(".")[2]
+    datasets = {metric.rpartition(".")[0] for metric in metadata.metrics if metric.endswith(".rank1")}
+    return tuple(
+        WeightsScores(
+            dataset,
+            metadata.distance,
+            metadata.metrics[f"{dataset}.rank1"],
+            metadata.metrics.get(f"{dataset}.mean_average_precision"),
+        )
+        for dataset in sorted(datasets, key=lambda dataset: (dataset != own, dataset))
+    )
