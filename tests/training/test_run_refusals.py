@@ -159,6 +159,12 @@ def test_no_data_and_unknown_values_leave_with_a_message(tmp_path: Path, capsys:
     assert "nowhere" in capsys.readouterr().err
 
 
+def test_a_split_and_other_data_to_score_on_are_refused(options: RunOptions) -> None:
+    """The other data's first split might hold people that the run learned from."""
+    with pytest.raises(SettingError, match="--split-index 3 also says what is scored on"):
+        replace(options, split_index=3, evaluate_on=Path("other"))
+
+
 @pytest.mark.parametrize("name", ["threads", "checkpoint_every", "log_every"])
 def test_numbers_below_one(options: RunOptions, name: str) -> None:
     changes: dict[str, Any] = {name: 0}

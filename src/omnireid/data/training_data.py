@@ -107,7 +107,12 @@ class _Source:
 
 
 def load_training_data(
-    roots: Sequence[Path], *, layout: str = "auto", use_test_identities: bool = False, seed: int = 0
+    roots: Sequence[Path],
+    *,
+    layout: str = "auto",
+    use_test_identities: bool = False,
+    split: int = 0,
+    seed: int = 0,
 ) -> TrainingData:
     """Read the crops to learn from, data set after data set, each in its own order.
 
@@ -116,13 +121,14 @@ def load_training_data(
     occurs in the train and the test half is one person, except in layouts that number the halves separately (MSMT17).
 
     Data without a split (one folder per person) is split automatically: half of its people train, and
-    `use_test_identities` gives all of them. If a data set is published with several splits, the first is used. People
-    with a single crop are kept.
+    `use_test_identities` gives all of them. People with a single crop are kept.
 
     Args:
         roots: Folders or manifests. Two data sets have no identity and no camera in common, whatever their numbers.
         layout: Layout of all data sets: a name in `LAYOUTS`, or ``auto``.
         use_test_identities: Learn from the test identities too. Nothing may be scored on them then.
+        split: Which published split of the data sets to read, from 0, if there are several (CUHK03 classic, VIPeR,
+            GRID). A data set that lacks it is an error.
         seed: Seed for the automatic split, used only when the data set defines none.
 
     Raises:
@@ -131,7 +137,7 @@ def load_training_data(
     """
     if not roots:
         raise DataError("Nothing to learn from: no data set was given. Give --data FOLDER.")
-    datasets = [load_dataset(root, layout, seed=seed) for root in roots]
+    datasets = [load_dataset(root, layout, split=split, seed=seed) for root in roots]
     _refuse_double_roots(datasets)
     sources = [_source(dataset, use_test_identities) for dataset in datasets]
     _refuse_shared_crops(datasets, sources)

@@ -50,14 +50,14 @@ class Validation:
         return (*self.query.paths, *self.gallery.paths)
 
 
-def load_validation(root: Path, *, layout: str, seed: int) -> Validation | None:
-    """Load query and gallery of a data set; None if it has none.
+def load_validation(root: Path, *, layout: str, seed: int, split: int = 0) -> Validation | None:
+    """Load query and gallery of a data set, or of one of its published splits; None if it has none.
 
     Raises:
         NoTrueMatchError: No query has a true match.
         DataError: The data set cannot be read.
     """
-    dataset = load_dataset(root, layout, seed=seed)
+    dataset = load_dataset(root, layout, split=split, seed=seed)
     if not len(dataset.query) or not len(dataset.gallery):
         return None
     check_labels(dataset.query.labels, dataset.gallery.labels, dataset.protocol)

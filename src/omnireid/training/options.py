@@ -11,6 +11,9 @@ from omnireid.evaluation.scores import RankingScores
 RUN_NAME = "run.json"
 """Name, in a run's folder, of the record of what the run is."""
 
+SPLITS_NAME = "splits.json"
+"""Name, in a folder of runs over the splits of a data set, of the record of all of them."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -26,6 +29,8 @@ class RunOptions:
         unlabelled: Folder of further crops, or a manifest, whose people need not be known: only the teacher says what
             to learn from them. Person ids are not read.
         layout: Layout of the data sets, such as market1501 or folder; auto recognises it.
+        split_index: Which published split to learn from and score on, counted from 0, where a data set has several
+            (CUHK03 classic, VIPeR, GRID).
         use_test_identities: Learn from the test identities too. Nothing is scored then, unless `evaluate_on` names
             other data.
         hold_out: Share of the training identities, in [0, 1), to score on instead of learning from.
@@ -42,8 +47,8 @@ class RunOptions:
         progress: Show progress bars on standard error.
 
     Raises:
-        SettingError: There is no data, `threads` or a number of steps is below 1, or there are unlabelled crops without
-            a teacher.
+        SettingError: There is no data, `threads` or a number of steps is below 1, there are unlabelled crops without
+            a teacher, or `evaluate_on` is given for a split after the first.
     """
 
     data: tuple[Path, ...]
@@ -52,6 +57,7 @@ class RunOptions:
     teacher: str | None = None
     unlabelled: tuple[Path, ...] = ()
     layout: str = "auto"
+    split_index: int = 0
     use_test_identities: bool = False
     hold_out: float = 0.0
     evaluate_on: Path | None = None
@@ -74,6 +80,11 @@ class RunOptions:
                 raise SettingError(f"--{name.replace('_', '-')} must be at least 1; got {value}.")
         if self.unlabelled and self.teacher is None:
             raise SettingError("--unlabelled crops teach nothing without a teacher: name its weights with --teacher.")
+        if self.split_index and self.evaluate_on is not None:  # whose first split may hold people that were learned
+            raise SettingError(
+                f"--split-index {self.split_index} also says what is scored on, and so does --evaluate-on. Leave one "
+                "of them out."
+            )
 
 
 @dataclass(frozen=True)

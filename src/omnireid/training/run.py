@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ from omnireid.training.provenance import describe_environment
 from omnireid.training.recipes import Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, check_identity, read_checkpoint
 from omnireid.training.samplers import IdentitySampler, RandomSampler
-from omnireid.training.signals import caught_signals
+from omnireid.training.signals import Stop, caught_signals
 from omnireid.training.teacher import teach
 from omnireid.types import FloatArray
 from omnireid.weights.fetch import resolve_weights
@@ -67,17 +67,45 @@ def train(recipe: Recipe, options: RunOptions) -> RunResult:
         OutputError: The folder cannot be written, holds another run or is in use.
     """
     find_architecture(recipe.model)  # a wrong name is noticed before any data is read
-    with ExitStack() as stack:
-        stack.enter_context(_thread_count(options.threads))
-        ranks, device = stack.enter_context(start_ranks(options.device))
-        if ranks.rank == 0:
-            stack.enter_context(sole_writer(options.output / RUN_NAME))
-        stop = stack.enter_context(caught_signals())
-        recipe = replace(recipe, precision=choose_precision(recipe.precision, device))
-        loop = _prepare(recipe, options, ranks, device)
+    with start_session(options) as session:
+        return train_in_session(recipe, options, session)
+
+
+@dataclass(frozen=True)
+class Session:
+    """This process while it trains, for one run or for several in a row.
+
+    Attributes:
+        ranks: This process among those of the run.
+        device: Device it computes on.
+        stop: Whether somebody asked it to stop.
+    """
+
+    ranks: Ranks
+    device: torch.device
+    stop: Stop
+
+
+@contextmanager
+def start_session(options: RunOptions) -> Iterator[Session]:
+    """Set the number of threads, join the other ranks and catch signals while the body runs."""
+    with (
+        _thread_count(options.threads),
+        start_ranks(options.device) as (ranks, device),
+        caught_signals() as stop,
+    ):
+        yield Session(ranks, device, stop)
+
+
+def train_in_session(recipe: Recipe, options: RunOptions, session: Session) -> RunResult:
+    """Do one run of a session; see `train`."""
+    ranks = session.ranks
+    with sole_writer(options.output / RUN_NAME) if ranks.rank == 0 else nullcontext():
+        recipe = replace(recipe, precision=choose_precision(recipe.precision, session.device))
+        loop = _prepare(recipe, options, ranks, session.device)
         try:
             with loop.journal if loop.journal is not None else nullcontext():
-                return loop.run(stop)
+                return loop.run(session.stop)
         finally:
             if ranks.rank == 0:
                 _draw(recipe, options)
@@ -104,14 +132,19 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
             f"parts: make it a multiple of {ranks.world_size * recipe.accumulate}."
         )
     data = load_training_data(
-        options.data, layout=options.layout, use_test_identities=options.use_test_identities, seed=recipe.seed
+        options.data,
+        layout=options.layout,
+        use_test_identities=options.use_test_identities,
+        split=options.split_index,
+        seed=recipe.seed,
     )
     validation = None
     if options.hold_out:
         data, validation = hold_out(data, options.hold_out, seed=recipe.seed)
     elif options.evaluate_on is not None or not options.use_test_identities:
         root = options.evaluate_on or options.data[0]
-        validation = load_validation(root, layout="auto" if options.evaluate_on else options.layout, seed=recipe.seed)
+        layout = "auto" if options.evaluate_on else options.layout
+        validation = load_validation(root, layout=layout, split=options.split_index, seed=recipe.seed)
     if options.unlabelled:
         data = add_unlabelled(data, options.unlabelled, scored_on=() if validation is None else validation.paths)
     sampler = _create_sampler(recipe, data)
@@ -137,7 +170,7 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         start,
         ranks.world_size,
     )
-    resuming = _is_resumed(options)
+    resuming = is_resumed(options, CHECKPOINT_NAME)
     progress = _restore(options, learner, identity) if resuming else Progress()
     journal = None
     if ranks.rank == 0:
@@ -209,10 +242,15 @@ def _start_from(network: Backbone, name: str, weights: str) -> str:
     return sha256_of(path)
 
 
-def _is_resumed(options: RunOptions) -> bool:
-    """Whether to resume: because it was asked for, or because torchrun restarted the ranks after one was lost."""
+def is_resumed(options: RunOptions, record: str) -> bool:
+    """Whether to resume: because it was asked for, or because torchrun restarted the ranks after one was lost.
+
+    Args:
+        options: How the run is carried out.
+        record: Name of the file that a restarted run goes on from. Without it the run begins.
+    """
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    return options.resume or (restarted and (options.output / CHECKPOINT_NAME).is_file())
+    return options.resume or (restarted and (options.output / record).is_file())
 
 
 def _restore(options: RunOptions, learner: Learner, identity: RunIdentity) -> Progress:
@@ -237,6 +275,7 @@ def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, da
         },
         "start": {"weights": options.weights, "sha256": identity.start},
         "world_size": identity.world_size,
+        "split_index": options.split_index,
         "hold_out": options.hold_out,
         "use_test_identities": options.use_test_identities,
         "threads": torch.get_num_threads(),
