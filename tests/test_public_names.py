@@ -55,6 +55,7 @@ PUBLIC = {
     "search",
     "synthesize",
     "train",
+    "train_every_split",
 }
 
 ERRORS = {

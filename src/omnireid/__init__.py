@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from omnireid.training.recipes import RECIPES as RECIPES
     from omnireid.training.recipes import Recipe as Recipe
     from omnireid.training.run import train as train
+    from omnireid.training.splits import train_every_split as train_every_split
     from omnireid.types import Crops as Crops
     from omnireid.types import Dataset as Dataset
     from omnireid.types import Labels as Labels
@@ -93,6 +94,7 @@ _HOME_OF = {
     "search": "omnireid.retrieval.search",
     "synthesize": "omnireid.synthetic.dataset",
     "train": "omnireid.training.run",
+    "train_every_split": "omnireid.training.splits",
     **dict.fromkeys(_errors.__all__, "omnireid.errors"),
 }
 

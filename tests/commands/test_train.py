@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from omnireid.cli import main
 from omnireid.training.augmentation import Augmentation
 from omnireid.training.options import RunOptions, RunResult
 from omnireid.training.recipes import QUICK, Recipe
+from omnireid.training.run_checkpoint import RunIdentity
+from omnireid.training.split_results import SplitResults, SplitRun
 
 
 @pytest.fixture
@@ -66,3 +69,24 @@ def test_settings_out_of_range_leave_with_a_message(
     assert main(command(*words)) == 2
     assert message in capsys.readouterr().err
     assert not started
+
+
+def test_every_split_continues_with_the_threads_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[RunOptions] = []
+
+    def note(recipe: Recipe, options: RunOptions) -> SplitResults:
+        given.append(options)
+        identity = RunIdentity(recipe.json(), {}, None, 1)
+        return SplitResults("grid", "w", (SplitRun("split-00", (0,), failure="no space"),), identity, 7)
+
+    monkeypatch.setattr("omnireid.training.splits.train_every_split", note)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    (tmp_path / "splits.json").write_text(json.dumps({"threads": 7}))
+    words = ("--every-split", "--resume", "--output", str(tmp_path), "--data", "people")
+    assert main(["train", "quick", *words]) == 2
+    assert [options.threads for options in given] == [7]
+    printed = capsys.readouterr()
+    assert "split-00 FAILED: no space" in printed.out
+    assert "1 of 1 runs failed: split-00" in printed.err

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from omnireid.errors import TrainingError
 from omnireid.machine import usable_cores
-from omnireid.training.options import RUN_NAME, RunOptions
+from omnireid.training.options import RUN_NAME, SPLITS_NAME, RunOptions
 from omnireid.training.recipes import RECIPES, Recipe
 from omnireid.training.threads import choose_threads, shorten_waiting
 
@@ -26,7 +27,7 @@ else:
 RunFlags = Annotated[RunOptions, tyro.conf.UseAppendAction]
 
 
-def train(*, recipe: ChosenRecipe, run: RunFlags) -> None:
+def train(*, recipe: ChosenRecipe, run: RunFlags, every_split: bool = False) -> None:
     """Train a network by a recipe: scratch, finetune, speedrun, laptop, general, quick. Its values are flags.
 
     The output folder gets the weights (last.safetensors, best.safetensors), the
@@ -35,20 +36,29 @@ def train(*, recipe: ChosenRecipe, run: RunFlags) -> None:
 
     Example: omnireid train quick --model osnet_x0_25 --data Market-1501-v15.09.15 --output runs/quick
 
+    Example: omnireid train finetune --weights WEIGHTS --data VIPeR --every-split --output runs/viper
+
     Args:
         recipe: The recipe that gives every value without a flag.
         run: How the run is carried out.
+        every_split: Train once for every published training half of the data set (VIPeR, GRID, CUHK03 classic), score
+            each run on the people it did not learn from, and print mean and standard deviation over the splits. With
+            --resume, finished runs are skipped and failed ones tried again.
     """
     if "torch" not in sys.modules:  # OpenMP reads the environment when torch is imported, and never again
         shorten_waiting(os.environ)
     if run.threads is None and run.device != "cuda":
-        threads = choose_threads(run.output / RUN_NAME, resume=run.resume, environment=os.environ)
+        record = run.output / (SPLITS_NAME if every_split else RUN_NAME)
+        threads = choose_threads(record, resume=run.resume, environment=os.environ)
         if threads is not None and threads < usable_cores():
             print(f"threads: {threads} of {usable_cores()} cores; --threads chooses another number", file=sys.stderr)
         run = replace(run, threads=threads)
     from omnireid.embedding.torch_runtime import require_torch
 
     require_torch()
+    if every_split:
+        _train_every_split(recipe, run)
+        return
     from omnireid.training.distributed import find_ranks
     from omnireid.training.run import train as run_recipe
 
@@ -58,3 +68,20 @@ def train(*, recipe: ChosenRecipe, run: RunFlags) -> None:
     if result.scores is not None:
         print(result.scores.table())
     print(f"{result.weights}: trained in {result.seconds:.0f} s. The curves are in {run.output / 'curves.png'}.")
+
+
+def _train_every_split(recipe: Recipe, run: RunOptions) -> None:
+    """Run over all splits and print the table; runs that failed make the command fail."""
+    from omnireid.training.distributed import find_ranks
+    from omnireid.training.splits import train_every_split
+
+    results = train_every_split(recipe, run)
+    if find_ranks().rank != 0:
+        return
+    print(results.table())
+    print(f"The scores are in {run.output / SPLITS_NAME}.")
+    if results.failures:
+        raise TrainingError(
+            f"{len(results.failures)} of {len(results.runs)} runs failed: {', '.join(results.failures)}. Their reasons "
+            "are in the table. The same command with --resume tries them again."
+        )

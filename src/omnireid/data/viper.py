@@ -45,7 +45,8 @@ def detect(folder: Path, names: frozenset[str]) -> bool:
 def read(root: Path, request: Request) -> Dataset:
     """Read one of 20 splits. Split s uses partition s // 2.
 
-    Even splits take their queries from camera a and their gallery from camera b; odd splits the other way round.
+    Even splits take their queries from camera a and their gallery from camera b; odd splits the other way round. Both
+    learn from the partition's ``trnSet`` and are tested on its ``tstSet``, which never change places.
     """
     require_folders(root, tuple(_CAMERAS), LAYOUT.name)
     crops = {folder: _crops_by_person(root / folder, camera_id) for folder, camera_id in _CAMERAS.items()}
