@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 CORE := .venv-core
+REID := .venv-reid
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart quickstart-training test check real core clean
+.PHONY: help install quickstart quickstart-training test check real reid core clean
 
 help:
 	@echo "make quickstart           draw people, embed them, search, score, and write pictures (results in quickstart/)"
@@ -13,6 +14,7 @@ help:
 	@echo "make test                 the default test suite: offline, on a CPU, in minutes"
 	@echo "make check                ruff and mypy --strict"
 	@echo "make real                 tests marked real and slow; they read ../shared"
+	@echo "make reid                 tests marked reid, against roboflow's package reid, in an environment of its own"
 	@echo "make core                 the core install, without torch, in an environment of its own: embed, search, score, with any file of weights"
 	@echo "make clean                remove what these commands made"
 
@@ -42,6 +44,11 @@ check: $(INSTALLED)
 real: $(INSTALLED)
 	OMP_NUM_THREADS=$$($(BIN)/python -c 'import os; print(os.cpu_count())') $(BIN)/python -m pytest --quiet -m 'real or slow'
 
+reid:
+	$(PYTHON) -m venv --clear $(REID)
+	PIP_CONSTRAINT=constraints.txt $(REID)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 'reid==0.1.0rc1'
+	$(REID)/bin/python -m pytest --quiet -m reid
+
 core:
 	$(PYTHON) -m venv --clear $(CORE)
 	PIP_CONSTRAINT=constraints.txt $(CORE)/bin/python -m pip install --quiet --disable-pip-version-check .
@@ -59,4 +66,4 @@ core:
 	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --data people --weights ours.safetensors
 
 clean:
-	rm -rf $(VENV) $(CORE) quickstart
+	rm -rf $(VENV) $(CORE) $(REID) quickstart

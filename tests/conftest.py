@@ -93,6 +93,11 @@ def rule() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def reid_keys() -> ModuleType:
+    return _load_module(GOLDEN / "reid_keys.py")
+
+
+@pytest.fixture(scope="session")
 def original_rule(shared: Path) -> ModuleType:
     """The script that `rule` is a copy of."""
     return _load_module(shared / "golden" / "weights_by_rule.py")

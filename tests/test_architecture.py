@@ -55,7 +55,7 @@ TORCH_AT_CALL_TIME = {
 }
 MODELS_AT_CALL_TIME = {
     *(PACKAGE / "embedding" / name for name in ("torch_runtime.py", "weights_file.py")),
-    *(PACKAGE / "weights" / name for name in ("checkpoint.py", "examination.py", "source.py")),
+    *(PACKAGE / "weights" / name for name in ("checkpoint.py", "examination.py", "reid_folder.py", "source.py")),
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from omnireid.errors import DiskFullError, OutputError, OutputInUseError
-from omnireid.files import atomic_output, check_output, make_folder, output_error, sha256_of, sole_writer, write_json
+from omnireid.files import (
+    atomic_folder,
+    atomic_output,
+    check_new_folder,
+    check_output,
+    make_folder,
+    output_error,
+    sha256_of,
+    sole_writer,
+    write_json,
+)
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -44,6 +54,35 @@ def test_full_disk(tmp_path: Path) -> None:
         with atomic_output(path):
             raise OSError(errno.ENOSPC, "No space left on device")
     assert path.read_text() == "old"
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "model"
+    with pytest.raises(RuntimeError), atomic_folder(path) as temporary:
+        (temporary / "first").write_text("half")
+        raise RuntimeError("killed")
+    assert os.listdir(tmp_path / "new") == []
+    with atomic_folder(path) as temporary:
+        (temporary / "first").write_text("whole")
+        assert not path.exists()
+    assert (path / "first").read_text() == "whole"
+    assert os.listdir(tmp_path / "new") == ["model"]
+    with pytest.raises(OutputError, match="model: it exists already"), atomic_folder(path):
+        pass
+    with pytest.raises(OutputError, match=r"Cannot write .*raced"), atomic_folder(tmp_path / "raced"):
+        make_folder(tmp_path / "raced" / "by another")
+    assert (path / "first").read_text() == "whole"
+    assert sorted(os.listdir(tmp_path)) == ["new", "raced"]
+
+
+def test_a_check_of_a_folder_creates_nothing(tmp_path: Path) -> None:
+    check_new_folder(tmp_path / "new" / "model")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="a file or folder of another kind is in the way"):
+        check_new_folder(tmp_path / "file" / "model")
+    with pytest.raises(OutputError, match="cannot be the name of a file"):
+        check_new_folder(tmp_path / "a\0b")
+    assert os.listdir(tmp_path) == ["file"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")

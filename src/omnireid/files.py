@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -94,10 +95,30 @@ def check_output(path: Path, *, suffix: str | None = None, inputs: Iterable[str 
             raise OutputError(f"This output's name ends in {suffix}; got {path}. Try {path.parent / better}.")
         if target.exists():
             _refuse_input(path, target.stat(), inputs)
-        folder = next(parent for parent in target.parents if parent.exists())
-        probe = folder / f".omnireid-{secrets.token_hex(6)}"
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        _try_to_write_beside(target)
+
+
+def check_new_folder(path: Path) -> None:
+    """Check, before long work, that the folder `path` can be made. Nothing is created.
+
+    Raises:
+        OutputError: something has that name already, even an empty folder, or the place cannot be written.
+    """
+    with output_errors(path):
+        if _absolute(path).exists():
+            raise OutputError(
+                f"Cannot write {path}: it exists already, and nothing is replaced. Choose another name for the folder, "
+                "or remove what is there."
+            )
+        _try_to_write_beside(_absolute(path))
+
+
+def _try_to_write_beside(target: Path) -> None:
+    """Make and remove a file in the folder of `target`, or in the nearest one above it that exists."""
+    folder = next(parent for parent in target.parents if parent.exists())
+    probe = folder / f".omnireid-{secrets.token_hex(6)}"
+    probe.touch(exist_ok=False)
+    probe.unlink()
 
 
 def _refuse_input(path: Path, written: os.stat_result, inputs: Iterable[str | os.PathLike[str]]) -> None:
@@ -119,13 +140,17 @@ def _target_of(path: Path) -> Path:
     Raises:
         OutputError: a folder or device has the name, or no file can have it.
     """
-    try:
-        target = path.resolve()
-    except ValueError as error:  # NUL in it
-        raise OutputError(f"{str(path)!r} cannot be the name of a file: {error}. Choose another output.") from None
+    target = _absolute(path)
     if target.exists() and not target.is_file():  # renaming over a device, such as /dev/null, would replace it
         raise OutputError(f"Cannot write {path}: it is a folder or a device, not a file. Choose another output.")
     return target
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except ValueError as error:  # NUL in it
+        raise OutputError(f"{str(path)!r} cannot be the name of a file: {error}. Choose another output.") from None
 
 
 @contextmanager
@@ -155,6 +180,33 @@ def atomic_output(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new, empty folder beside `path`; rename it to `path` on success, else remove it with all that is in it.
+
+    A reader sees the whole folder or none.
+
+    Raises:
+        OutputError: something has that name already, or the place cannot be written.
+        DiskFullError: the disk is full.
+    """
+    check_new_folder(path)
+    target = _absolute(path)
+    make_folder(target.parent)
+    temporary = target.parent / f".{target.name[:64]}-{secrets.token_hex(6)}"
+    try:
+        with output_errors(path):
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    with file.open("rb+") as stream:
+                        os.fsync(stream.fileno())
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def as_path(value: object, parameter: str) -> Path:

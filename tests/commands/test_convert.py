@@ -14,6 +14,7 @@ import torch
 from omnireid import create_model, examine, load_embedder
 from omnireid.cli import main
 from omnireid.embedding.options import RuntimeOptions
+from omnireid.embedding.tables import read_embeddings
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import CheckpointError
 from omnireid.files import sha256_of
@@ -47,7 +48,7 @@ def test_an_artefact_embeds_as_its_checkpoint_did(tmp_path: Path, checkpoint: Pa
 def test_the_input_size_travels_with_the_weights(tmp_path: Path, checkpoint: Path, crop_folder: Path) -> None:
     output = tmp_path / "w.safetensors"
     assert main(["convert", str(checkpoint), "--output", str(output), "--height", "128", "--width", "64"]) == 0
-    embedder = load_embedder(output)
+    embedder = load_embedder(output, RuntimeOptions(runtime="onnxruntime"))
     assert (embedder.metadata.preprocessing.height, embedder.metadata.preprocessing.width) == (128, 64)
     assert embedder.embed(sorted(crop_folder.iterdir())).shape == (12, 512)
 
@@ -110,6 +111,52 @@ def test_half_precision_takes_half_the_room_and_embeds_nearly_the_same(
     cosines = (mine * theirs).sum(axis=1) / np.linalg.norm(mine, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosines.min() > 0.999
     assert not np.array_equal(mine, theirs)
+
+
+def test_a_folder_of_reid_is_written_and_read_by_every_command(
+    tmp_path: Path, checkpoint: Path, crop_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "models" / "shop"
+    words = ["convert", str(checkpoint), "--to", "reid", "--output", str(folder), "--height", "64", "--width", "32"]
+    assert main([*words, "--licence", "MIT", "--distance", "cosine"]) == 0
+    assert "shop: osnet_x0_25, 64 × 32, licence: MIT" in capsys.readouterr().out
+    assert main(words) == 2
+    assert "shop: it exists already, and nothing is replaced" in capsys.readouterr().err
+    assert main(["inspect", str(folder), "--json", str(tmp_path / "shown.json")]) == 0
+    shown = capsys.readouterr().out
+    for expected in ("model of roboflow's reid, safetensors file", "64 × 32", "cosine", "MIT", "100 % of the backbone"):
+        assert expected in shown
+    assert json.loads((tmp_path / "shown.json").read_text())["metadata"]["licence"] == "MIT"
+    ours = tmp_path / "w.safetensors"
+    assert main(["convert", str(folder), "--output", str(ours)]) == 0
+    assert read_metadata(ours).origin.startswith("shop/weights.safetensors, SHA-256 ")
+    assert (read_metadata(ours).preprocessing, read_metadata(ours).licence) == (Preprocessing(64, 32), "MIT")
+    outputs = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for weights, output in zip((folder, ours), outputs, strict=True):
+        embed = ["embed", str(crop_folder), "--weights", str(weights), "--runtime", "onnxruntime"]
+        assert main([*embed, "--output", str(output)]) == 0
+    mine, theirs = map(read_embeddings, outputs)
+    assert np.array_equal(mine.embeddings, theirs.embeddings)
+    (folder / "reid_config.json").write_text('{"architecture": "timm:resnet50"}')
+    capsys.readouterr()
+    for command in (
+        ["inspect", str(folder)],
+        ["embed", str(crop_folder), "--weights", str(folder), "--output", "x.parquet"],
+    ):
+        assert main(command) == 2
+        assert 'names the network "timm:resnet50", which omnireid does not have' in capsys.readouterr().err
+
+
+def test_what_does_not_become_a_folder_of_reid(
+    tmp_path: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, output = foreign(untrained, tmp_path / "theirs.onnx"), tmp_path / "ours"
+    assert main(["convert", str(theirs), "--to", "reid", "--output", str(output)]) == 2
+    assert "is a graph, and roboflow's reid takes weights: leave --to reid out" in capsys.readouterr().err
+    torch.save(create_model("osnet_ain_x0_25").state_dict(), tmp_path / "ain.pth")
+    assert main(["convert", str(tmp_path / "ain.pth"), "--to", "reid", "--output", str(output)]) == 2
+    assert "roboflow's reid has no osnet_ain_x0_25" in capsys.readouterr().err
+    assert not output.exists()
 
 
 def foreign(untrained: Path, path: Path, *, takes_pixels: bool = False, batch: int | None = None) -> Path:

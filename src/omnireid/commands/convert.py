@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from omnireid.commands.options import StateOption, WeightsPositional
 from omnireid.weights.description import WeightsDescription
@@ -20,6 +20,7 @@ def convert(
     state: StateOption = None,
     half: bool = False,
     scores: tuple[Path, ...] = (),
+    to: Literal["artefact", "reid"] = "artefact",
 ) -> None:
     """Turn a checkpoint into an omnireid artefact: one safe file that says what it is and how to use it.
 
@@ -31,31 +32,44 @@ def convert(
     say whatever the graph does not say. It is run first, and refused unless it gives
     each crop an embedding of its own.
 
+    With --to reid the weights become a folder for roboflow's package reid, whose
+    ReIDModel.from_pretrained(FOLDER) gives the same embeddings. WEIGHTS may be such
+    a folder too.
+
     Example: omnireid convert osnet_x0_25_market1501.pth --output osnet_x0_25.safetensors
 
     Args:
         output: Artefact to write. Its name ends in .safetensors; in .onnx for an ONNX graph, in .xml for OpenVINO's.
+            With --to reid, a folder that does not exist yet.
         description: What the file does not say.
         half: Store the weights in half precision, which halves the size and hardly changes the embeddings.
         scores: Results of omnireid evaluate --json for these weights, one a data set. The artefact keeps rank-1 and
             mAP instead of the scores it had, and omnireid models shows them.
+        to: What to write: artefact, or reid for the folder of roboflow's package, which has the plain OSNet in its four
+            widths.
     """
     from dataclasses import replace
 
     from omnireid.errors import ExportError
-    from omnireid.files import check_output, sha256_of
+    from omnireid.files import check_new_folder, check_output, sha256_of
     from omnireid.weights.artefact import halve, write_artefact
     from omnireid.weights.fetch import resolve_weights
     from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
     from omnireid.weights.foreign_graph import adopt_graph
     from omnireid.weights.graph_file import write_graph
+    from omnireid.weights.reid_folder import write_reid_folder
     from omnireid.weights.score_files import read_score_files
     from omnireid.weights.source import read_weights
 
     path = resolve_weights(weights)
     kind = identify_weights(path)
     inputs = [path, path.with_suffix(".bin")]
-    check_output(output, suffix={"onnx": ".onnx", "openvino": ".xml"}.get(kind, ".safetensors"), inputs=inputs)
+    if to == "reid":
+        if kind in GRAPH_KINDS:
+            raise ExportError(f"{path} is a graph, and roboflow's reid takes weights: leave --to reid out.")
+        check_new_folder(output)
+    else:
+        check_output(output, suffix={"onnx": ".onnx", "openvino": ".xml"}.get(kind, ".safetensors"), inputs=inputs)
     if kind in GRAPH_KINDS:
         if half:
             raise ExportError(f"{path} is a graph, whose weights convert does not change: leave --half out.")
@@ -81,7 +95,8 @@ def convert(
         metrics=read_score_files(scores, sha256_of(path)) if scores else found.metrics,
         origin=_origin(path.name if kind == "artefact" else found.origin, path, description),
     )
-    write_artefact(output, halve(tensors) if half else tensors, metadata)
+    write = write_reid_folder if to == "reid" else write_artefact
+    write(output, halve(tensors) if half else tensors, metadata)
     _print_summary(output, metadata)
 
 

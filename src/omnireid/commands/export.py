@@ -77,10 +77,16 @@ def export(
 
 
 def _default_output(path: Path, options: ExportOptions) -> Path:
-    """The file in this folder that is named after the weights and the precision."""
-    stem = path.name.removesuffix(".tar") if path.name.endswith(".pth.tar") else path.name
+    """The file in this folder that is named after the weights and the precision.
+
+    The weights in a folder of roboflow's ``reid`` always have the same name, so the folder's name is taken.
+    """
+    from omnireid.weights.reid_folder import find_config
+
+    name = path.name.removesuffix(".tar") if path.name.endswith(".pth.tar") else path.name
+    stem = Path(name).stem if find_config(path) is None else path.absolute().parent.name
     precision = "" if options.precision == "fp32" else f".{options.precision}"
-    return Path(f"{Path(stem).stem}{precision}{SUFFIXES[options.to]}")
+    return Path(f"{stem}{precision}{SUFFIXES[options.to]}")
 
 
 def _report(target: Path, exported: ExportedGraph) -> None:

@@ -33,8 +33,8 @@ def field_text(value: type, field: str) -> str:
 
 
 _WEIGHTS = (
-    "A file of weights, hf://owner/repository/file, https://…#sha256=…, or a name that omnireid models lists. By "
-    "default the weights that ship with omnireid."
+    "A file of weights, a folder of roboflow's reid, hf://owner/repository/file, https://…#sha256=…, or a name that "
+    "omnireid models lists. By default the weights that ship with omnireid."
 )
 WeightsPositional = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS", help=_WEIGHTS)]
 WeightsOption = Annotated[str, tyro.conf.arg(metavar="WEIGHTS", help=_WEIGHTS)]

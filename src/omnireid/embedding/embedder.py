@@ -28,7 +28,6 @@ from omnireid.errors import (
     ShapeError,
     WeightsNotFoundError,
 )
-from omnireid.files import sha256_of
 from omnireid.images.arrays import array_of_tensor
 from omnireid.images.batches import Batch, iterate_batches
 from omnireid.images.decode import ImageSource, RgbArray
@@ -36,6 +35,7 @@ from omnireid.progress import progress_bar
 from omnireid.types import ByteArray, FloatArray, IntArray
 from omnireid.weights.artefact import WeightsMetadata
 from omnireid.weights.fetch import resolve_weights
+from omnireid.weights.reid_folder import sha256_with_config
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 FEW = 32
@@ -48,7 +48,7 @@ class Opening:
 
     Attributes:
         path: Absolute path of the file of weights.
-        file_sha256: SHA-256 of that file.
+        file_sha256: SHA-256 of that file, and of the config beside it in a folder of roboflow's ``reid``.
         options: How the model is run.
     """
 
@@ -252,7 +252,8 @@ def load_embedder(
         weights: Name of weights that ship with omnireid (by default the small network
             `DEFAULT_WEIGHTS`, whose training data is for research only); an omnireid
             artefact (``.safetensors``, or a graph, ``.onnx`` or ``.xml``); a public OSNet
-            checkpoint (``.pth``, ``.pt``, ``.pth.tar``); or an address,
+            checkpoint (``.pth``, ``.pt``, ``.pth.tar``); a folder that roboflow's
+            ``reid`` wrote; or an address,
             ``hf://owner/repository/file[@revision]`` or ``https://…#sha256=…``.
         options: How the model is run. The defaults suit most machines.
 
@@ -274,7 +275,7 @@ def load_embedder(
     device, threads = options.device, options.threads
     candidates = weights_file.candidates(options.runtime, options.precision, device=device, threads=threads)
     size = weights_file.metadata.preprocessing
-    opening = Opening(path.resolve(), sha256_of(path), options)
+    opening = Opening(path.absolute(), sha256_with_config(path), options)
     depends_on = [opening.file_sha256, device, str(threads)]
     network, choice = choose(candidates, height=size.height, width=size.width, depends_on=depends_on)
     if options.runtime == "openvino":  # auto compares every runtime with ONNX Runtime
@@ -297,7 +298,7 @@ def _reopen(opening: Opening) -> Embedder:
             f"The embedder was pickled with the weights {weights}, which are not there (any more). A pickled embedder "
             "needs its file of weights under the same path."
         )
-    if sha256_of(weights) != opening.file_sha256:
+    if sha256_with_config(weights) != opening.file_sha256:
         raise CheckpointError(
             f"{weights} has changed since the embedder was pickled. Load the embedder again with load_embedder."
         )

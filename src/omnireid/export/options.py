@@ -22,8 +22,9 @@ class ExportOptions:
             .xml and a .bin file.
         precision: Number format of the graph. int8 needs calibration crops, and keeps in float32 the parts of the
             network that lose most.
-        float_input: Leave the normalisation out of the graph, which then takes (N, 3, H, W) float32 instead of
-            (N, H, W, 3) uint8.
+        float_input: Leave the normalisation out of the graph, for tools that do it themselves. The graph then takes
+            (N, 3, H, W) float32 instead of (N, H, W, 3) uint8: RGB pixels divided by 255, less the mean, divided by
+            the standard deviation.
 
     Raises:
         ExportError: There is no such format or precision, or an int8 graph is to take floats.

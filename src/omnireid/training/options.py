@@ -23,8 +23,8 @@ class RunOptions:
         data: Folder or manifest to learn from. Several data sets are learned together; their people and cameras are
             different ones, whatever their numbers.
         output: Folder for the run's results.
-        weights: Weights to start from: a file, a name that omnireid models lists, hf://… or https://…#sha256=….
-            By default the run starts from random weights.
+        weights: Weights to start from: a file, a folder of roboflow's reid, a name that omnireid models lists, hf://…
+            or https://…#sha256=…. By default the run starts from random weights.
         teacher: Weights to imitate, of any kind that omnireid runs. The recipe says by which losses.
         unlabelled: Folder of further crops, or a manifest, whose people need not be known: only the teacher says what
             to learn from them. Person ids are not read.

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import CheckpointError, CoverageError, WeightsError
+from omnireid.errors import CheckpointError, CoverageError, OmnireidError
 from omnireid.files import sha256_of
+from omnireid.weights.artefact import WeightsMetadata, check_architecture
 from omnireid.weights.checkpoint_file import CheckpointFile, SourceFormat, read_checkpoint
+from omnireid.weights.reid_folder import find_config, read_config
 from omnireid.weights.stored_tensor import StoredTensor
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Inspection:
         other_states: Entries that hold another complete set of the same weights, such as ``ema``.
         data_types: The types of its tensors, such as ``float32``, sorted.
         sha256: SHA-256 of its bytes.
+        config: File beside it that describes it, in a folder of roboflow's ``reid``; None where there is none.
+        described: What that file says; None where there is none, or where it cannot be used.
     """
 
     path: Path
@@ -55,6 +59,8 @@ class Inspection:
     other_states: tuple[str, ...]
     data_types: tuple[str, ...]
     sha256: str
+    config: Path | None = None
+    described: WeightsMetadata | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +84,8 @@ def load_checkpoint(path: Path | str, architecture: str | None = None, *, state:
 
     Reads files of ``torch.save`` (``.pth``, ``.pt``, ``.pth.tar``; legacy and zip format) and plain safetensors
     files: bare or wrapped state dicts, any known prefix, half precision, and a classifier of any size. Never runs a
-    pickle. Keys and shapes decide what the file is. A file name that says otherwise is noted in the report.
+    pickle. Keys and shapes decide what the file is. A file name that says otherwise is noted in the report. Beside
+    the ``reid_config.json`` of a folder of roboflow's ``reid``, the file must be the network that this names.
 
     Args:
         path: The file.
@@ -91,7 +98,7 @@ def load_checkpoint(path: Path | str, architecture: str | None = None, *, state:
         CheckpointError: The file is unreadable or truncated, is no file of weights, has no entry `state`, or holds
             values that are not finite.
         CoverageError: The file does not cover the backbone; the message says what it probably is.
-        ModelError: There is no such architecture.
+        ModelError: There is no such architecture, or a config beside the file names another one.
     """
     inspection, tensors, error = _examine(Path(path), architecture, state)
     if error is not None:
@@ -111,7 +118,7 @@ def inspect_checkpoint(path: Path | str, architecture: str | None = None, *, sta
         WeightsNotFoundError: No such file.
         UnsafeCheckpointError: A pickle with more than tensors in it. It was not run, so nothing is known of it.
         CheckpointError: The file is unreadable or truncated, is no file of weights, or has no entry `state`.
-        ModelError: There is no such architecture.
+        ModelError: There is no such architecture, or a config beside the file names another one.
     """
     inspection, _, _ = _examine(Path(path), architecture, state)
     return inspection
@@ -119,14 +126,17 @@ def inspect_checkpoint(path: Path | str, architecture: str | None = None, *, sta
 
 def _examine(
     path: Path, architecture: str | None, state: str | None
-) -> tuple[Inspection, dict[str, npt.NDArray[np.generic]], WeightsError | None]:
+) -> tuple[Inspection, dict[str, npt.NDArray[np.generic]], OmnireidError | None]:
     """What the file is, its tensors under our own keys, and the error that forbids using it."""
-    from omnireid.models.coverage import best_fit, hold_against, likely_cause, refusal
+    from omnireid.models.coverage import best_fit, hold_against
     from omnireid.models.zoo import find_architecture
 
     if architecture is not None:
         find_architecture(architecture)
     file = read_checkpoint(path, state)
+    config, described, error = _read_description(path, architecture)
+    if described is not None:
+        architecture = described.architecture
     found = {key: tensor.shape for key, tensor in file.tensors.items()}
     named = _network_in_name(path)
     best = best_fit(found, first=named)
@@ -134,10 +144,9 @@ def _examine(
     report, targets = hold_against(chosen.name, found)
     report = replace(report, notes=_notes(file, best, named))
     tensors: dict[str, npt.NDArray[np.generic]] = {}
-    error: WeightsError | None = None
-    if not report.is_complete:
-        error = CoverageError(refusal(str(path), report, likely_cause(found, report, best)))
-    else:
+    if error is None and not report.is_complete:
+        error = _not_covered(path, found, report, best, config)
+    if error is None:
         try:
             tensors = _take_tensors(file, targets, chosen.key_layout.shapes)
         except CheckpointError as unusable:
@@ -155,8 +164,43 @@ def _examine(
         other_states=file.other_states,
         data_types=tuple(sorted({tensor.data_type for tensor in file.tensors.values()})),
         sha256=sha256_of(path),
+        config=config,
+        described=described,
     )
     return inspection, tensors, error
+
+
+def _read_description(
+    path: Path, architecture: str | None
+) -> tuple[Path | None, WeightsMetadata | None, OmnireidError | None]:
+    """The config beside the file, what it says, and why it cannot be used; None for what there is not.
+
+    Raises:
+        ModelError: It names another network than `architecture`.
+    """
+    config = find_config(path)
+    if config is None:
+        return None, None, None
+    try:
+        described = read_config(config)
+    except OmnireidError as error:
+        return config, None, error
+    check_architecture(config, described, architecture)
+    return config, described, None
+
+
+def _not_covered(
+    path: Path, found: Mapping[str, Shape], report: CoverageReport, best: CoverageReport, config: Path | None
+) -> CoverageError:
+    from omnireid.models.coverage import likely_cause, refusal
+
+    cause = likely_cause(found, report, best)
+    if config is not None and best.is_complete:
+        cause = (
+            f"{config.name} beside it says {report.architecture}, and these are the weights of {best.architecture}: "
+            "one of the two files is of another model. Get the folder again."
+        )
+    return CoverageError(refusal(str(path), report, cause))
 
 
 def _take_tensors(

@@ -150,20 +150,25 @@ def _is_foreign(graph: GraphMetadata) -> bool:
 
 def _examine_checkpoint(path: Path, architecture: str | None, state: str | None) -> WeightsExamination:
     found = inspect_checkpoint(path, architecture, state=state)
-    known = find_published_file(found.sha256)
+    known, described = find_published_file(found.sha256), found.described
+    terms = known or described
+    training_data, licence = (terms.training_data, terms.licence) if terms else ("unknown", "unknown")
     wrapping = [f"under {found.wrapper!r}" if found.wrapper else "", f"prefix {found.prefix!r}" if found.prefix else ""]
     wrapping.append(f"beside {', '.join(found.beside)}" if found.beside else "")
     written = "safetensors file" if found.source_format == "safetensors" else f"{found.source_format} format"
+    made_as = "checkpoint" if found.config is None else "model of roboflow's reid"
     facts = {
         "file": str(path),
-        "kind": f"checkpoint, {written}, {', '.join(found.data_types)}",
+        "kind": f"{made_as}, {written}, {', '.join(found.data_types)}",
         "wrapping": ", ".join(filter(None, wrapping)) or "a bare state dict",
         "sha256": found.sha256,
         "known as": known.name if known else "not one of the published files known here",
-        "training data": known.training_data if known else "unknown",
-        "licence": known.licence if known else "unknown: find out before you use it",
+        "training data": training_data,
+        "licence": "unknown: find out before you use it" if licence == "unknown" else licence,
         "classifier": f"{found.num_classes} identities" if found.num_classes else "none",
     }
+    if described is not None:
+        facts |= {label: text for label, text in _facts_of(described).items() if label in ("input", "embedding")}
     values = {
         "file": str(path),
         "kind": "checkpoint",
@@ -177,8 +182,9 @@ def _examine_checkpoint(path: Path, architecture: str | None, state: str | None)
         "data_types": list(found.data_types),
         "num_classes": found.num_classes,
         "known": known.name if known else None,
-        "training_data": known.training_data if known else "unknown",
-        "licence": known.licence if known else "unknown",
+        "training_data": training_data,
+        "licence": licence,
+        "metadata": None if described is None else described.json(),
         "coverage": found.report.json(),
     }
     return WeightsExamination(facts, found.report.table(), values, found.refusal)

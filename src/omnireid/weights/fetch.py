@@ -20,6 +20,7 @@ from omnireid.errors import DownloadError, WeightsError, WeightsNotFoundError, r
 from omnireid.files import atomic_output, cache_folder, make_folder, output_error, output_errors, sha256_of
 from omnireid.progress import progress_bar
 from omnireid.weights.published import PUBLISHED_WEIGHTS, PublishedWeights, suggest_published
+from omnireid.weights.reid_folder import CONFIG_NAME, find_model
 from omnireid.weights.shipped import find_shipped, shipped_weights
 
 TIMEOUT_S = 30.0
@@ -31,8 +32,9 @@ def resolve_weights(weights: str | bytes | os.PathLike[str]) -> Path:
     """Find the file that `weights` names, and download it on first use.
 
     Args:
-        weights: A path. Or the name of weights that ship with omnireid, such as ``osnet_x0_25.market1501``, or of
-            published ones, such as ``openvino/person-reidentification-retail-0288``; a file of that name goes first. Or
+        weights: A file, or a folder that roboflow's ``reid`` wrote, which stands for the weights in it. Or the name of
+            weights that ship with omnireid, such as ``osnet_x0_25.market1501``, or of published ones, such as
+            ``openvino/person-reidentification-retail-0288``; a file or such a folder of that name goes first. Or
             ``hf://owner/repository/file[@revision]``, or ``https://…#sha256=…``, whose checksum is not optional.
             A file that was downloaded once is taken from the cache, without a network.
 
@@ -71,12 +73,17 @@ def _from_disk(name: str) -> Path:
         raise WeightsNotFoundError(f"{name!r} cannot be looked up: {reason}. Check the path and its rights.") from error
     if stat.S_ISREG(mode):
         return path
+    if stat.S_ISDIR(mode) and (weights := find_model(path)) is not None:
+        return weights
     if (shipped := find_shipped(name)) is not None:
         return shipped
     if (published := PUBLISHED_WEIGHTS.get(name)) is not None:
         return _from_publisher(published)
     if stat.S_ISDIR(mode):
-        raise WeightsNotFoundError(f"{path} is a folder, not a file of weights. Name a file in it.")
+        raise WeightsNotFoundError(
+            f"{path} is a folder, not a file of weights, and has no {CONFIG_NAME}, as a model of roboflow's reid has. "
+            "Name a file in it."
+        )
     raise WeightsNotFoundError(
         f"No such file of weights: {path}. Give a path, hf://owner/repository/file or https://…#sha256=…, or a name "
         f"that ships with omnireid ({', '.join(shipped_weights()) or 'this build has none'}); 'omnireid models' lists "

@@ -18,6 +18,8 @@ def read_weights(
 ) -> tuple[Tensors, WeightsMetadata]:
     """Read the whole state of a network from an artefact, a checkpoint or a plain safetensors file. No torch is needed.
 
+    A ``reid_config.json`` beside a ``weights.safetensors`` belongs to it: see `omnireid.weights.reid_folder`.
+
     A file with several complete sets of weights, such as a moving average beside the plain weights, warns which one
     was taken, unless `state` names it.
 
@@ -53,7 +55,7 @@ def read_weights(
     from omnireid.models.zoo import find_architecture
 
     width = find_architecture(checkpoint.architecture).embedding_width
-    metadata = WeightsMetadata(checkpoint.architecture, embedding_dimension=width, origin=origin)
+    metadata = found.described or WeightsMetadata(checkpoint.architecture, embedding_dimension=width, origin=origin)
     published = find_published_file(found.sha256)
     if published is not None:
         metadata = replace(metadata, training_data=published.training_data, licence=published.licence)
