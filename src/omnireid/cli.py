@@ -20,7 +20,7 @@ COMMANDS = {
     "doctor": "check a data set: what it is, what is wrong with it, what to do",
     "models": "list the networks and the weights that have a name",
     "inspect": "show what a file of weights is, and whether it covers its network",
-    "convert": "turn a checkpoint into an omnireid artefact (.safetensors)",
+    "convert": "turn a checkpoint, or a graph made by others, into an omnireid artefact",
     "train": "train a network by a recipe",
     "embed": "turn crops into a table of embeddings",
     "evaluate": "score weights, or stored embeddings, on a data set",

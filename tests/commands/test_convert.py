@@ -281,6 +281,37 @@ def test_one_of_two_outputs_is_chosen_by_name(tmp_path: Path, capsys: pytest.Cap
         assert np.allclose(embeddings_found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("words", "mean", "white"),
+    [(["--range", "255"], 0, 255), (["--range", "255", "--mean", "120", "110", "100"], (100, 110, 120), 255)],
+)
+def test_a_graph_that_takes_blue_first_and_pixels_as_they_are(
+    tmp_path: Path, words: list[str], mean: Any, white: int
+) -> None:
+    theirs, ours = small_graph(tmp_path / "theirs.onnx", [PROJECT], {"embeddings": ["N", 4]}), tmp_path / "ours.onnx"
+    assert (
+        main(["convert", str(theirs), "--output", str(ours), "--architecture", "x", "--channels", "bgr", *words]) == 0
+    )
+    crops = np.random.default_rng(0).integers(0, 256, (3, 8, 4, 3), dtype=np.uint8)
+    weight = onnx.numpy_helper.to_array(onnx.load(theirs).graph.initializer[0])
+    expected = (crops[..., ::-1].mean(axis=(1, 2)) / 255 * white - mean) @ weight
+    for runtime in ("onnxruntime", "openvino"):
+        options = RuntimeOptions(runtime=runtime, device="cpu", precision="fp32")
+        assert np.allclose(load_embedder(ours, options).embed(crops), expected, rtol=1e-3, atol=1e-2)
+    assert "theirs.onnx (takes BGR), SHA-256" in load_embedder(ours).metadata.origin
+
+
+def test_what_only_a_graph_can_be_told_is_refused_for_a_checkpoint(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--channels", "bgr"], ["--range", "255"], ["--mean", "0", "0", "0"], ["--output-name", "x"]):
+        assert main(["convert", str(checkpoint), "--output", str(tmp_path / "w.safetensors"), *words]) == 2
+        assert f"Leave {words[0]} out; it is for graphs of others" in capsys.readouterr().err
+    output = tmp_path / "w.safetensors"
+    assert main(["convert", str(checkpoint), "--output", str(output), "--source", "https://shop.example"]) == 0
+    assert read_metadata(output).origin.startswith("https://shop.example: mine.pth.tar, SHA-256 ")
+
+
 @pytest.mark.parametrize("words", [["--mean", "123", "116", "103"], ["--std", "58", "57", "57"]])
 def test_mean_and_std_of_pixels_up_to_255_are_refused(
     tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]

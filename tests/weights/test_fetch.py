@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -22,6 +23,7 @@ from huggingface_hub import errors as hub_errors
 from tests.weights.openvino_writer import HEIGHT, WEIGHT, WIDTH, write_graph_of_others
 
 from omnireid import load_embedder
+from omnireid.cli import main
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.errors import DiskFullError, DownloadError, OutputError, WeightsError, WeightsNotFoundError
 from omnireid.files import cache_folder, output_errors
@@ -42,6 +44,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[str] = []
         self.files: dict[str, bytes] = {}  # further ones, by the last part of their address
+        self.cut_off: set[str] = set()  # those of which only the first half is sent
         self.stopping = threading.Event()
 
     @property
@@ -65,7 +68,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
             self.send_header("Content-Length", str(len(self.server.files[name])))
             self.end_headers()
-            self.wfile.write(self.server.files[name])
+            length = len(self.server.files[name]) // (2 if name in self.server.cut_off else 1)
+            self.wfile.write(self.server.files[name][:length])
             return
         kind = name.partition(".")[0]
         known = kind in ("w", "cut", "chunked", "reset", "stall")
@@ -177,12 +181,20 @@ def test_a_named_openvino_graph_is_downloaded_once_described_and_run_offline(
     assert np.allclose(load_embedder("shop/net", options).embed(crops), expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("fault", ["cut off", "another checksum"])
 def test_of_two_files_neither_is_kept_where_one_fails(
-    server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fault: str,
 ) -> None:
-    name_two_files(server, tmp_path, monkeypatch, bin="0" * 64)
-    with pytest.raises(DownloadError, match=r"net\.bin arrived with SHA-256 .* It was not kept"):
-        resolve_weights("shop/net")
+    name_two_files(server, tmp_path, monkeypatch, **({} if fault == "cut off" else {"bin": "0" * 64}))
+    server.cut_off |= {"net.bin"} if fault == "cut off" else set()
+    assert main(["inspect", "shop/net"]) == 2
+    message = r"broke off after \d+ of \d+ bytes" if fault == "cut off" else "arrived with SHA-256 .* It was not kept"
+    assert re.search(rf"net\.bin {message}", capsys.readouterr().err)
     assert len(server.requests) == 2
     assert not [path for path in cache.rglob("*") if path.is_file() and path.name != ".lock"]
 

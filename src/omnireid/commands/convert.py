@@ -1,4 +1,4 @@
-"""``omnireid convert``: a checkpoint into an artefact."""
+"""``omnireid convert``: a checkpoint, or a graph made by others, into an artefact."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def convert(
     scores: tuple[Path, ...] = (),
     to: Literal["artefact", "reid"] = "artefact",
 ) -> None:
-    """Turn a checkpoint into an omnireid artefact: one safe file that says what it is and how to use it.
+    """Turn a checkpoint, or a graph made by others, into an artefact that says what it is and how to use it.
 
-    The artefact is a safetensors file whose metadata holds the architecture, input
+    The artefact of a checkpoint is a safetensors file whose metadata holds the architecture, input
     size, mean and standard deviation, distance, training data, licence and a
     checksum. A classifier is left out. An artefact is written again, with the
     values given here changed. An ONNX or OpenVINO graph made by others becomes an

@@ -250,7 +250,8 @@ def load_embedder(
 
     Args:
         weights: Name of weights that ship with omnireid (by default the small network
-            `DEFAULT_WEIGHTS`, whose training data is for research only); an omnireid
+            `DEFAULT_WEIGHTS`, whose training data is for research only) or that are downloaded
+            by name, such as ``openvino/person-reidentification-retail-0288``; an omnireid
             artefact (``.safetensors``, or a graph, ``.onnx`` or ``.xml``); a public OSNet
             checkpoint (``.pth``, ``.pt``, ``.pth.tar``); a folder that roboflow's
             ``reid`` wrote; or an address,

@@ -176,7 +176,10 @@ def _take_pixels(foreign: _Foreign, model: Any, preprocessing: Preprocessing, *,
     steps = entry.preprocess()
     if not foreign.interface.takes_pixels:
         steps.convert_element_type(Type.f32)
-        steps.mean([255 * value for value in preprocessing.mean]).scale([255 * value for value in preprocessing.std])
+        if any(preprocessing.mean):
+            steps.mean([255 * value for value in preprocessing.mean])
+        if any(255 * value != 1 for value in preprocessing.std):
+            steps.scale([255 * value for value in preprocessing.std])
     if swap:
         steps.reverse_channels()
     return processor.build()
