@@ -298,7 +298,9 @@ def test_a_graph_that_takes_blue_first_and_pixels_as_they_are(
     for runtime in ("onnxruntime", "openvino"):
         options = RuntimeOptions(runtime=runtime, device="cpu", precision="fp32")
         assert np.allclose(load_embedder(ours, options).embed(crops), expected, rtol=1e-3, atol=1e-2)
-    assert "theirs.onnx (takes BGR), SHA-256" in load_embedder(ours).metadata.origin
+    embedder = load_embedder(ours)
+    assert embedder.metadata.origin == f"theirs.onnx, SHA-256 {sha256_of(theirs)}; with BGR: {embedder.weights_sha256}"
+    assert "not checked: others made the graph" in examine(ours).table()
 
 
 def test_what_only_a_graph_can_be_told_is_refused_for_a_checkpoint(

@@ -169,7 +169,7 @@ def test_a_named_openvino_graph_is_downloaded_once_described_and_run_offline(
     embedder = load_embedder("shop/net", options)
     metadata = embedder.metadata
     assert (metadata.architecture, metadata.licence, metadata.distance) == ("net", "MIT", "cosine")
-    assert metadata.origin.startswith("https://shop.example: net.xml (takes BGR) and its .bin")
+    assert metadata.origin.startswith("https://shop.example: net.xml and its .bin, ")
     crops = np.random.default_rng(0).integers(0, 256, (3, HEIGHT, WIDTH, 3), dtype=np.uint8)
     expected = crops[..., ::-1].mean(axis=(1, 2)) @ WEIGHT
     assert np.allclose(embedder.embed(crops), expected, rtol=1e-3)

@@ -98,8 +98,8 @@ def test_the_artefact_says_what_was_said_of_the_graph(tmp_path: Path, capsys: py
     assert (metadata.architecture, metadata.distance, metadata.licence) == ("theirs", "cosine", "MIT")
     assert (metadata.training_data, metadata.embedding_dimension) == ("our shop", 4)
     both = hashlib.sha256(theirs.read_bytes() + theirs.with_suffix(".bin").read_bytes()).hexdigest()
-    assert embedder.weights_sha256 == both
-    assert metadata.origin == f"https://shop.example: theirs.xml (takes BGR) and its .bin, together SHA-256 {both}"
+    made_from = f"https://shop.example: theirs.xml and its .bin, one after the other, SHA-256 {both}; with BGR: "
+    assert metadata.origin == made_from + embedder.weights_sha256
     shown = examine(ours).table()
     assert "omnireid graph (openvino, fp32); it matches its checksum" in shown
     assert "(N, H, W, 3) uint8, normalised inside" in shown
@@ -115,6 +115,15 @@ def test_other_values_beside_the_same_xml_are_other_weights(tmp_path: Path) -> N
     other = load_embedder(convert(theirs, *PIXELS), OPENVINO)
     assert one.weights_sha256 != other.weights_sha256
     assert np.allclose(other.embed(CROPS), 2 * one.embed(CROPS), rtol=1e-4)
+
+
+def test_the_same_files_taken_in_another_way_are_other_weights(tmp_path: Path) -> None:
+    theirs = write_graph_of_others(tmp_path / "theirs.xml", second_output=True)
+    ways = (["embeddings"], ["embeddings", "--channels", "bgr"], ["colours"])
+    found = {read_graph(convert(theirs, *PIXELS, "--output-name", *way)).metadata.weights_sha256 for way in ways}
+    assert len(found) == 3
+    again = read_graph(convert(theirs, *PIXELS, "--licence", "MIT", "--output-name", "colours")).metadata
+    assert again.weights_sha256 in found
 
 
 def test_bench_runs_a_graph_in_half_precision_in_float32_and_bfloat16_too(tmp_path: Path) -> None:

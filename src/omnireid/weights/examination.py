@@ -144,8 +144,8 @@ def _examine_graph(path: Path, architecture: str | None) -> WeightsExamination:
 
 
 def _is_foreign(graph: GraphMetadata) -> bool:
-    """Whether others made the graph: then the file its weights came from is the graph that was converted."""
-    return graph.weights.origin.endswith(f"SHA-256 {graph.weights_sha256}")
+    """Whether others made the graph: then what its weights came from is the graph that was converted."""
+    return graph.weights.origin.endswith(f" {graph.weights_sha256}")
 
 
 def _examine_checkpoint(path: Path, architecture: str | None, state: str | None) -> WeightsExamination:

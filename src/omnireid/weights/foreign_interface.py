@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Interface:
         width: Input width in pixels; None where the graph leaves it open.
         output: Name of the output with the embeddings.
         dimension: Number of values in an embedding.
+        outputs: How many outputs there were to choose from.
     """
 
     takes_pixels: bool
@@ -42,6 +44,7 @@ class Interface:
     width: int | None
     output: str
     dimension: int
+    outputs: int
 
 
 def choose_output(shapes: Mapping[str, object], path: Path, name: str | None) -> str:
@@ -122,17 +125,27 @@ def _scale(size: Preprocessing, description: WeightsDescription) -> Preprocessin
 
 
 def describe_foreign(
-    interface: Interface, preprocessing: Preprocessing, description: WeightsDescription, origin: str
-) -> WeightsMetadata:
+    interface: Interface, preprocessing: Preprocessing, description: WeightsDescription, files: str, digest: str
+) -> tuple[WeightsMetadata, str]:
     """Describe the weights of a graph by what its user says of them.
 
     Args:
         interface: What the graph takes and gives.
         preprocessing: What `combine` found.
         description: What the user says.
-        origin: File the graph was read from, with its SHA-256 at the end.
+        files: The files the graph was read from, in words.
+        digest: SHA-256 of these files.
+
+    Returns:
+        The description, and the SHA-256 that the graph's embeddings carry. That is `digest`, unless the channel order
+        or the output was chosen: then it covers the choice, because the same files give other embeddings with another
+        one. Size, mean and std are kept beside embeddings anyway.
     """
-    return WeightsMetadata(
+    choices = ["BGR"] if description.channels == "bgr" else []
+    choices += [f"output {interface.output}"] if interface.outputs > 1 else []
+    identity = hashlib.sha256(" ".join([digest, *choices]).encode()).hexdigest() if choices else digest
+    origin = f"{files}, SHA-256 {digest}" + (f"; with {', '.join(choices)}: {identity}" if choices else "")
+    weights = WeightsMetadata(
         description.architecture or "",
         interface.dimension,
         preprocessing,
@@ -141,6 +154,7 @@ def describe_foreign(
         licence=description.licence or "unknown",
         origin=origin if description.source is None else f"{description.source}: {origin}",
     )
+    return weights, identity
 
 
 def check_embeddings(run: Callable[[Any], Any], metadata: GraphMetadata, path: Path) -> None:

@@ -44,10 +44,8 @@ def adopt_onnx(path: Path, description: WeightsDescription) -> Graph:
     model.graph.output.extend(outputs)
     if description.channels == "bgr":
         _swap_channels(model, axis=3 if interface.takes_pixels else 1)
-    digest = sha256_of(path)
-    taken = " (takes BGR)" if description.channels == "bgr" else ""
-    weights = describe_foreign(interface, preprocessing, description, f"{path.name}{taken}, SHA-256 {digest}")
-    metadata = GraphMetadata(weights, "fp32", interface.takes_pixels, digest)
+    weights, identity = describe_foreign(interface, preprocessing, description, path.name, sha256_of(path))
+    metadata = GraphMetadata(weights, "fp32", interface.takes_pixels, identity)
     content = seal_onnx(model.SerializeToString(), metadata)
     session = open_bare(content, str(path))
     name = session.get_inputs()[0].name
@@ -96,7 +94,7 @@ def _read_interface(session: onnxruntime.InferenceSession, path: Path, output_na
         )
     rows, columns = shape[1:3] if takes_pixels else shape[2:4]
     height, width = (axis if isinstance(axis, int) else None for axis in (rows, columns))
-    return Interface(takes_pixels, height, width, output.name, dimension)
+    return Interface(takes_pixels, height, width, output.name, dimension, len(by_name))
 
 
 def _swap_channels(model: onnx.ModelProto, axis: int) -> None:

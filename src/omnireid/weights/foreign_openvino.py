@@ -58,15 +58,15 @@ def adopt_openvino(path: Path, description: WeightsDescription) -> Graph:
     foreign = _read_model(content, values, path, description.output_name)
     description = replace(description, architecture=description.architecture or path.stem)
     preprocessing = combine(foreign.interface, description, path)
-    digest = graph_sha256(content, values)
-    order = "BGR" if description.channels == "bgr" else "RGB"
-    origin = f"{path.name} (takes {order}) and its .bin, together SHA-256 {digest}"
-    weights = describe_foreign(foreign.interface, preprocessing, description, origin)
-    metadata = GraphMetadata(weights, _stored_precision(foreign.model), takes_pixels=True, weights_sha256=digest)
+    files = f"{path.name} and its .bin, one after the other"
+    weights, identity = describe_foreign(
+        foreign.interface, preprocessing, description, files, graph_sha256(content, values)
+    )
+    metadata = GraphMetadata(weights, _stored_precision(foreign.model), takes_pixels=True, weights_sha256=identity)
     for batch in [None] if foreign.batch is None else [None, foreign.batch]:
         try:
             model = _reshape(foreign, preprocessing, batch, path)
-            model = _take_pixels(foreign, model, preprocessing, swap=order == "BGR")
+            model = _take_pixels(foreign, model, preprocessing, swap=description.channels == "bgr")
             graph = seal_openvino(model, replace(metadata, fixed_batch=batch), str(path))
             _check(graph, path)
         except CheckpointError:
@@ -91,7 +91,7 @@ def _read_model(content: bytes, values: bytes, path: Path, output_name: str | No
     name = choose_output({name: str(output.partial_shape) for name, output in by_name.items()}, path, output_name)
     if len(by_name) > 1:
         model = openvino.Model([by_name[name].node.input_value(0)], model.get_parameters(), model.get_friendly_name())
-    return _read_interface(model, name, path)
+    return _read_interface(model, name, len(by_name), path)
 
 
 def _name_of(output: Any) -> str:
@@ -100,7 +100,7 @@ def _name_of(output: Any) -> str:
     return names[0] if names else str(output.node.input_value(0).get_node().get_friendly_name())
 
 
-def _read_interface(model: Any, name: str, path: Path) -> _Foreign:
+def _read_interface(model: Any, name: str, outputs: int, path: Path) -> _Foreign:
     inputs = model.inputs
     axes = _axes(inputs[0]) if len(inputs) == 1 else []
     kind = inputs[0].element_type.get_type_name() if axes else ""
@@ -118,7 +118,7 @@ def _read_interface(model: Any, name: str, path: Path) -> _Foreign:
             "embeddings, name it with --output-name; otherwise convert the network again."
         )
     height, width = axes[layout.index("H")], axes[layout.index("W")]
-    interface = Interface(kind == "u8", height, width, name, dimension)
+    interface = Interface(kind == "u8", height, width, name, dimension, outputs)
     return _Foreign(model, interface, layout, axes[0])
 
 

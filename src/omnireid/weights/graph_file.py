@@ -47,7 +47,8 @@ class GraphMetadata:
         weights: Description of the weights, as in the artefact they came from.
         precision: Number format in which the weights are stored. With ``int8``, some layers stay in float32.
         takes_pixels: Whether the input is (N, H, W, 3) uint8 RGB, and not (N, 3, H, W) float32, normalised.
-        weights_sha256: SHA-256 of the weights file the graph was made from, which stored embeddings carry.
+        weights_sha256: SHA-256 of the weights file the graph was made from, which stored embeddings carry. For a graph
+            of others it may cover a choice too; see `omnireid.weights.foreign_interface.describe_foreign`.
         kept_in_float: Layers of an int8 graph that are not int8.
         fixed_batch: Images in one run of a graph whose batch is fixed; None where it is free.
     """
