@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def command(people: Path, output: Path, *more: str) -> list[str]:
     words = "train quick --device cpu --threads 1 --epochs 6 --resolutions 32x16@0 --batch-size 8 --precision fp32"
     flags = f"--warmup-epochs 1 --log-every 1 --checkpoint-every 2 --data {people} --output {output}"
     return [*words.split(), *flags.split(), "--pixel-cache-folder", str(output.parent / "stores"), *more]
+
+
+def torchrun(words: list[str]) -> list[str]:
+    """The command line that runs omnireid in two processes."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return [sys.executable, *launcher, "-m", "omnireid", *words]
 
 
 def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:

@@ -73,7 +73,7 @@ def test_every_named_recipe_can_be_run(named: NamedRecipe) -> None:
 
 
 def test_the_names_on_the_command_line() -> None:
-    assert list(RECIPES) == ["scratch", "finetune", "speedrun", "laptop", "general", "quick"]
+    assert list(RECIPES) == ["scratch", "finetune", "speedrun", "laptop", "general", "quick", "classify"]
     assert (RECIPES["scratch"].recipe, RECIPES["finetune"].recipe) == (SCRATCH, FINETUNE)
 
 
@@ -97,12 +97,12 @@ def test_every_field_is_described(value: type[Recipe] | type[Augmentation]) -> N
 
 
 CHOICES = {
+    "task": "reidentify, classify",
     "sampler": "random, identity",
     "head": "linear, bnneck, cosine",
     "optimiser": "sgd, adam, adamw",
     "schedule": "constant, step, linear, cosine",
     "precision": "auto, fp64, fp32, bf16, fp16",
-    "metric": "mean_average_precision, rank1",
 }
 
 
@@ -111,7 +111,19 @@ def test_unknown_choices_are_refused(name: str, choices: str) -> None:
     with pytest.raises(RecipeError, match=rf"^--{name} 'other' is not known: {choices}\.$"):
         Recipe(**{name: "other"})  # type: ignore[arg-type]
     for choice in choices.split(", "):
-        assert getattr(Recipe(**{name: choice}), name) == choice  # type: ignore[arg-type]
+        metric = {"metric": "top1"} if choice == "classify" else {}
+        assert getattr(Recipe(**{name: choice, **metric}), name) == choice  # type: ignore[arg-type]
+
+
+def test_each_task_has_scores_of_its_own() -> None:
+    assert Recipe(metric="rank1").metric == "rank1"
+    assert Recipe(task="classify", metric="top5").metric == "top5"
+    with pytest.raises(
+        RecipeError, match=r"^--metric 'top1' is no score of --task reidentify, .*: rank1, mean_average"
+    ):
+        Recipe(metric="top1")
+    with pytest.raises(RecipeError, match="^--metric 'rank1' is no score of --task classify, .*: top1, top5"):
+        Recipe(task="classify", metric="rank1")
 
 
 # Field, the nearest values that are refused, and the outermost that are taken.

@@ -6,19 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.training.runs import command, losses, same, wait_for_step
+from tests.training.runs import command, losses, same, torchrun, wait_for_step
 
 from omnireid.cli import main
-
-
-def torchrun(words: list[str]) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return [sys.executable, *launcher, "-m", "omnireid", *words]
-
 
 # From weights that know something, in float64: from random ones the network turns a difference of 1e-16 in its sums,
 # which any other order of adding makes, into another curve within ten steps.

@@ -260,6 +260,11 @@ def test_options_that_contradict_the_protocol_are_refused(
     assert not options.output.exists()
 
 
+def test_a_classifier_has_no_splits(options: RunOptions) -> None:
+    with pytest.raises(SettingError, match="--every-split scores people .*; --task is classify"):
+        train_every_split(replace(SMALL, task="classify", metric="top1"), options)
+
+
 def test_a_data_set_with_one_split_has_nothing_to_average(options: RunOptions) -> None:
     with pytest.raises(DataError, match="has one split only, so there is nothing to average"):
         train_every_split(SMALL, options)

@@ -28,13 +28,18 @@ RunFlags = Annotated[RunOptions, tyro.conf.UseAppendAction]
 
 
 def train(*, recipe: ChosenRecipe, run: RunFlags, every_split: bool = False) -> None:
-    """Train a network by a recipe: scratch, finetune, speedrun, laptop, general, quick. Its values are flags.
+    """Train a network by a recipe: scratch, finetune, speedrun, laptop, general, quick or classify.
+
+    Every value of a recipe is a flag. The recipe classify learns the classes of
+    an image folder (train/CLASS/, val/CLASS/); its weights start other runs.
 
     The output folder gets the weights (last.safetensors, best.safetensors), the
     log, the curves, and a checkpoint with which --resume continues. Start the command
     with torchrun to use several GPUs.
 
     Example: omnireid train quick --model osnet_x0_25 --data Market-1501-v15.09.15 --output runs/quick
+
+    Example: omnireid train classify --data tiny-imagenet --output runs/classify
 
     Example: omnireid train finetune --weights WEIGHTS --data VIPeR --every-split --output runs/viper
 

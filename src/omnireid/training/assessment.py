@@ -119,7 +119,7 @@ def assess(
         ranks: This process among the ranks of the run.
     """
     network.load_state_dict(weights)
-    embeddings = _embed(network.eval(), pixels, device, ranks)
+    embeddings = embed_pixels(network.eval(), pixels, device, ranks)
     queries = len(validation.query)
     return evaluate_ranking(
         embeddings[:queries],
@@ -132,7 +132,8 @@ def assess(
 
 
 @torch.inference_mode()
-def _embed(network: Backbone, pixels: ByteArray, device: torch.device, ranks: Ranks) -> FloatArray:
+def embed_pixels(network: Backbone, pixels: ByteArray, device: torch.device, ranks: Ranks) -> FloatArray:
+    """Embed pixels in float32, (N, D). Each rank computes a share, and all get the whole."""
     preprocessing = Preprocessing(height=pixels.shape[1], width=pixels.shape[2])
     share = -(-len(pixels) // ranks.world_size)  # shares are equal: the last one repeats the last crop
     rows = np.minimum(np.arange(ranks.rank * share, (ranks.rank + 1) * share), len(pixels) - 1)

@@ -13,14 +13,14 @@ from omnireid.training.journal import Entry
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SCORES = {"rank1": "rank-1", "mean_average_precision": "mAP"}
+SCORES = {"rank1": "rank-1", "mean_average_precision": "mAP", "top1": "top-1", "top5": "top-5"}
 """Scores that are drawn: their names in the journal, and in the legend."""
 
 _PERCENT = 100
 
 
 def draw_curves(entries: Sequence[Entry], path: Path, title: str) -> None:
-    """Draw one run over its epochs, as PNG: loss, learning rate, rank-1 and mAP, images per second.
+    """Draw one run over its epochs, as PNG: loss, learning rate, scores, images per second.
 
     A value that was not finite leaves a gap. A panel with nothing to show says so.
 
@@ -71,7 +71,7 @@ def draw_comparison(
     figure = new_figure(title, 11, 4.2)
     scale, label = _time_unit(runs) if x == "seconds" else (1.0, "epoch")
     panels = figure.subplots(1, 2)
-    for axes, score in zip(panels, reversed(SCORES), strict=True):
+    for axes, score in zip(panels, ("mean_average_precision", "rank1"), strict=True):
         for name, entries in runs.items():
             positions, values = _series(entries, score, x, _PERCENT)
             _plot(axes, [position * scale for position in positions], values, label=name, marker="o")

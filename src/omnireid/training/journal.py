@@ -94,8 +94,8 @@ class Journal:
             seconds: time the run has taken so far, over all its parts where it was resumed.
             images: training images seen so far.
             values: numbers, texts or what else JSON can hold. `omnireid.training.curves` draws ``loss``, what ends in
-                ``_loss``, ``learning_rate``, ``images_per_second``, ``rank1`` and ``mean_average_precision``
-                (fractions).
+                ``_loss``, ``learning_rate``, ``images_per_second``, and the scores ``rank1``,
+                ``mean_average_precision``, ``top1`` and ``top5`` (fractions).
 
         Raises:
             DiskFullError: no space is left; the lines before this one are whole.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -48,7 +49,7 @@ class Learner:
     Args:
         recipe: What to do.
         network: The network, which is trained in place and moved to the device.
-        num_classes: Number of identities in the training data.
+        num_classes: Number of identities, or classes, in the training data.
         steps_an_epoch: Number of steps in an epoch, which the schedule needs.
         device: Device to compute on.
         ranks: This process among the ranks of the run.
@@ -92,6 +93,9 @@ class Learner:
         self.schedule = recipe.rate_schedule
         self.frozen_epochs = recipe.timetable.frozen_epochs
         self.average = MovingAverage(self.network, recipe.average) if recipe.average else None
+        # The head of a classifier is scored with the averaged network, so it is averaged too. Any other is not used.
+        is_head_averaged = recipe.average > 0 and recipe.task == "classify"
+        self.head_average = MovingAverage(self.head, recipe.average) if is_head_averaged else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self._trainee = _Trainee(self.network, self.head, self.projection)
         if compile_network:
@@ -146,13 +150,21 @@ class Learner:
             nn.utils.clip_grad_norm_(self._trainee.parameters(), recipe.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.average is not None:
-            self.average.update()
+        for average in (self.average, self.head_average):
+            if average is not None:
+                average.update()
         return parts
 
     def averaged_state(self) -> Mapping[str, Tensor]:
         """The weights to evaluate and to write: the moving average if the recipe has one, else the network's own."""
         return self.network.state_dict() if self.average is None else self.average.values
+
+    def averaged_head(self) -> nn.Module:
+        """A copy of the head for scoring, in float32 and evaluation mode, with its moving average if it has one."""
+        head = copy.deepcopy(self.head)
+        if self.head_average is not None:
+            head.load_state_dict(self.head_average.values)
+        return head.float().eval()
 
     def state_dict(self) -> dict[str, Any]:
         """All state that a checkpoint needs."""
@@ -166,6 +178,8 @@ class Learner:
             state["projection"] = self.projection.state_dict()
         if self.average is not None:
             state["average"] = self.average.state_dict()
+        if self.head_average is not None:
+            state["head_average"] = self.head_average.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -180,6 +194,8 @@ class Learner:
         self.scaler.load_state_dict(state.get("scaler", {}))
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        if self.head_average is not None:
+            self.head_average.load_state_dict(state["head_average"])
 
     def _create_projection(self, target_width: int | None) -> nn.Module | None:
         """The linear map into the teacher's space, where the recipe compares embeddings there."""

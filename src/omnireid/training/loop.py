@@ -21,6 +21,7 @@ from torch import Tensor
 from omnireid.data.training_data import TrainingData
 from omnireid.embedding.torch_runtime import is_out_of_memory
 from omnireid.errors import DeviceMemoryError, NonFiniteLossError, StoppedError
+from omnireid.evaluation.classification_scores import ClassificationScores
 from omnireid.evaluation.scores import RankingScores
 from omnireid.files import atomic_output
 from omnireid.images.pixel_cache import open_pixel_cache
@@ -30,12 +31,14 @@ from omnireid.models.zoo import create_model
 from omnireid.progress import Advance, progress_bar
 from omnireid.training.assessment import Validation, assess
 from omnireid.training.augmentation_plan import apply_plan
+from omnireid.training.classification import PictureValidation, assess_classes
+from omnireid.training.curves import SCORES
 from omnireid.training.distributed import Ranks, barrier, mean_over_ranks
 from omnireid.training.feeding import Pixels, TrainingBatch, count_repeats, feed
 from omnireid.training.journal import Journal, Kind
 from omnireid.training.learner import LOSS_NAMES, Learner, logged_losses
 from omnireid.training.options import RunOptions, RunResult
-from omnireid.training.recipes import Recipe
+from omnireid.training.recipes import METRICS, Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, write_checkpoint
 from omnireid.training.samplers import IdentitySampler, RandomSampler, shard
 from omnireid.training.signals import Stop
@@ -58,13 +61,14 @@ class Loop:
     ranks: Ranks
     device: torch.device
     data: TrainingData
-    validation: Validation | None
+    validation: Validation | PictureValidation | None
     sampler: RandomSampler | IdentitySampler
     learner: Learner
     identity: RunIdentity
     progress: Progress
     journal: Journal | None
     targets: FloatArray | None = None  # (N, 2, E), the teacher's embeddings of crops and mirror images
+    start: WeightsMetadata | None = None  # what is known of the weights the run began from
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter() - self.progress.seconds
@@ -72,7 +76,8 @@ class Loop:
         self._unlogged_losses = torch.zeros(self.options.log_every, len(LOSS_NAMES), device=self.device)
         self._last_logged = time.perf_counter()
         self._saved_step = self.progress.step
-        self._scores: RankingScores | None = None
+        self._scores: RankingScores | ClassificationScores | None = None
+        self._metrics: dict[str, float] = {}
         self._scored_step = -1
         self._scored_network: Backbone | None = None
 
@@ -227,22 +232,24 @@ class Loop:
             )
 
     def _evaluate(self, resolution: Resolution) -> dict[str, float]:
-        """Score the weights and return rank-1 and mAP by name; empty if the run has nothing to score on."""
+        """Score the weights and return the task's scores by name; empty if the run has nothing to score on."""
         if self.validation is None:
             return {}
         if self._scored_network is None:
             network = create_model(self.recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._scored_network = network
-        self._scores = assess(
-            self._scored_network,
-            self.learner.averaged_state(),
-            self.validation,
-            self._open_pixels(self.validation.paths, resolution),
-            device=self.device,
-            ranks=self.ranks,
-        )
+        network, weights, validation = self._scored_network, self.learner.averaged_state(), self.validation
+        pixels = self._open_pixels(validation.paths, resolution)
+        if isinstance(validation, PictureValidation):
+            head = self.learner.averaged_head()
+            self._scores = assess_classes(
+                network, head, weights, validation, pixels, device=self.device, ranks=self.ranks
+            )
+        else:
+            self._scores = assess(network, weights, validation, pixels, device=self.device, ranks=self.ranks)
         self._scored_step = self.progress.step
-        return {"rank1": self._scores.rank1, "mean_average_precision": self._scores.mean_average_precision}
+        self._metrics = {name: getattr(self._scores, name) for name in METRICS[self.recipe.task]}
+        return self._metrics
 
     def _write_artefacts(self, resolution: Resolution, metrics: Mapping[str, float]) -> None:
         """Write the weights as ``last`` and, if they score higher than all earlier ones, as ``best``."""
@@ -252,12 +259,16 @@ class Loop:
         }
         epoch = self.progress.step / len(self.sampler)
         where = "" if self.validation is None else self.validation.name
+        training_data, licence = " + ".join(self.data.names), self.data.licence
+        if self.start is not None:
+            training_data += f", from weights trained on {self.start.training_data}"
+            licence = "; ".join(dict.fromkeys((licence, self.start.licence)))
         metadata = WeightsMetadata(
             self.recipe.model,
             embedding_dimension=self.learner.network.embedding_width,
             preprocessing=Preprocessing(height=resolution.height, width=resolution.width),
-            training_data=" + ".join(self.data.names),
-            licence=self.data.licence,
+            training_data=training_data,
+            licence=licence,
             metrics={f"{where}.{name}": value for name, value in metrics.items()},
             origin=f"omnireid train, {epoch:g} epochs",
         )
@@ -295,8 +306,8 @@ class Loop:
 
     def _summary(self, epoch: int, resolution: Resolution) -> str:
         line = f"epoch {epoch + 1}/{self.recipe.epochs} at {resolution.height}×{resolution.width}, {self.seconds:.0f} s"
-        if self._scored_step == self.progress.step and self._scores is not None:
-            line += f": rank-1 {self._scores.rank1:.4f}, mAP {self._scores.mean_average_precision:.4f}"
+        if self._scored_step == self.progress.step and self._metrics:
+            line += ": " + ", ".join(f"{SCORES[name]} {value:.4f}" for name, value in self._metrics.items())
         return line
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnireid.errors import SettingError
+from omnireid.evaluation.classification_scores import ClassificationScores
 from omnireid.evaluation.scores import RankingScores
 
 RUN_NAME = "run.json"
@@ -33,7 +34,8 @@ class RunOptions:
             (CUHK03 classic, VIPeR, GRID).
         use_test_identities: Learn from the test identities too. Nothing is scored then, unless `evaluate_on` names
             other data.
-        hold_out: Share of the training identities, in [0, 1), to score on instead of learning from.
+        hold_out: Share of the training identities, in [0, 1), to score on instead of learning from. A classifier
+            takes this share of each class's pictures.
         evaluate_on: Data set to score on; by default the first of `data`.
         resume: Continue the run in the output folder.
         device: auto, cpu or cuda. Under torchrun each rank takes the GPU with its own number.
@@ -44,7 +46,7 @@ class RunOptions:
         log_every: Steps between two updates of the log.
         teacher_cache_folder: Folder for the teacher's embeddings; by default in the user's cache.
         pixel_cache_folder: Folder for decoded crops; by default in the user's cache.
-        progress: Show progress bars on standard error.
+        progress: Show progress bars, and what the starting weights fill, on standard error.
 
     Raises:
         SettingError: There is no data, `threads` or a number of steps is below 1, there are unlabelled crops without
@@ -93,10 +95,10 @@ class RunResult:
 
     Attributes:
         weights: The file of the last weights.
-        scores: Scores of the last weights; None if the run had nothing to score on.
+        scores: Scores of the last weights, those of a ranking or a classifier; None if there was nothing to score on.
         seconds: Time of training and evaluations, over all sessions.
     """
 
     weights: Path
-    scores: RankingScores | None
+    scores: RankingScores | ClassificationScores | None
     seconds: float

@@ -25,7 +25,8 @@ from omnireid.errors import MissingDependencyError, ModelError, OutputError, Rec
 from omnireid.files import check_output, sha256_of, sole_writer, write_json
 from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model, find_architecture
-from omnireid.training.assessment import hold_out, load_validation
+from omnireid.training.assessment import Validation, hold_out, load_validation
+from omnireid.training.classification import PictureValidation, load_pictures
 from omnireid.training.curves import draw_curves
 from omnireid.training.distributed import Ranks, barrier, start_ranks
 from omnireid.training.journal import Journal, read_journal
@@ -40,6 +41,8 @@ from omnireid.training.samplers import IdentitySampler, RandomSampler
 from omnireid.training.signals import Stop, caught_signals
 from omnireid.training.teacher import teach
 from omnireid.types import FloatArray
+from omnireid.weights.artefact import WeightsMetadata
+from omnireid.weights.examination import examine
 from omnireid.weights.fetch import resolve_weights
 
 CURVES_NAME = "curves.png"
@@ -59,6 +62,7 @@ def train(recipe: Recipe, options: RunOptions) -> RunResult:
         ModelError: There is no network of that name, or the weights to start from are of another one.
         RecipeError: A value does not fit the data or the number of ranks.
         DataError: The data cannot be learned from.
+        SettingError: An option does not fit the task.
         ResumeError: ``options.resume`` with another recipe, data set, start or number of ranks.
         NonFiniteLossError: The loss became NaN or infinite.
         DeviceMemoryError: The batch is too large for the device.
@@ -131,27 +135,17 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
             f"--batch-size {recipe.batch_size} cannot be shared by {ranks.world_size} ranks in {recipe.accumulate} "
             f"parts: make it a multiple of {ranks.world_size * recipe.accumulate}."
         )
-    data = load_training_data(
-        options.data,
-        layout=options.layout,
-        use_test_identities=options.use_test_identities,
-        split=options.split_index,
-        seed=recipe.seed,
-    )
-    validation = None
-    if options.hold_out:
-        data, validation = hold_out(data, options.hold_out, seed=recipe.seed)
-    elif options.evaluate_on is not None or not options.use_test_identities:
-        root = options.evaluate_on or options.data[0]
-        layout = "auto" if options.evaluate_on else options.layout
-        validation = load_validation(root, layout=layout, split=options.split_index, seed=recipe.seed)
+    data, validation = _load_data(recipe, options)
+    images, labels = ("pictures", "classes") if recipe.task == "classify" else ("crops", "identities")
     if options.unlabelled:
         data = add_unlabelled(data, options.unlabelled, scored_on=() if validation is None else validation.paths)
     sampler = _create_sampler(recipe, data)
     network = create_model(recipe.model, generator=torch.Generator().manual_seed(recipe.seed))
-    start = None
+    start, start_sha256 = None, None
     if options.weights is not None:
-        start = _start_from(network, recipe.model, options.weights)
+        start, start_sha256 = _start_from(network, recipe.model, options.weights)
+        if options.progress and ranks.rank == 0 and not is_resumed(options, CHECKPOINT_NAME):
+            print(_describe_start(options.weights, f"{data.identity_count:,} {labels}"), file=sys.stderr)
     teacher, targets = _find_targets(recipe, options, data, ranks)
     learner = Learner(
         recipe,
@@ -163,11 +157,11 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         compile_network=options.compile,
         target_width=None if targets is None else targets.shape[2],
     )
-    facts = {"crops": len(data), "identities": data.identity_count, "files": data.fingerprint}
+    facts = {images: len(data), labels: data.identity_count, "files": data.fingerprint}
     identity = RunIdentity(
         recipe.json(),
         {"names": list(data.names), **facts, **teacher},
-        start,
+        start_sha256,
         ranks.world_size,
     )
     resuming = is_resumed(options, CHECKPOINT_NAME)
@@ -179,8 +173,28 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         # A log without a checkpoint belongs to a run that was killed before its first one: it begins again.
         journal = Journal(options.output, resume_at=progress.step if resuming else -1)
     return Loop(
-        recipe, options, ranks, device, data, validation, sampler, learner, identity, progress, journal, targets
+        recipe, options, ranks, device, data, validation, sampler, learner, identity, progress, journal, targets, start
     )
+
+
+def _load_data(recipe: Recipe, options: RunOptions) -> tuple[TrainingData, Validation | PictureValidation | None]:
+    """What to learn from and what to score on; None where there is nothing to score on."""
+    if recipe.task == "classify":
+        return load_pictures(options, seed=recipe.seed)
+    data = load_training_data(
+        options.data,
+        layout=options.layout,
+        use_test_identities=options.use_test_identities,
+        split=options.split_index,
+        seed=recipe.seed,
+    )
+    if options.hold_out:
+        return hold_out(data, options.hold_out, seed=recipe.seed)
+    if options.evaluate_on is None and options.use_test_identities:
+        return data, None
+    root = options.evaluate_on or options.data[0]
+    layout = "auto" if options.evaluate_on else options.layout
+    return data, load_validation(root, layout=layout, split=options.split_index, seed=recipe.seed)
 
 
 def _find_targets(
@@ -230,8 +244,8 @@ def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | Ident
     )
 
 
-def _start_from(network: Backbone, name: str, weights: str) -> str:
-    """Fill `network` with the weights a run starts from, and return their file's SHA-256."""
+def _start_from(network: Backbone, name: str, weights: str) -> tuple[WeightsMetadata, str]:
+    """Fill `network` with the weights a run starts from, and return their metadata and their file's SHA-256."""
     path = resolve_weights(weights)
     found, metadata = load_weights(path)
     if metadata.architecture != name:
@@ -239,7 +253,19 @@ def _start_from(network: Backbone, name: str, weights: str) -> str:
             f"{path} holds {metadata.architecture}, but --model is {name}. Train with --model {metadata.architecture}."
         )
     network.load_state_dict(found.state_dict())
-    return sha256_of(path)
+    return metadata, sha256_of(path)
+
+
+def _describe_start(weights: str, labels: str) -> str:
+    """Say how much of the network the starting weights fill, and that the head for `labels` is new."""
+    coverage = examine(weights).values["coverage"]
+    left_out = len(coverage["left_out"])
+    return (
+        f"start: {weights} fills {int(100 * coverage['backbone_coverage'])} % of {coverage['architecture']} "
+        f"({len(coverage['loaded'])} tensors). "
+        + (f"Its classifier ({left_out} tensors) is left out" if left_out else "It holds no classifier")
+        + f"; the head for {labels} begins at random."
+    )
 
 
 def is_resumed(options: RunOptions, record: str) -> bool:

@@ -52,7 +52,7 @@ class RandomSampler:
         if self.count < self.batch_size:
             raise RecipeError(
                 f"A batch of {self.batch_size} crops is larger than the data, which has {self.count}: lower "
-                "--batch-size, or add data with another --data."
+                "--batch-size, or give more data."
             )
 
     def __len__(self) -> int:

@@ -94,6 +94,8 @@ def train_every_split(recipe: Recipe, options: RunOptions) -> SplitResults:
         OmnireidError: Whatever else `omnireid.train` raises, unless it concerns one run alone.
     """
     _check_options(options)
+    if recipe.task != "reidentify":
+        raise SettingError(f"--every-split scores people that a run did not learn from; --task is {recipe.task}.")
     find_architecture(recipe.model)
     with start_session(options) as session:
         recipe = replace(recipe, precision=choose_precision(recipe.precision, session.device))
