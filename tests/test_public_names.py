@@ -42,6 +42,7 @@ PUBLIC = {
     "create_model",
     "embed_to_parquet",
     "evaluate",
+    "evaluate_datasets",
     "evaluate_embedder",
     "evaluate_ranking",
     "examine",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from omnireid.embedding.tables import read_embeddings as read_embeddings
     from omnireid.errors import *  # noqa: F403
     from omnireid.evaluation.embedder_scores import evaluate_embedder as evaluate_embedder
+    from omnireid.evaluation.evaluated_datasets import evaluate_datasets as evaluate_datasets
     from omnireid.evaluation.evaluation import Evaluation as Evaluation
     from omnireid.evaluation.evaluation import evaluate as evaluate
     from omnireid.evaluation.ranking import evaluate_ranking as evaluate_ranking
@@ -81,6 +82,7 @@ _HOME_OF = {
     "create_model": "omnireid.models.zoo",
     "embed_to_parquet": "omnireid.embedding.jobs",
     "evaluate": "omnireid.evaluation.evaluation",
+    "evaluate_datasets": "omnireid.evaluation.evaluated_datasets",
     "evaluate_embedder": "omnireid.evaluation.embedder_scores",
     "evaluate_ranking": "omnireid.evaluation.ranking",
     "examine": "omnireid.weights.examination",

@@ -14,7 +14,8 @@ Protocol = Literal["single-query", "multi-query", "single-gallery-shot", "no-cam
   *and* own camera is skipped.
 - ``multi-query``: the same rule, after averaging all query crops of one person in one camera.
 - ``single-gallery-shot``: CUHK03's classic rule. One gallery crop of each identity
-  is drawn at random; the draw is repeated and the scores are averaged.
+  is drawn at random; the draw is repeated and the scores are averaged. Without camera
+  ids it is one crop a person to find, and nothing is skipped.
 - ``no-cameras``: nothing is skipped. Only right for data without camera ids.
 """
 

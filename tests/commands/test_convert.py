@@ -397,12 +397,14 @@ def write_results(folder: Path, *results: object) -> list[str]:
 
 def test_an_artefact_takes_the_scores_that_were_measured_with_its_weights(tmp_path: Path, checkpoint: Path) -> None:
     output = tmp_path / "w.safetensors"
-    flags = write_results(tmp_path, result_of(checkpoint, "viper"), result_of(checkpoint, "market1501", rank1=1))
-    assert main(["convert", str(checkpoint), "--output", str(output), *flags]) == 0
-    assert read_metadata(output).metrics == {
-        **{"viper.rank1": 0.5, "viper.mean_average_precision": 0.25},
-        **{"market1501.rank1": 1.0, "market1501.mean_average_precision": 0.25},
-    }
+    viper, market = result_of(checkpoint, "viper"), result_of(checkpoint, "market1501", rank1=1)
+    together = {"datasets": [viper, market], "mean": {"rank1": 0.75}, "weights_sha256": viper["weights_sha256"]}
+    for results in ([viper, market], [together]):
+        assert main(["convert", str(checkpoint), "--output", str(output), *write_results(tmp_path, *results)]) == 0
+        assert read_metadata(output).metrics == {
+            **{"viper.rank1": 0.5, "viper.mean_average_precision": 0.25},
+            **{"market1501.rank1": 1.0, "market1501.mean_average_precision": 0.25},
+        }
 
 
 @pytest.mark.parametrize(

@@ -315,6 +315,82 @@ def test_equal_embeddings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "A tie decides each of the 3 queries" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn people whose cameras are not known: a folder for each person."""
+    folder = tmp_path_factory.mktemp("drawn")
+    source = synthesize(folder / "source", identities=8, cameras=2, per_camera=2, seed=9, workers=1)
+    for path in source.glob("bounding_box_t*/*.jpg"):
+        target = folder / "strangers" / f"person_{path.name[:4]}" / path.name[7:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return folder / "strangers"
+
+
+def test_several_data_sets_in_one_table(
+    tmp_path: Path, people: Path, strangers: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, report = ["--weights", str(untrained)], tmp_path / "out.json"
+    both = ["--data", str(people), "--data", str(strangers)]
+    assert main(["evaluate", *weights, *both, "--json", str(report)]) == 0
+    shown = capsys.readouterr()
+    rows = {line.split()[0]: line.split() for line in shown.out.splitlines() if "(" in line}
+    assert rows["synthetic"][1] == "single-query"
+    assert rows["strangers"][1] == "single-gallery-shot"
+    assert "mean" in rows
+    assert "2 data sets · osnet_x0_25" in shown.out
+    assert "strangers: rank-1" in shown.err  # as soon as it is known
+    record = json.loads(report.read_text())
+    assert {"datasets", "mean", "model", "weights_sha256", "precision", "omnireid_version", "seconds"} <= set(record)
+    for one, flags in zip(record["datasets"], ([], ["--protocol", "single-gallery-shot"]), strict=True):
+        assert main(["evaluate", *weights, "--data", one["root"], *flags, "--json", str(report)]) == 0
+        alone = json.loads(report.read_text())
+        assert {name: one[name] for name in ("rank1", "cmc", "intervals", "gallery")} == {
+            name: alone[name] for name in ("rank1", "cmc", "intervals", "gallery")
+        }
+
+
+def test_a_data_set_that_fails_does_not_cost_the_others_their_scores(
+    tmp_path: Path, people: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = synthesize(tmp_path / "broken", identities=4, cameras=2, per_camera=2, seed=3, workers=1)
+    crop = sorted((broken / "query").glob("*.jpg"))[0]
+    crop.write_bytes(crop.read_bytes()[:500])
+    report = tmp_path / "out.json"
+    words = ["evaluate", "--weights", str(untrained), "--data", str(broken), "--data", str(people)]
+    assert main([*words, "--json", str(report)]) == 2
+    shown = capsys.readouterr()
+    assert "No mean: 1 of 2 data sets could not be scored" in shown.out
+    assert "error: 1 of 2 data sets could not be scored: synthetic (broken)." in shown.err
+    failed, scored = json.loads(report.read_text())["datasets"]
+    assert crop.name in failed["error"]
+    assert scored["dataset"] == "synthetic (people)"
+    assert scored["queries"] == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--picture", "ranked.png"], "--picture belongs to one data set"),
+        (["--split-index", "0"], "--split-index belongs to one data set"),
+    ],
+)
+def test_what_belongs_to_one_data_set_is_refused_for_several(
+    people: Path, strangers: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "--weights", "gone", "--data", str(people), "--data", str(strangers), *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_same_data_set_twice_is_refused(
+    tmp_path: Path, people: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to(people, target_is_directory=True)
+    for again in (people, people / ".." / people.name, tmp_path / "link"):
+        assert main(["evaluate", "--weights", str(untrained), "--data", str(people), "--data", str(again)]) == 2
+        assert "was given twice" in capsys.readouterr().err
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(("flags", "rank1", "mean"), [([], 91.18, 74.94), (["--distance", "cosine"], 91.48, 77.39)])
 def test_the_public_weights_on_the_real_market1501_without_a_flag_for_the_machine(
@@ -328,3 +404,18 @@ def test_the_public_weights_on_the_real_market1501_without_a_flag_for_the_machin
     assert (round(100 * record["rank1"], 2), round(100 * record["mean_average_precision"], 2)) == (rank1, mean)
     assert (record["queries"], record["gallery"], record["queries_without_match"]) == (3368, 15913, 0)
     assert (record["queries_with_copy"], record["warnings"]) == (0, [])
+
+
+@pytest.mark.real
+def test_the_public_weights_on_other_cameras(tmp_path: Path, shared: Path) -> None:
+    """The figures for VIPeR were measured from outside, too: 24.2 / 32.3."""
+    weights, data = shared / "weights" / "osnet_x0_25_market1501.pth", shared / "data"
+    words = ["--data", str(data / "VIPeR"), "--data", str(data / "CUHK03-part"), "--distance", "cosine"]
+    assert main(["evaluate", "--weights", str(weights), *words, "--json", str(tmp_path / "out.json")]) == 0
+    record = json.loads((tmp_path / "out.json").read_text())
+    viper, cuhk03 = record["datasets"]
+    assert (viper["dataset"], viper["splits"], viper["queries"]) == ("viper", 20, 6320)
+    assert (cuhk03["dataset"], cuhk03["splits"]) == ("CUHK03-part", 1)
+    figures = (round(100 * viper["rank1"], 1), round(100 * viper["mean_average_precision"], 1))
+    assert figures == (24.2, 32.3)
+    assert record["mean"]["rank1"] == pytest.approx((viper["rank1"] + cuhk03["rank1"]) / 2)

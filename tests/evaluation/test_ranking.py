@@ -276,6 +276,16 @@ def test_single_gallery_shot_with_one_crop_an_identity_is_single_query() -> None
     assert set(shot.standard_deviations.values()) == {0.0}
 
 
+def test_single_gallery_shot_without_cameras_skips_nothing() -> None:
+    rng = np.random.default_rng(0)
+    query, gallery = rng.standard_normal((10, 4)), rng.standard_normal((40, 4))
+    people = np.arange(10), rng.integers(0, 10, 40)
+    blind = evaluate_ranking(query, gallery, label(people[0]), label(people[1]), protocol="single-gallery-shot")
+    apart = label(people[0], [1] * 10), label(people[1], [2] * 40)  # no crop is the query's own camera's
+    assert blind == evaluate_ranking(query, gallery, *apart, protocol="single-gallery-shot")
+    assert blind.gallery == len(np.unique(people[1]))
+
+
 def test_the_seed_decides_the_draws_and_the_intervals() -> None:
     case = real_case("euclidean")
 

@@ -43,8 +43,8 @@ def convert(
             With --to reid, a folder that does not exist yet.
         description: What the file does not say.
         half: Store the weights in half precision, which halves the size and hardly changes the embeddings.
-        scores: Results of omnireid evaluate --json for these weights, one a data set. The artefact keeps rank-1 and
-            mAP instead of the scores it had, and omnireid models shows them.
+        scores: Results of omnireid evaluate --json for these weights, on one data set or several. The artefact keeps
+            rank-1 and mAP instead of the scores it had, and omnireid models shows them.
         to: What to write: artefact, or reid for the folder of roboflow's package, which has the plain OSNet in its four
             widths.
     """

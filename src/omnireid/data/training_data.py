@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from omnireid.data.collection import refuse_repeated
 from omnireid.data.datasets import LAYOUTS, load_dataset
 from omnireid.data.folders import real_places
 from omnireid.data.identical import group_identical
@@ -138,7 +139,7 @@ def load_training_data(
     if not roots:
         raise DataError("Nothing to learn from: no data set was given. Give --data FOLDER.")
     datasets = [load_dataset(root, layout, split=split, seed=seed) for root in roots]
-    _refuse_double_roots(datasets)
+    refuse_repeated(datasets, "a second time its people would be learned as other people.")
     sources = [_source(dataset, use_test_identities) for dataset in datasets]
     _refuse_shared_crops(datasets, sources)
     _refuse_copies(datasets, sources)
@@ -214,16 +215,6 @@ def _numbered_apart(parts: Sequence[IntArray]) -> IntArray:
 
 def _home(root: Path) -> Path:
     return root.parent if root.is_file() else root  # a manifest's crops are named from its folder
-
-
-def _refuse_double_roots(datasets: Sequence[Dataset]) -> None:
-    places = [dataset.root.resolve() for dataset in datasets]
-    for index, place in enumerate(places):
-        if place in places[:index]:
-            raise DataError(
-                f"{datasets[index].root} was given twice. Give each data set once: a second time its people would be "
-                "learned as other people."
-            )
 
 
 def _refuse_shared_crops(datasets: Sequence[Dataset], sources: Sequence[_Source]) -> None:

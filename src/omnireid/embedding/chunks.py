@@ -22,6 +22,7 @@ def embed_crops(
     batch_size: int | None = None,
     skip_unreadable: bool = False,
     progress: bool = False,
+    label: str = "embed",
 ) -> EmbeddingTable:
     """Embed all crops into one table in memory.
 
@@ -32,11 +33,12 @@ def embed_crops(
         skip_unreadable: leave out crops that cannot be decoded and list them in the
             table's provenance, instead of stopping at the first.
         progress: show a bar on standard error.
+        label: text before the bar.
 
     Raises:
         ImageError: a crop cannot be decoded, and `skip_unreadable` is False.
     """
-    with progress_bar("embed", len(crops), show=progress) as advance:
+    with progress_bar(label, len(crops), show=progress) as advance:
         chunks = embed_chunks(
             embedder,
             crops,

@@ -28,9 +28,22 @@ class EvaluatedSplits:
     scores: RankingScores
     splits: tuple[Evaluation, ...]
 
+    def table(self) -> str:
+        """The averaged scores in percent as text for a terminal."""
+        return self.scores.table()
+
     def json(self) -> dict[str, Any]:
         """The averaged scores as plain values, and the crops that were left out."""
         return replace(self.splits[0], scores=self.scores).json()
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """What is looked for in one split, and by which rule it is scored."""
+
+    query: Split
+    gallery: Split
+    protocol: Protocol
 
 
 def evaluate_embedder(
@@ -42,11 +55,14 @@ def evaluate_embedder(
     batch_size: int | None = None,
     skip_unreadable: bool = False,
     progress: bool = False,
+    label: str = "embed",
 ) -> EvaluatedSplits:
     """Embed and score a data set, or several splits of one.
 
     A crop of several splits is embedded once. What can be seen without embedding
     anything, such as a gallery without any true match, is checked first.
+
+    `omnireid.evaluate_datasets` scores several data sets.
 
     Args:
         embedder: The network.
@@ -57,6 +73,7 @@ def evaluate_embedder(
         batch_size: Crops per step of the network; by default the number that suits it.
         skip_unreadable: Leave out crops that cannot be decoded, instead of stopping at the first.
         progress: Show bars on standard error.
+        label: Text before the bar of the embedding.
 
     Returns:
         The averaged scores, and one evaluation for each of `datasets`.
@@ -68,26 +85,44 @@ def evaluate_embedder(
         EmbeddingError: every query is decided by a tie, because the embeddings are all equal.
         ImageError: a crop cannot be decoded.
     """
-    rules = [ranking.protocol or dataset.protocol for dataset in datasets]
-    searches = [(dataset, _query_crops(dataset, rule)) for dataset, rule in zip(datasets, rules, strict=True)]
-    for (dataset, query), rule in zip(searches, rules, strict=True):
-        check_labels(query.labels, dataset.gallery.labels, rule)
-        check_neighbourhood(rule, ranking.reranking, ranking.expansion)
-    paths = dict.fromkeys(path for dataset, query in searches for path in (*query.paths, *dataset.gallery.paths))
+    searches = _plan_searches(datasets, ranking)
+    paths = dict.fromkeys(path for search in searches for path in (*search.query.paths, *search.gallery.paths))
     embedded = embed_crops(
-        embedder, Crops(tuple(paths)), batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress
+        embedder,
+        Crops(tuple(paths)),
+        batch_size=batch_size,
+        skip_unreadable=skip_unreadable,
+        progress=progress,
+        label=label,
     )
     evaluations = tuple(
         evaluate(
-            embedded.pick(query),
-            embedded.pick(dataset.gallery),
-            replace(ranking, protocol=rule),
+            embedded.pick(search.query),
+            embedded.pick(search.gallery),
+            replace(ranking, protocol=search.protocol),
             depth=depth,
             progress=progress,
         )
-        for (dataset, query), rule in zip(searches, rules, strict=True)
+        for search in searches
     )
     return EvaluatedSplits(average_scores([one.scores for one in evaluations]), evaluations)
+
+
+def check_splits(datasets: Sequence[Dataset], ranking: RankingOptions) -> None:
+    """Check what `evaluate_embedder` can see without embedding anything; raises its errors."""
+    _plan_searches(datasets, ranking)
+
+
+def _plan_searches(datasets: Sequence[Dataset], ranking: RankingOptions) -> list[_Search]:
+    """The searches in the splits of a data set, checked."""
+    searches = []
+    for dataset in datasets:
+        protocol = ranking.protocol or dataset.protocol
+        search = _Search(_query_crops(dataset, protocol), dataset.gallery, protocol)
+        check_labels(search.query.labels, search.gallery.labels, protocol)
+        check_neighbourhood(protocol, ranking.reranking, ranking.expansion)
+        searches.append(search)
+    return searches
 
 
 def _query_crops(dataset: Dataset, protocol: Protocol) -> Split:

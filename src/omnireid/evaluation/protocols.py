@@ -10,7 +10,7 @@ from omnireid.data.matches import TrueMatches, find_matches
 from omnireid.errors import LabelsError, SettingError
 from omnireid.retrieval.options import QueryExpansion, Reranking
 from omnireid.terms import PROTOCOLS, Distance, Protocol
-from omnireid.types import JUNK_PERSON_ID, AnyArray, FloatArray, IntArray, Labels
+from omnireid.types import JUNK_PERSON_ID, AnyArray, Dataset, FloatArray, IntArray, Labels
 
 
 def check_protocol(protocol: str, query: Labels, gallery: Labels) -> Protocol:
@@ -26,7 +26,8 @@ def check_protocol(protocol: str, query: Labels, gallery: Labels) -> Protocol:
     else:
         raise SettingError(f"protocol: there is no {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
     without = [name for name, labels in (("query", query), ("gallery", gallery)) if labels.camera_ids is None]
-    if known != "no-cameras" and without:
+    needs_cameras = known in ("single-query", "multi-query") or (known == "single-gallery-shot" and len(without) == 1)
+    if needs_cameras and without:
         raise LabelsError(
             f"Protocol {known} skips crops seen by the query's own camera, but the {' and the '.join(without)} labels "
             'have no camera ids. If the cameras are not known, use protocol="no-cameras" (--protocol no-cameras), '
@@ -44,7 +45,22 @@ def check_labels(query: Labels, gallery: Labels, protocol: Protocol) -> None:
         NoTrueMatchError: no query has a true match; the message names the ids and cameras seen.
     """
     check_protocol(protocol, query, gallery)
-    find_matches(query, gallery, use_cameras=protocol != "no-cameras")
+    find_matches(query, gallery, use_cameras=uses_cameras(protocol, query))
+
+
+def uses_cameras(protocol: Protocol, query: Labels) -> bool:
+    """Whether crops from the query's own camera are skipped; `check_protocol` has accepted the labels."""
+    return protocol != "no-cameras" and query.camera_ids is not None
+
+
+def protocol_among_several(dataset: Dataset) -> Protocol:
+    """The protocol for a data set that is scored beside others, unless another one is asked for.
+
+    It is the one its numbers are published under. A data set without cameras is scored with one crop a person to find,
+    so that every data set is asked the same question, however many crops of a person, such as frames of one walk,
+    happen to be in it.
+    """
+    return "single-gallery-shot" if dataset.protocol == "no-cameras" else dataset.protocol
 
 
 def check_neighbourhood(protocol: Protocol, reranking: Reranking | None, expansion: QueryExpansion | None) -> None:
@@ -58,7 +74,8 @@ def check_neighbourhood(protocol: Protocol, reranking: Reranking | None, expansi
             raise SettingError(
                 f"{name} looks at the neighbours of a query in one gallery, but protocol single-gallery-shot draws "
                 "another gallery for each repeat, and parts of it for some queries only. Use "
-                'protocol="single-query" (--protocol single-query), or evaluate without it.'
+                'protocol="single-query" (--protocol single-query), or "no-cameras" for data without cameras, or '
+                "evaluate without it."
             )
 
 
@@ -120,7 +137,8 @@ def draw_gallery(matches: TrueMatches, person_ids: IntArray, generator: np.rando
     """Draw one gallery crop of each identity.
 
     All queries share the draw, except for the crop of their own identity: it is drawn
-    from the true matches of the query, which another camera has seen.
+    from the true matches of the query, which another camera has seen where cameras are
+    known.
 
     Args:
         matches: The counted queries, and all crops of their persons.

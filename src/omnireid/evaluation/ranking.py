@@ -12,7 +12,13 @@ from omnireid.data.matches import TrueMatches, find_matches
 from omnireid.errors import ShapeError
 from omnireid.evaluation.intervals import bootstrap_intervals
 from omnireid.evaluation.match_ranks import MatchRanks, find_match_ranks
-from omnireid.evaluation.protocols import average_queries, check_neighbourhood, check_protocol, draw_gallery
+from omnireid.evaluation.protocols import (
+    average_queries,
+    check_neighbourhood,
+    check_protocol,
+    draw_gallery,
+    uses_cameras,
+)
 from omnireid.evaluation.query_scores import MatchScores, QueryScores, score_matches, spread_scores
 from omnireid.evaluation.scores import RANKS, SCORE_NAMES, CameraPair, RankingScores, deviations
 from omnireid.retrieval.comparison import Comparison, compare_embeddings
@@ -242,7 +248,7 @@ def score_ranking(
         matches = find_matches(query_labels, gallery_labels, use_cameras=True)
         left_out = {reason: number for reason, number in matches.left_out.items() if reason.startswith("junk")}
         queries, query_labels, first_crops = average_queries(queries, query_labels, settings.distance)
-    matches = find_matches(query_labels, gallery_labels, use_cameras=protocol != "no-cameras")
+    matches = find_matches(query_labels, gallery_labels, use_cameras=uses_cameras(protocol, query_labels))
     matches.left_out.update(left_out)
     ranking = _Ranking(queries, crops, query_labels, gallery_labels, matches, settings)
     if protocol == "single-gallery-shot":

@@ -15,7 +15,7 @@ RANKS = (1, 5, 10, 20)
 
 SCORE_NAMES = (*(f"rank{rank}" for rank in RANKS), "mean_average_precision", "mean_inverse_negative_penalty")
 
-_TITLES = {
+TITLES = {
     **{f"rank{rank}": f"rank-{rank}" for rank in RANKS},
     "mean_average_precision": "mAP",
     "mean_inverse_negative_penalty": "mINP",
@@ -148,14 +148,14 @@ def _headline(scores: RankingScores) -> list[str]:
     if scores.repeats > 1:
         counts += f", {scores.repeats} random galleries averaged"
     lines = [f"WARNING: {warning}" for warning in scores.warnings]
-    lines += [f"protocol {scores.protocol}, distance {scores.distance}", counts, *_reordering_lines(scores)]
+    lines += [f"protocol {scores.protocol}, distance {scores.distance}", counts, *describe_reordering(scores)]
     lines += [f"{number:,} queries left out: {reason}" for reason, number in scores.left_out.items()]
     if scores.queries_decided_by_tie:
         lines.append(f"{scores.queries_decided_by_tie:,} queries decided by a tie with somebody else's crop")
     return lines
 
 
-def _reordering_lines(scores: RankingScores) -> list[str]:
+def describe_reordering(scores: RankingScores) -> list[str]:
     """Lines that say how the order was changed: such scores are not those of the embeddings alone."""
     lines = []
     if (expansion := scores.expansion) is not None:
@@ -173,7 +173,7 @@ def _score_lines(scores: RankingScores) -> list[str]:
     header += "   ± between " + ("splits" if scores.splits > 1 else "repeats") if scores.standard_deviations else ""
     lines = [header.rstrip()]
     for name in SCORE_NAMES:
-        line = f"{_TITLES[name]:8}{100 * getattr(scores, name):7.2f}"
+        line = f"{TITLES[name]:8}{100 * getattr(scores, name):7.2f}"
         if scores.intervals:
             low, high = scores.intervals[name]
             line += f"   {100 * low:6.2f} – {100 * high:6.2f}"
@@ -260,7 +260,7 @@ def average_scores(scores: Sequence[RankingScores]) -> RankingScores:
     """
     if not scores:
         raise OmnireidError("There are no scores to average. Evaluate at least one split first.")
-    kinds = {(one.distance, one.protocol, len(one.cmc), *_reordering_lines(one)) for one in scores}
+    kinds = {(one.distance, one.protocol, len(one.cmc), *describe_reordering(one)) for one in scores}
     if len(kinds) > 1:
         raise OmnireidError(
             "Only scores of the same distance, protocol, length of curve and re-ranking can be averaged; got "

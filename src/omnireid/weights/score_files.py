@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omnireid.errors import ExportError
 
@@ -16,7 +17,7 @@ def read_score_files(paths: Sequence[Path], weights_sha256: str) -> dict[str, fl
     """Read what was measured, as the metrics of an artefact.
 
     Args:
-        paths: Results of evaluations, each on another data set.
+        paths: Results of evaluations on one data set each, or on several.
         weights_sha256: SHA-256 of the file of weights that must have been evaluated.
 
     Returns:
@@ -29,21 +30,28 @@ def read_score_files(paths: Sequence[Path], weights_sha256: str) -> dict[str, fl
     for path in paths:
         try:
             record = json.loads(path.read_bytes())
-            dataset, made_by = str(record["dataset"]), record["weights_sha256"]
-            scores = {f"{dataset}.{name}": float(record[name]) for name in SCORES}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            made_by = record["weights_sha256"]
+            results = [_scores_of(result) for result in record.get("datasets", [record])]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ExportError(
                 f"{path} holds no scores ({type(error).__name__}: {error}). Name a file that "
-                "omnireid evaluate --data DATA --json FILE wrote for one data set."
+                "omnireid evaluate --data DATA --json FILE wrote; a data set that could not be scored has none."
             ) from error
         if made_by != weights_sha256:
             raise ExportError(
                 f"The scores in {path} belong to other weights (SHA-256 {str(made_by)[:12]}…, not "
                 f"{weights_sha256[:12]}…). Evaluate the file that you convert."
             )
-        if scores.keys() & found.keys():
-            raise ExportError(f"{path} is a second result on {dataset}. Name one for each data set.")
-        if not all(0 <= score <= 1 for score in scores.values()):
-            raise ExportError(f"The scores in {path} are no fractions: {scores}. Evaluate the weights again.")
-        found |= scores
+        for scores in results:
+            if scores.keys() & found.keys():
+                dataset = next(iter(scores)).rpartition(".")[0]
+                raise ExportError(f"{path} is a second result on {dataset}. Name one for each data set.")
+            if not all(0 <= score <= 1 for score in scores.values()):
+                raise ExportError(f"The scores in {path} are no fractions: {scores}. Evaluate the weights again.")
+            found |= scores
     return found
+
+
+def _scores_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """The scores on one data set, by their names in an artefact."""
+    return {f"{result['dataset']}.{name}": float(result[name]) for name in SCORES}
