@@ -21,7 +21,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, RunOptions]]:
 
     def note(recipe: Recipe, options: RunOptions) -> RunResult:
         runs.append((recipe, options))
-        return RunResult(options.output / "last.safetensors", None, 1.0)
+        return RunResult(options.output / "last.safetensors", {}, 1.0)
 
     monkeypatch.setattr("omnireid.training.run.train", note)
     return runs

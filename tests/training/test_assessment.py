@@ -14,7 +14,7 @@ from tests.data import fabrication
 
 from omnireid import create_model, load_embedder
 from omnireid.data.datasets import load_dataset
-from omnireid.data.training_data import TrainingData
+from omnireid.data.training_data import TrainingData, load_training_data
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.errors import DataError, DataNotFoundError, NoTrueMatchError, RecipeError
 from omnireid.evaluation.embedder_scores import evaluate_embedder
@@ -24,7 +24,14 @@ from omnireid.models.backbone import Backbone
 from omnireid.retrieval.options import RankingOptions
 from omnireid.synthetic.dataset import synthesize
 from omnireid.training import assessment
-from omnireid.training.assessment import Validation, assess, hold_out, load_validation
+from omnireid.training.assessment import (
+    Validation,
+    assess,
+    hold_out,
+    load_validation,
+    load_validations,
+    refuse_learned,
+)
 from omnireid.training.distributed import Ranks
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
 
@@ -95,19 +102,20 @@ def test_held_out_identities_are_scored_on_and_not_learned_from(
     assert rest.identities.tolist() == numbers
     assert rest.identities.dtype == np.int64
     assert (rest.names, rest.licence, rest.roots) == (data.names, data.licence, data.roots)
-    for split in (validation.query, validation.gallery):
+    for split in validation.searches[0]:
         assert split.person_ids.tolist() == [person_of(path) for path in split.paths]
 
 
 def test_crops_keep_their_order_and_cameras() -> None:
     data = training_data([[2, 2, 1]] * 6)
     rest, validation = hold_out(data, 0.5, seed=3)
+    [(query, gallery)] = validation.searches
     left = [path for path in data.paths if path in set(rest.paths)]
     assert list(rest.paths) == left
     for paths, cameras in (
         (rest.paths, rest.cameras),
-        (validation.query.paths, validation.query.camera_ids),
-        (validation.gallery.paths, validation.gallery.camera_ids),
+        (query.paths, query.camera_ids),
+        (gallery.paths, gallery.camera_ids),
     ):
         assert cameras is not None
         assert cameras.tolist() == [int(path.stem.split("_")[1]) for path in paths]
@@ -116,19 +124,21 @@ def test_crops_keep_their_order_and_cameras() -> None:
 def test_one_query_a_camera_of_each_identity_held_out() -> None:
     _, validation = hold_out(training_data([[2, 2, 2]] * 6), 0.5, seed=3)
     assert (validation.name, validation.protocol) == ("held-out", "single-query")
+    [(query, gallery)] = validation.searches
     cameras = defaultdict(list)
-    for path in validation.query.paths:
+    for path in query.paths:
         person, camera, _ = path.stem.split("_")
         cameras[person].append(camera)
     assert len(cameras) == 3
     assert all(sorted(seen) == ["0", "1", "2"] for seen in cameras.values())
-    assert validation.paths == (*validation.query.paths, *validation.gallery.paths)
+    assert validation.paths == (*query.paths, *gallery.paths)
 
 
 def test_without_cameras_one_query_an_identity() -> None:
     rest, validation = hold_out(training_data([[2, 2]] * 6, cameras=False), 0.5, seed=3)
     assert rest.cameras is None
-    assert (validation.protocol, validation.query.camera_ids, len(validation.query)) == ("no-cameras", None, 3)
+    [(query, _)] = validation.searches
+    assert (validation.protocol, query.camera_ids, len(query)) == ("no-cameras", None, 3)
 
 
 def test_the_draw_depends_on_the_seed_alone() -> None:
@@ -170,7 +180,7 @@ def test_query_and_gallery_of_a_data_set(people: Path) -> None:
     assert validation is not None
     assert (validation.name, validation.protocol) == (dataset.name, dataset.protocol)
     assert validation.paths == (*dataset.query.paths, *dataset.gallery.paths)
-    assert len(validation.query) == 4 * 3
+    assert len(validation.searches[0][0]) == 4 * 3
 
 
 @pytest.mark.parametrize("empty", ["query", "gallery"])
@@ -183,6 +193,33 @@ def test_a_data_set_with_nothing_to_score_on(tmp_path: Path, empty: str) -> None
     dataset = load_dataset(tmp_path)
     assert {len(dataset.query), len(dataset.gallery)} == {0, 1}
     assert load_validation(tmp_path, layout="auto", seed=0) is None
+
+
+def test_other_data_is_scored_on_all_its_splits_and_the_data_that_is_learned_from_on_that_one(tmp_path: Path) -> None:
+    halves = [((1, 2), (3, 4)), ((3, 4), (1, 2))] * 5
+    viper = fabrication.viper(tmp_path / "VIPeR", (0, 3, 5, 8), halves)
+    market = load_training_data([fabrication.market(tmp_path / "market")])
+    [validation] = load_validations([viper], market, seed=0)
+    assert len(validation.searches) == 20
+    assert len(validation.paths) == 8  # each crop is embedded once
+    own = load_training_data([viper], split=3)
+    [validation] = load_validations([viper], own, split=3, seed=0)
+    assert len(validation.searches) == 1
+    assert len(validation.paths) == 4
+    refuse_learned(validation.name, validation.paths, own)
+    everything = load_training_data([viper], split=3, use_test_identities=True)
+    for path in everything.paths:
+        path.write_text(path.name)
+    with pytest.raises(DataError, match="4 of 4 crops of VIPeR, which the run is scored on, are among the crops it"):
+        refuse_learned(validation.name, validation.paths, everything)
+
+
+def test_data_without_cameras_beside_others_is_scored_with_one_crop_a_person(tmp_path: Path, people: Path) -> None:
+    own = fabrication.touch(tmp_path / "own", [f"{who}/{crop}.jpg" for who in "abcd" for crop in "123"])
+    learned = training_data([[2, 2]] * 4)
+    rules = [validation.protocol for validation in load_validations([people, own], learned, seed=0)]
+    assert rules == ["single-query", "single-gallery-shot"]
+    assert load_validations([own], learned, seed=0)[0].protocol == "no-cameras"  # as omnireid evaluate has it
 
 
 def test_queries_nobody_can_find(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_a_folder_without_validation_needs_a_share_or_another_folder(options: Ru
     data, validation = load_pictures(replace(plain, hold_out=0.25), seed=0)
     assert (len(data), data.identity_count, len(validation.paths)) == (24 - CLASSES, CLASSES, CLASSES)
     assert (validation.name, validation.class_count) == ("held-out", CLASSES)
-    data, validation = load_pictures(replace(plain, evaluate_on=pictures), seed=0)
+    data, validation = load_pictures(replace(plain, evaluate_on=(pictures,)), seed=0)
     assert (len(data), len(validation.paths), validation.name) == (24, 12, "pictures")
     assert validation.paths == load_pictures(options, seed=0)[1].paths
 
@@ -270,6 +270,7 @@ def test_a_share_that_cannot_be_held_out_is_refused() -> None:
     ("changes", "message"),
     [
         ({"data": (Path("a"), Path("b"))}, "learns from one image folder; got 2 --data"),
+        ({"evaluate_on": (Path("a"), Path("b"))}, "scored on one image folder; got 2 --evaluate-on"),
         ({"layout": "market1501"}, "--layout fits crops of people only"),
         ({"split_index": 3}, "--split-index fits crops of people only"),
         ({"use_test_identities": True}, "--use-test-identities fits crops of people only"),

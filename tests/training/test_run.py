@@ -16,8 +16,9 @@ import torch
 from tests.training.runs import SMALL, command, losses, same, tensors, wait_for_step
 from torch import nn
 
-from omnireid import load_embedder
+from omnireid import evaluate_embedder, load_embedder, load_splits
 from omnireid.cli import main
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.errors import (
     ModelError,
     RankError,
@@ -101,6 +102,39 @@ def test_identities_held_out_are_scored_instead_of_the_test_set(options: RunOpti
     assert result.scores is not None
     assert json.loads((options.output / "run.json").read_text())["data"]["identities"] == 2
     assert "held-out.rank1" in load_embedder(result.weights).metadata.metrics
+
+
+def test_the_best_weights_are_chosen_on_other_data_alone(options: RunOptions, others: Path) -> None:
+    recipe = replace(SMALL, epochs=4, evaluate_every=1, learning_rate=0.1, average=0.0)
+    result = train(recipe, replace(options, use_test_identities=True, evaluate_on=(others,)))
+    curve = [entry for entry in read_journal(options.output) if entry["kind"] == "evaluation"]
+    best = max(curve, key=lambda entry: entry["mean_average_precision"])
+    metrics = read_artefact(options.output / "best.safetensors")[1].metrics
+    assert set(metrics) == {"synthetic.rank1", "synthetic.mean_average_precision"}
+    assert metrics["synthetic.mean_average_precision"] == best["mean_average_precision"]
+    assert isinstance(result.scores, RankingScores)
+    assert (result.scores.queries, result.scores.gallery) == (4, 4)  # others' test half
+    embedder = load_embedder(options.output / "best.safetensors", RuntimeOptions(precision="fp32"))
+    again = evaluate_embedder(embedder, load_splits(others)).scores
+    assert again.mean_average_precision == pytest.approx(best["mean_average_precision"], abs=1e-6)
+
+
+def test_of_several_data_sets_the_mean_chooses(options: RunOptions, people: Path, others: Path) -> None:
+    recipe = replace(SMALL, epochs=3, evaluate_every=1, learning_rate=0.1, average=0.0)
+    result = train(recipe, replace(options, evaluate_on=(people, others)))
+    names = (f"synthetic ({people.name})", f"synthetic ({others.name})")
+    assert tuple(result.evaluations) == names
+    assert result.scores is None  # it would be that of one of them
+    curve = [entry for entry in read_journal(options.output) if entry["kind"] == "evaluation"]
+    for entry in curve:
+        each = [entry[f"{name}.mean_average_precision"] for name in names]
+        assert entry["mean_average_precision"] == pytest.approx(np.mean(each))
+    best = max(curve, key=lambda entry: entry["mean_average_precision"])
+    metrics = read_artefact(options.output / "best.safetensors")[1].metrics
+    assert metrics == {name: best[name] for name in metrics}
+    assert len(metrics) == 4
+    record = json.loads((options.output / "run.json").read_text())["scored_on"]
+    assert record == {"names": list(names), "roots": [str(people), str(others)]}
 
 
 def test_a_run_starts_from_given_weights_with_the_network_frozen_first(options: RunOptions, untrained: Path) -> None:

@@ -186,6 +186,13 @@ def test_a_checkpoint_of_a_newer_version(checkpoint: Path) -> None:
         read_checkpoint(checkpoint)
 
 
+def test_a_checkpoint_from_before_it_was_noted_what_a_run_is_scored_on(checkpoint: Path) -> None:
+    before = {name: value for name, value in vars(IDENTITY).items() if name != "scored_on"}
+    rewritten(checkpoint, identity=before)
+    found = read_checkpoint(checkpoint)[2]
+    assert found.differences(replace(IDENTITY, scored_on={"viper": "ab" * 32})) == []
+
+
 @pytest.mark.parametrize(
     "changes",
     [

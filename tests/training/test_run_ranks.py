@@ -12,6 +12,7 @@ import pytest
 from tests.training.runs import command, losses, same, torchrun, wait_for_step
 
 from omnireid.cli import main
+from omnireid.weights.artefact import read_artefact
 
 # From weights that know something, in float64: from random ones the network turns a difference of 1e-16 in its sums,
 # which any other order of adding makes, into another curve within ten steps.
@@ -21,22 +22,28 @@ DISTRIBUTED = (
 )
 
 
+def scored_on(*roots: Path) -> list[str]:
+    return [word for root in roots for word in ("--evaluate-on", str(root))]
+
+
 @pytest.fixture(scope="module")
-def two_ranks(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 21 steps by two ranks."""
+def two_ranks(people: Path, others: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 21 steps by two ranks, scored on two data sets."""
     folder = tmp_path_factory.mktemp("ranks") / "two"
-    done = subprocess.run(
-        torchrun(command(people, folder, *DISTRIBUTED)), capture_output=True, text=True, timeout=300, check=False
-    )
+    words = command(people, folder, *DISTRIBUTED, *scored_on(people, others))
+    done = subprocess.run(torchrun(words), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def test_two_ranks_give_the_curve_of_one_process(people: Path, two_ranks: Path, tmp_path: Path) -> None:
-    assert main(command(people, tmp_path / "one", *DISTRIBUTED)) == 0
+def test_two_ranks_give_the_curve_of_one_process(people: Path, others: Path, two_ranks: Path, tmp_path: Path) -> None:
+    assert main(command(people, tmp_path / "one", *DISTRIBUTED, *scored_on(people, others))) == 0
     one, two = losses(tmp_path / "one"), losses(two_ranks)
     assert len(one) == 21
     assert max(abs(a - b) for a, b in zip(one, two, strict=True)) < 1e-4
+    mine, theirs = (read_artefact(folder / "best.safetensors")[1].metrics for folder in (tmp_path / "one", two_ranks))
+    assert len(mine) == 4
+    assert mine == pytest.approx(theirs, abs=0.02)
 
 
 @pytest.mark.slow

@@ -70,6 +70,38 @@ def test_a_run_that_is_another_one_is_not_gone_on_with(options: RunOptions, tmp_
         train(replace(SMALL, augmentation=Augmentation(crop=0.5, erasing=0.1, patch=0.3)), resumed)
 
 
+def test_a_run_that_is_scored_on_something_else_is_not_gone_on_with(options: RunOptions, others: Path) -> None:
+    first = replace(options, evaluate_on=(others,))
+    train(replace(SMALL, epochs=1), first)
+    with pytest.raises(ResumeError, match=r"--evaluate-on: it is scored on synthetic \(\w{8}…\), asked for is synth"):
+        train(replace(SMALL, epochs=1), replace(options, resume=True))
+    assert train(replace(SMALL, epochs=1), replace(first, resume=True)).scores is not None
+
+
+def test_what_a_run_learns_from_does_not_choose_its_best_weights(
+    options: RunOptions, people: Path, others: Path, tmp_path: Path
+) -> None:
+    everything = replace(options, use_test_identities=True)
+    shutil.copytree(people, tmp_path / "copy")
+    for root in (people, tmp_path / "copy"):
+        with pytest.raises(DataError, match=r"24 of 24 crops of synthetic, .* among the crops it learns from \("):
+            train(SMALL, replace(everything, evaluate_on=(root,)))
+    with pytest.raises(DataError, match="was given twice.*its score would count twice in the mean"):
+        train(SMALL, replace(options, evaluate_on=(others, others / ".." / others.name)))
+    with pytest.raises(SettingError, match="Leave one of the two out"):
+        replace(options, hold_out=0.5, evaluate_on=(others,))
+    with pytest.raises(SettingError, match="evaluate_on must be a tuple of paths; got"):
+        replace(options, evaluate_on=others)  # type: ignore[arg-type]
+
+
+def test_data_without_queries_is_nothing_to_score_on(options: RunOptions, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.jpg").touch()
+    (tmp_path / "own" / "manifest.csv").write_text("path,person_id,camera_id,split\na.jpg,1,1,train\n")
+    with pytest.raises(DataError, match="own in .* has no query or no gallery.*another --evaluate-on"):
+        train(SMALL, replace(options, evaluate_on=(tmp_path / "own",)))
+
+
 def test_neither_a_run_nor_the_weights_it_starts_from_are_overwritten(options: RunOptions) -> None:
     trained = train(replace(SMALL, epochs=1), options).weights
     with pytest.raises(OutputError, match="already holds a run. Resume it with --resume"):
@@ -157,12 +189,6 @@ def test_no_data_and_unknown_values_leave_with_a_message(tmp_path: Path, capsys:
     assert "give --data" in capsys.readouterr().err
     assert main(["train", "quick", "--output", str(tmp_path / "run"), "--data", str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err
-
-
-def test_a_split_and_other_data_to_score_on_are_refused(options: RunOptions) -> None:
-    """The other data's first split might hold people that the run learned from."""
-    with pytest.raises(SettingError, match="--split-index 3 also says what is scored on"):
-        replace(options, split_index=3, evaluate_on=Path("other"))
 
 
 @pytest.mark.parametrize("name", ["threads", "checkpoint_every", "log_every"])

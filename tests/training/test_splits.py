@@ -248,7 +248,7 @@ def test_a_record_of_a_newer_version_is_refused(copy: Path) -> None:
     [
         ({"split_index": 1}, "Leave out --split-index"),
         ({"hold_out": 0.2}, "Leave out --hold-out"),
-        ({"evaluate_on": Path("other"), "use_test_identities": True}, "--evaluate-on and --use-test-identities"),
+        ({"evaluate_on": (Path("other"),), "use_test_identities": True}, "--evaluate-on and --use-test-identities"),
         ({"data": (Path("a"), Path("b"))}, "one data set; got 2 times --data"),
     ],
 )

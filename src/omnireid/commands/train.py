@@ -35,9 +35,10 @@ def train(*, recipe: ChosenRecipe, run: RunFlags, every_split: bool = False) -> 
 
     The output folder gets the weights (last.safetensors, best.safetensors), the
     log, the curves, and a checkpoint with which --resume continues. Start the command
-    with torchrun to use several GPUs.
+    with torchrun to use several GPUs. best.safetensors has the weights that scored best on
+    the test split of the data, or on the data sets that --evaluate-on names.
 
-    Example: omnireid train quick --model osnet_x0_25 --data Market-1501-v15.09.15 --output runs/quick
+    Example: omnireid train quick --data Market-1501-v15.09.15 --evaluate-on VIPeR --output runs/quick
 
     Example: omnireid train classify --data tiny-imagenet --output runs/classify
 
@@ -70,8 +71,8 @@ def train(*, recipe: ChosenRecipe, run: RunFlags, every_split: bool = False) -> 
     result = run_recipe(recipe, run)
     if find_ranks().rank != 0:
         return  # every rank has the result; one prints it
-    if result.scores is not None:
-        print(result.scores.table())
+    for name, scores in result.evaluations.items():
+        print(f"{name}: {scores.table()}" if len(result.evaluations) > 1 else scores.table())
     print(f"{result.weights}: trained in {result.seconds:.0f} s. The curves are in {run.output / 'curves.png'}.")
 
 

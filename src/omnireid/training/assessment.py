@@ -2,52 +2,69 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from omnireid.data.datasets import load_dataset
+from omnireid.data.collection import name_apart, refuse_repeated
+from omnireid.data.datasets import load_dataset, load_splits
+from omnireid.data.identical import find_shared_crops
+from omnireid.data.options import DataOptions
 from omnireid.data.partition import draw_queries, protocol_of
 from omnireid.data.training_data import TrainingData
 from omnireid.embedding.torch_runtime import full_precision
-from omnireid.errors import RecipeError
-from omnireid.evaluation.protocols import check_labels
+from omnireid.errors import DataError, RecipeError
+from omnireid.evaluation.protocols import check_labels, protocol_among_several
 from omnireid.evaluation.ranking import evaluate_ranking
-from omnireid.evaluation.scores import RankingScores
+from omnireid.evaluation.scores import RankingScores, average_scores
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.backbone import Backbone
 from omnireid.terms import Protocol
 from omnireid.training.distributed import Ranks, gather
-from omnireid.types import ByteArray, FloatArray, Split
+from omnireid.training.options import Scores
+from omnireid.training.recipes import MetricName
+from omnireid.types import ByteArray, Dataset, FloatArray, Split
 
 BATCH = 128
 
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """What a network in training is scored on.
+    """One data set that a network in training is scored on.
 
     Attributes:
         name: Name in the log and in the metrics of the weights, such as ``market1501``.
-        query: Crops to look for.
-        gallery: Crops to search.
+        searches: Query and gallery of each split that the scores are averaged over; one for most data sets.
         protocol: Rule by which a query is scored.
     """
 
     name: str
-    query: Split
-    gallery: Split
+    searches: tuple[tuple[Split, Split], ...]
     protocol: Protocol
 
-    @property
+    @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """The crops to embed, query first."""
-        return (*self.query.paths, *self.gallery.paths)
+        """The crops to embed, each once: those of the first query, the first gallery, and so on."""
+        return tuple(dict.fromkeys(path for search in self.searches for split in search for path in split.paths))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the protocol and each crop's file name, person and camera; folders do not matter."""
+        digest = hashlib.sha256(self.protocol.encode())
+        for split in (split for search in self.searches for split in search):
+            cameras = [None] * len(split) if split.camera_ids is None else split.camera_ids.tolist()
+            names = [path.name for path in split.paths]
+            digest.update(json.dumps([names, split.person_ids.tolist(), cameras]).encode())
+        return digest.hexdigest()
 
 
 def load_validation(root: Path, *, layout: str, seed: int, split: int = 0) -> Validation | None:
@@ -60,8 +77,73 @@ def load_validation(root: Path, *, layout: str, seed: int, split: int = 0) -> Va
     dataset = load_dataset(root, layout, split=split, seed=seed)
     if not len(dataset.query) or not len(dataset.gallery):
         return None
-    check_labels(dataset.query.labels, dataset.gallery.labels, dataset.protocol)
-    return Validation(dataset.name, dataset.query, dataset.gallery, dataset.protocol)
+    return _validate(name_apart([dataset])[0], [dataset], dataset.protocol)
+
+
+def load_validations(
+    roots: Sequence[Path], learned: TrainingData, *, split: int = 0, seed: int
+) -> tuple[Validation, ...]:
+    """Load the data sets that a run is scored on in the place of its own test split, as ``omnireid evaluate`` does.
+
+    A data set with several published splits is scored on all of them, unless the run learns from one of them.
+
+    Args:
+        roots: Folders or manifests.
+        learned: The labelled crops that the run learns from.
+        split: The published split that they belong to, where there are several.
+        seed: Seed for the automatic split, used only when a data set defines none.
+
+    Raises:
+        NoTrueMatchError: No query of a data set has a true match.
+        DataError: A data set cannot be read, has nothing to score on, or is given twice.
+    """
+    groups = [_load_splits(root, learned, split, seed) for root in roots]
+    first = [group[0] for group in groups]
+    refuse_repeated(first, "its score would count twice in the mean.")
+    for dataset in first:
+        if not len(dataset.query) or not len(dataset.gallery):
+            raise DataError(
+                f"{dataset.name} in {dataset.root} has no query or no gallery, so there is nothing to score on. Give "
+                "another --evaluate-on."
+            )
+    rules = [dataset.protocol if len(first) == 1 else protocol_among_several(dataset) for dataset in first]
+    return tuple(map(_validate, name_apart(first), groups, rules))
+
+
+def _load_splits(root: Path, learned: TrainingData, split: int, seed: int) -> list[Dataset]:
+    first = load_dataset(root, seed=seed)
+    if first.split_count == 1:
+        return [first]
+    is_learned = first.root.resolve() in [home.resolve() for home in learned.roots]
+    return load_splits(root, DataOptions(split_index=split if is_learned else None, seed=seed))
+
+
+def _validate(name: str, datasets: Sequence[Dataset], protocol: Protocol) -> Validation:
+    for dataset in datasets:
+        check_labels(dataset.query.labels, dataset.gallery.labels, protocol)
+    return Validation(name, tuple((dataset.query, dataset.gallery) for dataset in datasets), protocol)
+
+
+def refuse_learned(name: str, paths: Sequence[Path], learned: TrainingData) -> None:
+    """Check that no crop that is scored is also learned from, under whatever name.
+
+    Args:
+        name: Name of the data set that is scored.
+        paths: Its crops.
+        learned: What the run learns from.
+
+    Raises:
+        DataError: Some are.
+    """
+    shared = find_shared_crops(paths, learned.paths)
+    if shared:
+        one, other = shared[0]
+        raise DataError(
+            f"{len({crop for crop, _ in shared}):,} of {len(paths):,} crops of {name}, which the "
+            f"run is scored on, are among the crops it learns from (the first: {paths[one]} = "
+            f"{learned.paths[other]}). The best weights would be those that remember most. Learn from other data, "
+            "leave --use-test-identities out, or score on other data with --evaluate-on."
+        )
 
 
 def hold_out(data: TrainingData, fraction: float, *, seed: int) -> tuple[TrainingData, Validation]:
@@ -96,7 +178,7 @@ def hold_out(data: TrainingData, fraction: float, *, seed: int) -> tuple[Trainin
         identities=np.unique(kept.person_ids, return_inverse=True)[1].astype(np.int64),
         cameras=kept.camera_ids,
     )
-    return rest, Validation("held-out", drawn.query, drawn.gallery, protocol_of(crops))
+    return rest, Validation("held-out", ((drawn.query, drawn.gallery),), protocol_of(crops))
 
 
 def assess(
@@ -108,7 +190,7 @@ def assess(
     device: torch.device,
     ranks: Ranks,
 ) -> RankingScores:
-    """Score weights on query and gallery by Euclidean distance. Each rank embeds a share, and all get the scores.
+    """Score weights on a data set by Euclidean distance. Each rank embeds a share, and all get the scores.
 
     Args:
         network: Network of the architecture; its weights are replaced.
@@ -120,15 +202,35 @@ def assess(
     """
     network.load_state_dict(weights)
     embeddings = embed_pixels(network.eval(), pixels, device, ranks)
-    queries = len(validation.query)
-    return evaluate_ranking(
-        embeddings[:queries],
-        embeddings[queries:],
-        validation.query.labels,
-        validation.gallery.labels,
-        "euclidean",
-        protocol=validation.protocol,
+    row = {path: index for index, path in enumerate(validation.paths)}
+    return average_scores(
+        [
+            evaluate_ranking(
+                embeddings[[row[path] for path in query.paths]],
+                embeddings[[row[path] for path in gallery.paths]],
+                query.labels,
+                gallery.labels,
+                "euclidean",
+                protocol=validation.protocol,
+            )
+            for query, gallery in validation.searches
+        ]
     )
+
+
+def summarise(evaluations: Mapping[str, Scores], metrics: Sequence[MetricName]) -> dict[str, float]:
+    """The values of an evaluation in the log: the metrics, as means over the data sets; of several, each one's too."""
+    if not evaluations:
+        return {}
+    means: dict[str, float] = {
+        metric: fmean(getattr(one, metric) for one in evaluations.values()) for metric in metrics
+    }
+    return means if len(evaluations) == 1 else {**means, **name_scores(evaluations, metrics)}
+
+
+def name_scores(evaluations: Mapping[str, Scores], metrics: Sequence[MetricName]) -> dict[str, float]:
+    """The metrics of each data set, under names such as ``viper.rank1``."""
+    return {f"{name}.{metric}": getattr(one, metric) for name, one in evaluations.items() for metric in metrics}
 
 
 @torch.inference_mode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,12 @@ class PictureValidation:
         """The pictures to classify."""
         return self.pictures.paths
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over each picture's file name and class; folders do not matter."""
+        names = [path.name for path in self.paths]
+        return hashlib.sha256(json.dumps([names, self.pictures.classes.tolist()]).encode()).hexdigest()
+
 
 def load_pictures(options: RunOptions, *, seed: int) -> tuple[TrainingData, PictureValidation]:
     """Read the image folder of a run. A class takes the place of an identity; there are no cameras.
@@ -59,9 +67,9 @@ def load_pictures(options: RunOptions, *, seed: int) -> tuple[TrainingData, Pict
     if options.hold_out:
         train, validation = hold_out_pictures(train, options.hold_out, seed=seed)
         where = "held-out"
-    elif options.evaluate_on is not None:
-        validation = load_validation_pictures(options.evaluate_on, folder.class_names)
-        where = options.evaluate_on.resolve().name
+    elif options.evaluate_on:
+        validation = load_validation_pictures(options.evaluate_on[0], folder.class_names)
+        where = options.evaluate_on[0].resolve().name
     elif folder.validation is not None:
         validation, where = folder.validation, name
     else:
@@ -86,6 +94,10 @@ def _check_options(options: RunOptions) -> None:
         raise SettingError(
             f"A classifier learns from one image folder; got {len(options.data)} --data. Put the folders of all "
             "classes into one."
+        )
+    if len(options.evaluate_on) > 1:
+        raise SettingError(
+            f"A classifier is scored on one image folder; got {len(options.evaluate_on)} --evaluate-on. Give one."
         )
     useless = {
         "--layout": options.layout != "auto",

@@ -21,15 +21,13 @@ from torch import Tensor
 from omnireid.data.training_data import TrainingData
 from omnireid.embedding.torch_runtime import is_out_of_memory
 from omnireid.errors import DeviceMemoryError, NonFiniteLossError, StoppedError
-from omnireid.evaluation.classification_scores import ClassificationScores
-from omnireid.evaluation.scores import RankingScores
 from omnireid.files import atomic_output
 from omnireid.images.pixel_cache import open_pixel_cache
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model
 from omnireid.progress import Advance, progress_bar
-from omnireid.training.assessment import Validation, assess
+from omnireid.training.assessment import Validation, assess, name_scores, summarise
 from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.classification import PictureValidation, assess_classes
 from omnireid.training.curves import SCORES
@@ -37,7 +35,7 @@ from omnireid.training.distributed import Ranks, barrier, mean_over_ranks
 from omnireid.training.feeding import Pixels, TrainingBatch, count_repeats, feed
 from omnireid.training.journal import Journal, Kind
 from omnireid.training.learner import LOSS_NAMES, Learner, logged_losses
-from omnireid.training.options import RunOptions, RunResult
+from omnireid.training.options import RunOptions, RunResult, Scores
 from omnireid.training.recipes import METRICS, Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, write_checkpoint
 from omnireid.training.samplers import IdentitySampler, RandomSampler, shard
@@ -61,7 +59,7 @@ class Loop:
     ranks: Ranks
     device: torch.device
     data: TrainingData
-    validation: Validation | PictureValidation | None
+    validations: tuple[Validation | PictureValidation, ...]
     sampler: RandomSampler | IdentitySampler
     learner: Learner
     identity: RunIdentity
@@ -76,8 +74,7 @@ class Loop:
         self._unlogged_losses = torch.zeros(self.options.log_every, len(LOSS_NAMES), device=self.device)
         self._last_logged = time.perf_counter()
         self._saved_step = self.progress.step
-        self._scores: RankingScores | ClassificationScores | None = None
-        self._metrics: dict[str, float] = {}
+        self._evaluations: dict[str, Scores] = {}
         self._scored_step = -1
         self._scored_network: Backbone | None = None
 
@@ -103,10 +100,10 @@ class Loop:
                     print(self._summary(epoch, resolution), flush=True)
                 if epoch + 1 < recipe.epochs:
                     self._stop_if_asked(stop)
-        if self._scores is None:  # the run was finished before it was resumed
+        if not self._evaluations:  # the run was finished before it was resumed
             self._evaluate(recipe.timetable.resolutions[-1])
         barrier(self.ranks)
-        return RunResult(self.options.output / LAST_NAME, self._scores, self.seconds)
+        return RunResult(self.options.output / LAST_NAME, self._evaluations, self.seconds)
 
     def _train_epoch(self, epoch: int, pixels: Pixels, stop: Stop, advance: Advance) -> None:
         order = self.sampler.batches(epoch)
@@ -233,23 +230,31 @@ class Loop:
 
     def _evaluate(self, resolution: Resolution) -> dict[str, float]:
         """Score the weights and return the task's scores by name; empty if the run has nothing to score on."""
-        if self.validation is None:
+        if not self.validations:
             return {}
         if self._scored_network is None:
             network = create_model(self.recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._scored_network = network
-        network, weights, validation = self._scored_network, self.learner.averaged_state(), self.validation
+        weights = self.learner.averaged_state()
+        self._evaluations = {
+            validation.name: self._assess(self._scored_network, weights, validation, resolution)
+            for validation in self.validations
+        }
+        self._scored_step = self.progress.step
+        return summarise(self._evaluations, METRICS[self.recipe.task])
+
+    def _assess(
+        self,
+        network: Backbone,
+        weights: Mapping[str, Tensor],
+        validation: Validation | PictureValidation,
+        resolution: Resolution,
+    ) -> Scores:
         pixels = self._open_pixels(validation.paths, resolution)
         if isinstance(validation, PictureValidation):
             head = self.learner.averaged_head()
-            self._scores = assess_classes(
-                network, head, weights, validation, pixels, device=self.device, ranks=self.ranks
-            )
-        else:
-            self._scores = assess(network, weights, validation, pixels, device=self.device, ranks=self.ranks)
-        self._scored_step = self.progress.step
-        self._metrics = {name: getattr(self._scores, name) for name in METRICS[self.recipe.task]}
-        return self._metrics
+            return assess_classes(network, head, weights, validation, pixels, device=self.device, ranks=self.ranks)
+        return assess(network, weights, validation, pixels, device=self.device, ranks=self.ranks)
 
     def _write_artefacts(self, resolution: Resolution, metrics: Mapping[str, float]) -> None:
         """Write the weights as ``last`` and, if they score higher than all earlier ones, as ``best``."""
@@ -258,7 +263,6 @@ class Loop:
             for name, value in self.learner.averaged_state().items()
         }
         epoch = self.progress.step / len(self.sampler)
-        where = "" if self.validation is None else self.validation.name
         training_data, licence = " + ".join(self.data.names), self.data.licence
         if self.start is not None:
             training_data += f", from weights trained on {self.start.training_data}"
@@ -269,7 +273,7 @@ class Loop:
             preprocessing=Preprocessing(height=resolution.height, width=resolution.width),
             training_data=training_data,
             licence=licence,
-            metrics={f"{where}.{name}": value for name, value in metrics.items()},
+            metrics=name_scores(self._evaluations, METRICS[self.recipe.task]) if metrics else {},
             origin=f"omnireid train, {epoch:g} epochs",
         )
         write_artefact(self.options.output / LAST_NAME, tensors, metadata)
@@ -306,8 +310,11 @@ class Loop:
 
     def _summary(self, epoch: int, resolution: Resolution) -> str:
         line = f"epoch {epoch + 1}/{self.recipe.epochs} at {resolution.height}×{resolution.width}, {self.seconds:.0f} s"
-        if self._scored_step == self.progress.step and self._metrics:
-            line += ": " + ", ".join(f"{SCORES[name]} {value:.4f}" for name, value in self._metrics.items())
+        if self._scored_step == self.progress.step and self._evaluations:
+            metrics = METRICS[self.recipe.task]
+            means = summarise(self._evaluations, metrics)
+            line += ": " + ", ".join(f"{SCORES[name]} {means[name]:.4f}" for name in metrics)
+            line += f" (mean of {', '.join(self._evaluations)})" if len(self._evaluations) > 1 else ""
         return line
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from omnireid.errors import SettingError
 from omnireid.evaluation.classification_scores import ClassificationScores
@@ -14,6 +16,9 @@ RUN_NAME = "run.json"
 
 SPLITS_NAME = "splits.json"
 """Name, in a folder of runs over the splits of a data set, of the record of all of them."""
+
+Scores: TypeAlias = RankingScores | ClassificationScores
+"""Scores of a ranking or of a classifier, by the task of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class RunOptions:
             other data.
         hold_out: Share of the training identities, in [0, 1), to score on instead of learning from. A classifier
             takes this share of each class's pictures.
-        evaluate_on: Data set to score on; by default the first of `data`.
+        evaluate_on: Data set to score on, such as one from other cameras; by default the first of `data`. Of several,
+            the mean of their scores chooses the best weights.
         resume: Continue the run in the output folder.
         device: auto, cpu or cuda. Under torchrun each rank takes the GPU with its own number.
         threads: Threads on a CPU, for each process. By default the library keeps the process's number, and the
@@ -49,8 +55,8 @@ class RunOptions:
         progress: Show progress bars, and what the starting weights fill, on standard error.
 
     Raises:
-        SettingError: There is no data, `threads` or a number of steps is below 1, there are unlabelled crops without
-            a teacher, or `evaluate_on` is given for a split after the first.
+        SettingError: There is no data, `evaluate_on` is a single path or stands beside `hold_out`, `threads` or a
+            number of steps is below 1, or there are unlabelled crops without a teacher.
     """
 
     data: tuple[Path, ...]
@@ -62,7 +68,7 @@ class RunOptions:
     split_index: int = 0
     use_test_identities: bool = False
     hold_out: float = 0.0
-    evaluate_on: Path | None = None
+    evaluate_on: tuple[Path, ...] = ()
     resume: bool = False
     device: str = "auto"
     threads: int | None = None
@@ -76,17 +82,19 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not self.data:
             raise SettingError("Nothing to learn from: give --data FOLDER, several times for several data sets.")
+        if isinstance(self.evaluate_on, (str, Path)):
+            raise SettingError(f"evaluate_on must be a tuple of paths; got {self.evaluate_on!r}. Put it into one.")
+        if self.hold_out and self.evaluate_on:
+            raise SettingError(
+                "A run is scored either on identities kept out of its own data (--hold-out) or on other data "
+                "(--evaluate-on). Leave one of the two out."
+            )
         for name in ("threads", "checkpoint_every", "log_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"--{name.replace('_', '-')} must be at least 1; got {value}.")
         if self.unlabelled and self.teacher is None:
             raise SettingError("--unlabelled crops teach nothing without a teacher: name its weights with --teacher.")
-        if self.split_index and self.evaluate_on is not None:  # whose first split may hold people that were learned
-            raise SettingError(
-                f"--split-index {self.split_index} also says what is scored on, and so does --evaluate-on. Leave one "
-                "of them out."
-            )
 
 
 @dataclass(frozen=True)
@@ -95,10 +103,16 @@ class RunResult:
 
     Attributes:
         weights: The file of the last weights.
-        scores: Scores of the last weights, those of a ranking or a classifier; None if there was nothing to score on.
+        evaluations: Scores of the last weights, those of a ranking or a classifier, on each data set that the run is
+            scored on, by its name; empty if there was nothing to score on.
         seconds: Time of training and evaluations, over all sessions.
     """
 
     weights: Path
-    scores: RankingScores | ClassificationScores | None
+    evaluations: Mapping[str, Scores]
     seconds: float
+
+    @property
+    def scores(self) -> Scores | None:
+        """Scores on the one data set that the run is scored on; None for none, and for several."""
+        return next(iter(self.evaluations.values())) if len(self.evaluations) == 1 else None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from omnireid.errors import MissingDependencyError, ModelError, OutputError, Rec
 from omnireid.files import check_output, sha256_of, sole_writer, write_json
 from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model, find_architecture
-from omnireid.training.assessment import Validation, hold_out, load_validation
+from omnireid.training.assessment import Validation, hold_out, load_validation, load_validations, refuse_learned
 from omnireid.training.classification import PictureValidation, load_pictures
 from omnireid.training.curves import draw_curves
 from omnireid.training.distributed import Ranks, barrier, start_ranks
@@ -135,10 +136,8 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
             f"--batch-size {recipe.batch_size} cannot be shared by {ranks.world_size} ranks in {recipe.accumulate} "
             f"parts: make it a multiple of {ranks.world_size * recipe.accumulate}."
         )
-    data, validation = _load_data(recipe, options)
+    data, validations = _load_data(recipe, options)
     images, labels = ("pictures", "classes") if recipe.task == "classify" else ("crops", "identities")
-    if options.unlabelled:
-        data = add_unlabelled(data, options.unlabelled, scored_on=() if validation is None else validation.paths)
     sampler = _create_sampler(recipe, data)
     network = create_model(recipe.model, generator=torch.Generator().manual_seed(recipe.seed))
     start, start_sha256 = None, None
@@ -163,6 +162,7 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         {"names": list(data.names), **facts, **teacher},
         start_sha256,
         ranks.world_size,
+        {validation.name: validation.fingerprint for validation in validations},
     )
     resuming = is_resumed(options, CHECKPOINT_NAME)
     progress = _restore(options, learner, identity) if resuming else Progress()
@@ -173,14 +173,31 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         # A log without a checkpoint belongs to a run that was killed before its first one: it begins again.
         journal = Journal(options.output, resume_at=progress.step if resuming else -1)
     return Loop(
-        recipe, options, ranks, device, data, validation, sampler, learner, identity, progress, journal, targets, start
+        recipe, options, ranks, device, data, validations, sampler, learner, identity, progress, journal, targets, start
     )
 
 
-def _load_data(recipe: Recipe, options: RunOptions) -> tuple[TrainingData, Validation | PictureValidation | None]:
-    """What to learn from and what to score on; None where there is nothing to score on."""
+def _load_data(
+    recipe: Recipe, options: RunOptions
+) -> tuple[TrainingData, tuple[Validation, ...] | tuple[PictureValidation, ...]]:
+    """What to learn from and what to score on: nothing, where a run learns from everything."""
     if recipe.task == "classify":
-        return load_pictures(options, seed=recipe.seed)
+        data, pictures = load_pictures(options, seed=recipe.seed)
+        return _add_unlabelled(data, options, pictures.paths), (pictures,)
+    data, validations = _load_crops(recipe, options)
+    data = _add_unlabelled(data, options, [path for validation in validations for path in validation.paths])
+    if options.evaluate_on or options.unlabelled:
+        for validation in validations:
+            refuse_learned(validation.name, validation.paths, data)
+    return data, validations
+
+
+def _add_unlabelled(data: TrainingData, options: RunOptions, scored_on: Sequence[Path]) -> TrainingData:
+    return add_unlabelled(data, options.unlabelled, scored_on=scored_on) if options.unlabelled else data
+
+
+def _load_crops(recipe: Recipe, options: RunOptions) -> tuple[TrainingData, tuple[Validation, ...]]:
+    """The crops to learn from, and what the run is scored on: other data, people kept out, or its own test split."""
     data = load_training_data(
         options.data,
         layout=options.layout,
@@ -188,13 +205,15 @@ def _load_data(recipe: Recipe, options: RunOptions) -> tuple[TrainingData, Valid
         split=options.split_index,
         seed=recipe.seed,
     )
+    if options.evaluate_on:
+        return data, load_validations(options.evaluate_on, data, split=options.split_index, seed=recipe.seed)
     if options.hold_out:
-        return hold_out(data, options.hold_out, seed=recipe.seed)
-    if options.evaluate_on is None and options.use_test_identities:
-        return data, None
-    root = options.evaluate_on or options.data[0]
-    layout = "auto" if options.evaluate_on else options.layout
-    return data, load_validation(root, layout=layout, split=options.split_index, seed=recipe.seed)
+        rest, kept_out = hold_out(data, options.hold_out, seed=recipe.seed)
+        return rest, (kept_out,)
+    if options.use_test_identities:
+        return data, ()
+    own = load_validation(options.data[0], layout=options.layout, split=options.split_index, seed=recipe.seed)
+    return data, () if own is None else (own,)
 
 
 def _find_targets(
@@ -304,11 +323,13 @@ def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, da
         "split_index": options.split_index,
         "hold_out": options.hold_out,
         "use_test_identities": options.use_test_identities,
+        "scored_on": {"names": list(identity.scored_on or ()), "roots": [str(root) for root in options.evaluate_on]},
         "threads": torch.get_num_threads(),
         "compile": options.compile,
         "environment": describe_environment(),
     }
-    inputs = list(input_files([*options.data, *options.unlabelled, *([options.weights] if options.weights else [])]))
+    starts = [options.weights] if options.weights else []
+    inputs = list(input_files([*options.data, *options.unlabelled, *options.evaluate_on, *starts]))
     for name in (RUN_NAME, LAST_NAME, BEST_NAME, CURVES_NAME):
         check_output(options.output / name, inputs=inputs)
     write_json(options.output / RUN_NAME, record)

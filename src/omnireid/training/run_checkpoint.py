@@ -35,12 +35,15 @@ class RunIdentity:
         data: Names and fingerprint of the training data.
         start: SHA-256 of the weights the run began from; None for random weights.
         world_size: Number of ranks.
+        scored_on: Fingerprint of each data set that the run is scored on, by name: a best score on one says nothing
+            about the best on another. None in checkpoints from before it was noted.
     """
 
     recipe: Mapping[str, Any]
     data: Mapping[str, Any]
     start: str | None
     world_size: int
+    scored_on: Mapping[str, str] | None = None
 
     def differences(self, other: RunIdentity) -> list[str]:
         """One line for each difference between this run, which was begun, and `other`, which was asked for."""
@@ -51,6 +54,12 @@ class RunIdentity:
         lines += [f"data set ({name}): {values}" for name, values in _differing_values(self.data, other.data)]
         if self.start != other.start:
             lines.append(f"--weights: it began from {self.start or 'random weights'}, asked for is {other.start}")
+        if self.scored_on is not None and self.scored_on != other.scored_on:
+            mine, theirs = (
+                ", ".join(f"{name} ({digest[:8]}…)" for name, digest in (one.scored_on or {}).items()) or "nothing"
+                for one in (self, other)
+            )
+            lines.append(f"--evaluate-on: it is scored on {mine}, asked for is {theirs}")
         if self.world_size != other.world_size:
             lines.append(
                 f"ranks: it has {self.world_size}, started are {other.world_size}; batch norms see a rank's share of "

@@ -124,7 +124,7 @@ def _check_options(options: RunOptions) -> None:
     useless = {
         "--split-index": options.split_index != 0,
         "--hold-out": options.hold_out > 0,
-        "--evaluate-on": options.evaluate_on is not None,
+        "--evaluate-on": bool(options.evaluate_on),
         "--use-test-identities": options.use_test_identities,
     }
     given = [flag for flag, is_given in useless.items() if is_given]
