@@ -160,7 +160,7 @@ def _openvino(
         parameters: Learned values, as published.
         scores: Published rank-1 and mean average precision on Market-1501.
         xml: Size, SHA-256 and SHA-384 of the ``.xml``; a SHA-384 is None where we have not seen the one stated.
-        values: The same of the ``.bin``.
+        values: Size, SHA-256 and SHA-384 of the ``.bin``.
         measured: Scores that we measured.
     """
     name = f"person-reidentification-retail-{number}"
