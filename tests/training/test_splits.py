@@ -279,7 +279,7 @@ def test_a_single_run_in_the_way_of_another_is_not_continued(options: RunOptions
 @pytest.mark.slow
 def test_ranks_do_the_same_runs_and_one_prints(viper: Path, untrained: Path, tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "omnireid"]
-    words = [sys.executable, *launcher, *command(viper, untrained, tmp_path / "runs")]
+    words = [sys.executable, *launcher, *command(viper, untrained, tmp_path / "runs", "--learning-rate", "0.0001")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("viper: 20 splits, 2 training runs") == 1
