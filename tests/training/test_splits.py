@@ -265,6 +265,15 @@ def test_a_classifier_has_no_splits(options: RunOptions) -> None:
         train_every_split(replace(SMALL, task="classify", metric="top1"), options)
 
 
+def test_unlabelled_crops_of_people_to_be_scored_are_refused_before_the_first_run(
+    options: RunOptions, viper: Path, untrained: Path
+) -> None:
+    taught = replace(options, data=(viper,), teacher=str(untrained), unlabelled=(viper / "cam_a",))
+    with pytest.raises(DataError, match=r"4 unlabelled crop\(s\) belong to the data that the run is scored on"):
+        train_every_split(replace(SMALL, graph_weight=1.0), taught)
+    assert not (options.output / "splits.json").exists()
+
+
 def test_a_data_set_with_one_split_has_nothing_to_average(options: RunOptions) -> None:
     with pytest.raises(DataError, match="has one split only, so there is nothing to average"):
         train_every_split(SMALL, options)
