@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "show what a file of weights is, and whether it covers its network",
     "convert": "turn a checkpoint, or a graph made by others, into an omnireid artefact",
     "train": "train a network by a recipe",
+    "experiment": "make a table of many training runs, with the paper's values beside it",
     "embed": "turn crops into a table of embeddings",
     "evaluate": "score weights, or stored embeddings, on a data set",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",

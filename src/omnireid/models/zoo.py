@@ -112,7 +112,8 @@ def _osnet(name: str, config: OSNetConfig, source: str, *, ablation_of: str | No
 def _list_osnets() -> Iterator[Architecture]:
     """The published OSNets, then every row of the paper's ablation table at every width.
 
-    The table's first row, "primary", is the plain OSNet.
+    The table's first row, "primary", is the plain OSNet. OSNet-IBN was published at one width; the others are there to
+    be compared with the plain and AIN networks of their width.
     """
     for width, value in _WIDTHS.items():
         yield _osnet(f"osnet_{width}", OSNetConfig(width=value), _OSNET)
@@ -124,6 +125,10 @@ def _list_osnets() -> Iterator[Architecture]:
             if row != "primary":
                 plain = f"osnet_{width}"
                 yield _osnet(f"{plain}_{row}", replace(design, width=value), _OSNET, ablation_of=plain)
+    for width, value in _WIDTHS.items():
+        if width != "x1_0":
+            narrow = OSNetConfig(width=value, normalisation="ibn")
+            yield _osnet(f"osnet_ibn_{width}", narrow, _OSNET, ablation_of="osnet_ibn_x1_0")
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(

@@ -22,7 +22,18 @@ from omnireid.data.unlabelled import add_unlabelled
 from omnireid.embedding.embedder import load_embedder
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.torch_runtime import load_weights
-from omnireid.errors import MissingDependencyError, ModelError, OutputError, RecipeError
+from omnireid.errors import (
+    CheckpointError,
+    DataError,
+    DeviceMemoryError,
+    EmbeddingError,
+    ImageError,
+    MissingDependencyError,
+    ModelError,
+    OutputError,
+    RecipeError,
+    TrainingError,
+)
 from omnireid.files import check_output, sha256_of, sole_writer, write_json
 from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model, find_architecture
@@ -47,6 +58,9 @@ from omnireid.weights.examination import examine
 from omnireid.weights.fetch import resolve_weights
 
 CURVES_NAME = "curves.png"
+
+FAILURES_OF_ONE_RUN = (TrainingError, CheckpointError, DataError, DeviceMemoryError, EmbeddingError, ImageError)
+"""Errors after which the other runs of a session go on. Others, such as a full disk, would end those too."""
 
 
 def train(recipe: Recipe, options: RunOptions) -> RunResult:
@@ -89,6 +103,11 @@ class Session:
     ranks: Ranks
     device: torch.device
     stop: Stop
+
+    @property
+    def threads(self) -> int:
+        """Number of threads that torch computes with on a CPU."""
+        return torch.get_num_threads()
 
 
 @contextmanager

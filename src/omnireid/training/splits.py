@@ -33,16 +33,7 @@ from omnireid.data.unlabelled import add_unlabelled
 from omnireid.embedding.embedder import load_embedder
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.weights_file import WeightsFile
-from omnireid.errors import (
-    CheckpointError,
-    DataError,
-    DeviceMemoryError,
-    EmbeddingError,
-    ImageError,
-    OutputError,
-    SettingError,
-    TrainingError,
-)
+from omnireid.errors import DataError, OutputError, SettingError
 from omnireid.evaluation.embedder_scores import evaluate_embedder
 from omnireid.files import check_output, sha256_of, sole_writer
 from omnireid.models.zoo import find_architecture
@@ -51,7 +42,7 @@ from omnireid.training.loop import CHECKPOINT_NAME
 from omnireid.training.options import SPLITS_NAME, RunOptions
 from omnireid.training.precision import choose_precision
 from omnireid.training.recipes import Recipe
-from omnireid.training.run import Session, is_resumed, start_session, train_in_session
+from omnireid.training.run import FAILURES_OF_ONE_RUN, Session, is_resumed, start_session, train_in_session
 from omnireid.training.run_checkpoint import RunIdentity, check_identity
 from omnireid.training.split_results import (
     SplitResults,
@@ -62,9 +53,6 @@ from omnireid.training.split_results import (
 )
 from omnireid.types import Dataset
 from omnireid.weights.fetch import resolve_weights
-
-_FAILURES_OF_ONE_RUN = (TrainingError, CheckpointError, DataError, DeviceMemoryError, EmbeddingError, ImageError)
-"""Errors after which the other runs go on. Others, such as a full disk or a wrong model, would end those too."""
 
 
 def train_every_split(recipe: Recipe, options: RunOptions) -> SplitResults:
@@ -208,7 +196,7 @@ def _carry_out(
             result.weights, RuntimeOptions(runtime="torch", precision="fp32", device=session.device.type)
         )
         evaluated = evaluate_embedder(embedder, splits, progress=options.progress)
-    except _FAILURES_OF_ONE_RUN as error:
+    except FAILURES_OF_ONE_RUN as error:
         if session.ranks.world_size > 1:
             raise
         return replace(run, failure=str(error))
