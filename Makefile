@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 CORE := .venv-core
 REID := .venv-reid
+TORCHVISION := .venv-torchvision
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart quickstart-training test check real reid core clean
+.PHONY: help install quickstart quickstart-training test check real reid torchvision core clean
 
 help:
 	@echo "make quickstart           draw people, embed them, search, score, and write pictures (results in quickstart/)"
@@ -15,6 +16,7 @@ help:
 	@echo "make check                ruff and mypy --strict"
 	@echo "make real                 tests marked real and slow; they read ../shared"
 	@echo "make reid                 tests marked reid, against roboflow's package reid, in an environment of its own"
+	@echo "make torchvision          tests marked torchvision, against torchvision and timm, in an environment of its own"
 	@echo "make core                 the core install, without torch, in an environment of its own: embed, search, score, with any file of weights"
 	@echo "make clean                remove what these commands made"
 
@@ -49,6 +51,11 @@ reid:
 	PIP_CONSTRAINT=constraints.txt $(REID)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 'reid==0.1.0rc1'
 	$(REID)/bin/python -m pytest --quiet -m reid
 
+torchvision:
+	$(PYTHON) -m venv --clear $(TORCHVISION)
+	PIP_CONSTRAINT=constraints.txt $(TORCHVISION)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 'torchvision==0.28.0' 'timm==1.0.31'
+	$(TORCHVISION)/bin/python -m pytest --quiet -m torchvision
+
 core:
 	$(PYTHON) -m venv --clear $(CORE)
 	PIP_CONSTRAINT=constraints.txt $(CORE)/bin/python -m pip install --quiet --disable-pip-version-check .
@@ -66,4 +73,4 @@ core:
 	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --data people --weights ours.safetensors
 
 clean:
-	rm -rf $(VENV) $(CORE) $(REID) quickstart
+	rm -rf $(VENV) $(CORE) $(REID) $(TORCHVISION) quickstart

@@ -26,7 +26,7 @@ BATCH, RUNS = 32, 7
 @torch.no_grad()
 def put_back(model: Backbone, path: Path, architecture: str) -> int:
     """Give the model the values of the file unchanged. Returns how many of them are denormal."""
-    own_names, state = ARCHITECTURES[architecture].key_layout.own_names, model.state_dict()
+    own_names, state = ARCHITECTURES[architecture].key_layout.own_names["torchreid"], model.state_dict()
     smallest = torch.finfo(torch.float32).tiny
     denormal = 0
     for key, stored in read_checkpoint(path).tensors.items():

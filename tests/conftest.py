@@ -98,6 +98,11 @@ def reid_keys() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def baseline_keys() -> ModuleType:
+    return _load_module(GOLDEN / "baseline_keys.py")
+
+
+@pytest.fixture(scope="session")
 def original_rule(shared: Path) -> ModuleType:
     """The script that `rule` is a copy of."""
     return _load_module(shared / "golden" / "weights_by_rule.py")

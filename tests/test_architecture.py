@@ -50,6 +50,8 @@ TORCH_NEVER = {
     *(PACKAGE / "training" / name for name in ("recipes.py", "options.py", "samplers.py")),
     *(PACKAGE / "models" / f"{name}.py" for name in ("layer_plan", "checkpoint_keys", "coverage", "graph_builder")),
     *(PACKAGE / "models" / f"osnet_{name}.py" for name in ("config", "graph", "keys", "plan")),
+    *(PACKAGE / "models" / f"residual_{name}.py" for name in ("design", "graph", "plan")),
+    *(PACKAGE / "models" / f"{name}.py" for name in ("baselines", "baseline_keys")),
 }
 TORCH_AT_CALL_TIME = {
     PACKAGE / "embedding" / "torch_runtime.py",

@@ -154,4 +154,4 @@ def test_causes_of_osnets_own() -> None:
     whole = CoverageReport("osnet_x0_5", ("conv1.a",), (), (), ())
     assert likely_cause({}, part, whole).startswith("This is osnet_x0_5: it covers that one whole.")
     nothing = CoverageReport("osnet_x1_0", (), ("conv1.a",), (), ())
-    assert likely_cause({}, part, nothing).startswith("None of its keys belongs to an OSNet.")
+    assert likely_cause({}, part, nothing).startswith("None of its keys belongs to a network that is known here.")

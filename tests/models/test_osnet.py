@@ -34,7 +34,7 @@ def create_osnet(name: str, num_classes: int | None = None) -> OSNet:
 def filled(name: str, state: State) -> OSNet:
     """A variant in evaluation mode with a published state in it, not by way of the checkpoint door."""
     model = create_osnet(name)
-    names = ARCHITECTURES[name].key_layout.published_names
+    names = ARCHITECTURES[name].key_layout.published_names["torchreid"]
     model.load_state_dict({own: state[published] for own, published in names.items()})
     return model.eval()
 

@@ -70,7 +70,7 @@ def say(folder: Path, **preprocessing: object) -> Path:
 def test_their_keys_are_the_published_ones(name: str, theirs: Mapping[str, Any]) -> None:
     layout = ARCHITECTURES[name].key_layout
     found = {key: tuple(shape) for key, shape in zip(theirs["keys"], theirs["shapes"][name], strict=True)}
-    assert found == {layout.published_names[key]: shape for key, shape in layout.shapes.items()}
+    assert found == {layout.published_names["torchreid"][key]: shape for key, shape in layout.shapes.items()}
 
 
 def test_they_have_no_other_osnet(theirs: Mapping[str, Any]) -> None:
@@ -85,7 +85,7 @@ def test_a_folder_is_its_weights_with_its_config(folder: Path, small_state: dict
     assert embedder.embed(probe_crops(3, 64, 32)).shape == (3, 512)
     tensors, by_file = read_weights(folder / "weights.safetensors")
     assert by_file == metadata
-    names = ARCHITECTURES["osnet_x0_25"].key_layout.published_names
+    names = ARCHITECTURES["osnet_x0_25"].key_layout.published_names["torchreid"]
     assert all(np.array_equal(values, small_state[names[key]].numpy()) for key, values in tensors.items())
 
 

@@ -1,6 +1,6 @@
-"""The parts of OSNet: convolutions with their norm, streams, gates and the omni-scale block.
+"""The parts of networks: convolutions with their norm, a projection; and of OSNet its streams, gates and block.
 
-Shapes: B images, T streams, C channels, H rows, W columns.
+Shapes: B images, T streams, C channels, H rows, W columns, D values of an embedding.
 
 Nothing here draws random numbers; see `omnireid.models.layers`.
 """
@@ -13,12 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from omnireid.models.layers import Conv2d, instance_norm
+from omnireid.models.layer_plan import Activation
+from omnireid.models.layers import Conv2d, Linear, instance_norm
 from omnireid.models.osnet_config import GATE_REDUCTION, Convolution, Fusion, Gate, InstanceNorm
 
 
+def activate(maps: Tensor, activation: Activation) -> Tensor:
+    """Apply an activation."""
+    if activation == "relu6":
+        return functional.relu6(maps)
+    return functional.relu(maps) if activation == "relu" else maps
+
+
 class ConvNorm(nn.Module):
-    """A convolution without bias, a norm, and by default a ReLU: (B, C, H, W) → (B, C', H', W')."""
+    """A convolution without bias, a norm and an activation: (B, C, H, W) → (B, C', H', W')."""
 
     def __init__(
         self,
@@ -27,18 +35,33 @@ class ConvNorm(nn.Module):
         kernel: int,
         *,
         stride: int = 1,
-        relu: bool = True,
+        groups: int = 1,
+        activation: Activation = "relu",
         instance: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.conv = Conv2d(
+            in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
+        )
         self.norm = instance_norm(out_channels) if instance else nn.BatchNorm2d(out_channels)
-        self.relu = relu
+        self.activation: Activation = activation
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Convolve, normalise, rectify."""
-        maps = self.norm(self.conv(maps))
-        return functional.relu(maps) if self.relu else maps
+        """Convolve, normalise, activate."""
+        return activate(self.norm(self.conv(maps)), self.activation)
+
+
+class Projection(nn.Module):
+    """A linear layer, batch norm and ReLU: (B, C) → (B, D), ≥ 0."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.linear = Linear(in_features, out_features)
+        self.norm = nn.BatchNorm1d(out_features)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Project, normalise, rectify."""
+        return functional.relu(self.norm(self.linear(features)))
 
 
 class LiteConv(nn.Module):
@@ -124,9 +147,9 @@ class OmniScaleBlock(nn.Module):
         self.streams = nn.ModuleList(_stream(middle, depth, convolution) for depth in depths)
         self.gate = _gate(gate, middle, len(depths))
         fused = middle * len(depths) if fusion == "concatenation" else middle
-        self.restore = ConvNorm(fused, out_channels, 1, relu=False, instance=instance == "branch")
+        self.restore = ConvNorm(fused, out_channels, 1, activation="none", instance=instance == "branch")
         self.shortcut = (
-            nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels, 1, relu=False)
+            nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels, 1, activation="none")
         )
         self.sum_norm = instance_norm(out_channels) if instance == "sum" else nn.Identity()
 

@@ -8,30 +8,41 @@ from types import MappingProxyType
 
 from omnireid.models.layer_plan import PlannedLayer, Shape, state_shapes
 
+CLASSIFIER = "classifier."
+"""What the keys of a classifier begin with in our own names."""
+
 
 @dataclass(frozen=True)
 class KeyLayout:
-    """What a complete checkpoint of one network holds, the classifier left out.
+    """What a complete checkpoint of one network holds.
 
     Attributes:
-        shapes: Key in our own names to its shape, in the network's order.
-        own_names: Published key to our key; empty for a network that nobody has published under other names.
-        published_names: Our key to the published one; empty for the same networks as `own_names`.
+        shapes: Key in our own names to its shape, in the network's order, the classifier left out.
+        published_names: Publisher to what it calls each of those keys; empty for a network that nobody has published
+            under other names.
+        own_names: Publisher to our key for each of its keys, a classifier's among them.
     """
 
     shapes: Mapping[str, Shape]
-    own_names: Mapping[str, str]
-    published_names: Mapping[str, str]
+    published_names: Mapping[str, Mapping[str, str]]
+    own_names: Mapping[str, Mapping[str, str]]
+
+    def find_own_names(self, found: Iterable[str]) -> Mapping[str, str]:
+        """Our key for each key of the publisher that wrote most of `found`; empty where nobody has published any."""
+        keys = list(found)
+        candidates = self.own_names.values()
+        return max(candidates, key=lambda names: sum(key in names for key in keys), default=MappingProxyType({}))
 
 
-def make_key_layout(layers: Iterable[PlannedLayer], published_name: Callable[[str], str] | None) -> KeyLayout:
+def make_key_layout(layers: Iterable[PlannedLayer], publishers: Mapping[str, Callable[[str], str]]) -> KeyLayout:
     """Lay out the keys of a network.
 
     Args:
         layers: The network's layers, in the order of its state.
-        published_name: Translates our key into the published one; None where there is no published checkpoint.
+        publishers: Publisher to what translates our key into its own.
     """
     shapes = state_shapes(layers)
-    published = {} if published_name is None else {key: published_name(key) for key in shapes}
-    own = {name: key for key, name in published.items()}
-    return KeyLayout(MappingProxyType(shapes), MappingProxyType(own), MappingProxyType(published))
+    classifier = (f"{CLASSIFIER}weight", f"{CLASSIFIER}bias")
+    published = {publisher: {key: name(key) for key in shapes} for publisher, name in publishers.items()}
+    own = {publisher: {name(key): key for key in (*shapes, *classifier)} for publisher, name in publishers.items()}
+    return KeyLayout(MappingProxyType(shapes), MappingProxyType(published), MappingProxyType(own))

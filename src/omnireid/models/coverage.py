@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 
+from omnireid.models.checkpoint_keys import CLASSIFIER
 from omnireid.models.layer_plan import COUNTER, Shape
 from omnireid.models.zoo import ARCHITECTURES, find_architecture
 
-_CLASSIFIER = "classifier."
 _BOTTLENECKS = {6: "ResNet-50", 23: "ResNet-101", 36: "ResNet-152"}
 _BASIC_BLOCKS = {2: "ResNet-18", 6: "ResNet-34"}
 
@@ -56,9 +56,13 @@ class CoverageReport:
         """Whether the file fills the whole network and holds no other part of a backbone.
 
         The second half matters: a network with batch norms has every tensor of the one with instance norms in their
-        place, and yet it is another network.
+        place, and yet it is another network. So is a ResNet-50 with a batch norm on its embedding.
         """
-        surplus = any(key.split(".")[0] in _backbone_parts() for key in self.unexpected if not key.endswith(COUNTER))
+        surplus = any(
+            key.split(".")[0] in _backbone_parts() or key.endswith("running_mean")
+            for key in self.unexpected
+            if not key.endswith(COUNTER)
+        )
         return not (self.missing or self.mismatched or surplus)
 
     def table(self) -> str:
@@ -128,7 +132,7 @@ def compare(
     for key, shape in found.items():
         own = own_names.get(key, key)
         if own not in expected or own in seen:
-            (left_out if key.startswith(_CLASSIFIER) else unexpected).append(key)
+            (left_out if own.startswith(CLASSIFIER) else unexpected).append(key)
             continue
         seen.add(own)
         if shape == expected[own]:
@@ -157,7 +161,7 @@ def hold_against(architecture: str, found: Mapping[str, Shape]) -> tuple[Coverag
         ModelError: There is no network of that name.
     """
     layout = find_architecture(architecture).key_layout
-    return compare(architecture, found, layout.shapes, layout.own_names)
+    return compare(architecture, found, layout.shapes, layout.find_own_names(found))
 
 
 def best_fit(found: Mapping[str, Shape], first: str | None = None) -> CoverageReport:
@@ -202,16 +206,22 @@ def likely_cause(found: Mapping[str, Shape], report: CoverageReport, best: Cover
         report: The file against the network that was asked for.
         best: The file against the network that it fits best.
     """
-    family = name_family(found)
-    if family:
-        return f"This looks like {family}, which is not an OSNet. Give an OSNet checkpoint."
     if best.is_complete:
         return (
             f"This is {best.architecture}: it covers that one whole. Leave the architecture out, or ask for "
             f"{best.architecture}."
         )
+    family = name_family(found)
+    if family:
+        return (
+            f"This looks like {family}, but not like a whole one that is known here. Give a complete checkpoint of a "
+            "network that omnireid models lists."
+        )
     if not best.loaded:
-        return "None of its keys belongs to an OSNet. Give an OSNet checkpoint."
+        return (
+            "None of its keys belongs to a network that is known here. Give a checkpoint of one that omnireid models "
+            "lists."
+        )
     if best.architecture != report.architecture:
         return (
             f"It comes closest to {best.architecture}, of which it covers {_percent(best.backbone_coverage)}: "
@@ -220,13 +230,11 @@ def likely_cause(found: Mapping[str, Shape], report: CoverageReport, best: Cover
     stages = ", ".join(f"{stage} ({count})" for stage, count in _by_stage((*report.missing, *report.mismatched)))
     if stages:
         return f"Part of the network is missing. Missing tensors by stage: {stages}. Give a complete checkpoint."
-    return (
-        f"It has parts that {report.architecture} does not have, so the network was changed. Give an unchanged OSNet."
-    )
+    return f"It has parts that {report.architecture} does not have, so the network was changed. Give an unchanged one."
 
 
 def name_family(keys: Iterable[str]) -> str | None:
-    """Name the well-known family of networks, other than OSNet, that uses these keys; None where none is known."""
+    """Name the well-known family of networks, other than OSNet, that uses these keys; None where there is none."""
     names = list(keys)
     if any(re.search(r"(^|\.)layer1\.0\.conv1\.", name) for name in names):
         is_bottleneck = any(re.search(r"(^|\.)layer1\.0\.conv3\.", name) for name in names)
@@ -251,12 +259,13 @@ def _backbone_parts() -> frozenset[str]:
     for known in ARCHITECTURES.values():
         if known.ablation_of is None:
             layout = known.key_layout
-            parts |= {key.split(".")[0] for key in (*layout.shapes, *layout.own_names)}
+            for names in (layout.shapes, *(each.values() for each in layout.published_names.values())):
+                parts |= {key.split(".")[0] for key in names}
     return frozenset(parts)
 
 
 def _count_backbone(keys: Iterable[str]) -> int:
-    return sum(not key.endswith(COUNTER) and not key.startswith(_CLASSIFIER) for key in keys)
+    return sum(not key.endswith(COUNTER) and not key.startswith(CLASSIFIER) for key in keys)
 
 
 def _percent(fraction: float) -> str:

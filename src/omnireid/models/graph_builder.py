@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from omnireid.errors import CheckpointError, CoverageError, require
 from omnireid.images.preprocess import Preprocessing
-from omnireid.models.layer_plan import COUNTER
+from omnireid.models.layer_plan import COUNTER, Activation
 
 if TYPE_CHECKING:
     import onnx
@@ -99,6 +99,12 @@ class GraphBuilder:
         self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), [output], name=output, **attributes))
         return output
 
+    def reshape(self, maps: str, shape: Sequence[int], output: str) -> str:
+        """Add a reshape of each crop's values to `shape`, whatever the batch."""
+        values = np.array([0, *shape], dtype=np.int64)  # 0 keeps the batch
+        self._constants.append(self._onnx.numpy_helper.from_array(values, f"{output}.shape"))
+        return self.add("Reshape", [maps, f"{output}.shape"], output)
+
     def add_input(self) -> tuple[str, Array | None]:
         """Add what leads from the input to the first layer.
 
@@ -121,9 +127,9 @@ class GraphBuilder:
         *,
         stride: int = 1,
         groups: int = 1,
-        relu: bool = False,
+        activation: Activation = "none",
     ) -> str:
-        """Add a convolution that keeps the size at stride 1, and a ReLU if asked."""
+        """Add a convolution that keeps the size at stride 1, and its activation."""
         inputs = [maps, self.constant(f"{output}.weight", weight)]
         if bias is not None:
             inputs.append(self.constant(f"{output}.bias", bias))
@@ -131,13 +137,57 @@ class GraphBuilder:
         result = self.add(
             "Conv",
             inputs,
-            f"{output}.linear" if relu else output,
+            output if activation == "none" else f"{output}.linear",
             kernel_shape=[kernel, kernel],
             pads=[kernel // 2] * 4,
             strides=[stride, stride],
             group=groups,
         )
-        return self.add("Relu", [result], output) if relu else result
+        return self.activate(result, activation, output)
+
+    def conv_norm(
+        self,
+        maps: str,
+        name: str,
+        channels: tuple[int, int],
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        activation: Activation = "relu",
+        instance: bool = False,
+        divisor: Array | None = None,
+    ) -> str:
+        """Add a `ConvNorm` from `channels[0]` to `channels[1]`, whose input is first divided by `divisor`."""
+        before, after = channels
+        weight = self.take(f"{name}.conv.weight", after, before // groups, kernel, kernel)
+        if divisor is not None:
+            weight = weight / divisor.reshape(1, -1, 1, 1)
+        if not instance:
+            factor, shift = self.batch_norm(f"{name}.norm", after)
+            weight = weight * factor[:, None, None, None]
+            return self.convolution(maps, weight, shift, name, stride=stride, groups=groups, activation=activation)
+        plain = self.convolution(maps, weight, None, f"{name}.conv", stride=stride, groups=groups)
+        normed = self.instance_norm(plain, f"{name}.norm", after, name if activation == "none" else f"{name}.norm")
+        return self.activate(normed, activation, name)
+
+    def activate(self, maps: str, activation: Activation, output: str) -> str:
+        """Add an activation; ``none`` adds nothing and returns `maps`."""
+        if activation == "none":
+            return maps
+        if activation == "relu":
+            return self.add("Relu", [maps], output)
+        limits = [self.constant(f"{output}.{name}", np.array(value)) for name, value in (("low", 0.0), ("high", 6.0))]
+        return self.add("Clip", [maps, *limits], output)
+
+    def projection(self, maps: str, name: str, in_features: int, out_features: int) -> str:
+        """Add a `Projection` of (N, C) features."""
+        weight = self.take(f"{name}.linear.weight", out_features, in_features)
+        bias = self.take(f"{name}.linear.bias", out_features)
+        factor, shift = self.batch_norm(f"{name}.norm", out_features)
+        inputs = [maps, self.constant(f"{name}.weight", weight * factor[:, None])]
+        inputs.append(self.constant(f"{name}.bias", bias * factor + shift))
+        return self.add("Relu", [self.add("Gemm", inputs, f"{name}.norm", transB=1)], name)
 
     def batch_norm(self, name: str, channels: int) -> tuple[Array, Array]:
         """Take a batch norm in evaluation: its (C,) factors and shifts."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Activation = Literal["relu", "relu6", "none"]
+"""What follows a norm: max(x, 0), min(max(x, 0), 6), or nothing."""
 
 Shape = tuple[int, ...]
 
@@ -57,6 +61,29 @@ def plan_convolution(
     if bias:
         shapes["bias"] = (out_channels,)
     return PlannedLayer(name, shapes, math.prod(weight) * pixels * runs)
+
+
+def plan_conv_norm(
+    name: str,
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    pixels: int,
+    *,
+    groups: int = 1,
+    instance: bool = False,
+) -> Iterator[PlannedLayer]:
+    """Plan a `omnireid.models.blocks.ConvNorm`; see `plan_convolution`."""
+    yield plan_convolution(f"{name}.conv", in_channels, out_channels, kernel, pixels, groups=groups)
+    yield (
+        plan_instance_norm(f"{name}.norm", out_channels) if instance else plan_batch_norm(f"{name}.norm", out_channels)
+    )
+
+
+def plan_projection(name: str, in_features: int, out_features: int) -> Iterator[PlannedLayer]:
+    """Plan a `omnireid.models.blocks.Projection`."""
+    yield plan_linear(f"{name}.linear", in_features, out_features)
+    yield plan_batch_norm(f"{name}.norm", out_features)
 
 
 def plan_linear(name: str, in_features: int, out_features: int) -> PlannedLayer:

@@ -13,22 +13,9 @@ from torch.nn import functional
 
 from omnireid.errors import ModelError, ShapeError
 from omnireid.models.backbone import Backbone
-from omnireid.models.blocks import ConvNorm, OmniScaleBlock
+from omnireid.models.blocks import ConvNorm, OmniScaleBlock, Projection
 from omnireid.models.layers import Linear, initialise
 from omnireid.models.osnet_config import EMBEDDING_WIDTH, STRIDE, OSNetConfig
-
-
-class Projection(nn.Module):
-    """A linear layer, batch norm and ReLU: (B, C) → (B, D), ≥ 0."""
-
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__()
-        self.linear = Linear(in_features, out_features)
-        self.norm = nn.BatchNorm1d(out_features)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Project, normalise, rectify."""
-        return functional.relu(self.norm(self.linear(features)))
 
 
 class OSNet(Backbone):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnireid.images.preprocess import Preprocessing
-from omnireid.models.graph_builder import Array, GraphBuilder
+from omnireid.models.graph_builder import GraphBuilder
 from omnireid.models.osnet_config import EMBEDDING_WIDTH, GATE_REDUCTION, InstanceNorm, OSNetConfig
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _add_network(builder: GraphBuilder, config: OSNetConfig) -> str:
     images, divisor = builder.add_input()
     stem, *stages = config.channels
     stem_is_instance = config.normalisation != "batch"
-    maps = _add_conv_norm(builder, images, "conv1", (3, stem), 7, stride=2, instance=stem_is_instance, divisor=divisor)
+    maps = builder.conv_norm(images, "conv1", (3, stem), 7, stride=2, instance=stem_is_instance, divisor=divisor)
     maps = builder.add("MaxPool", [maps], "pool1", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     before = stem
     for number, after in enumerate(stages, start=2):
@@ -61,16 +61,11 @@ def _add_network(builder: GraphBuilder, config: OSNetConfig) -> str:
             maps = _add_block(builder, config, maps, f"conv{number}.{index}", (before, after), instance)
             before = after
         if number < 4:
-            maps = _add_conv_norm(builder, maps, f"transition{number}", (after, after))
+            maps = builder.conv_norm(maps, f"transition{number}", (after, after))
             maps = builder.add("AveragePool", [maps], f"pool{number}", kernel_shape=[2, 2], strides=[2, 2])
-    maps = _add_conv_norm(builder, maps, "conv5", (before, before))
+    maps = builder.conv_norm(maps, "conv5", (before, before))
     features = builder.add("Flatten", [builder.add("GlobalAveragePool", [maps], "pool5")], "features")
-    weight = builder.take("fc.linear.weight", EMBEDDING_WIDTH, before)
-    bias = builder.take("fc.linear.bias", EMBEDDING_WIDTH)
-    factor, shift = builder.batch_norm("fc.norm", EMBEDDING_WIDTH)
-    inputs = [features, builder.constant("fc.weight", weight * factor[:, None])]
-    inputs.append(builder.constant("fc.bias", bias * factor + shift))
-    return builder.add("Relu", [builder.add("Gemm", inputs, "fc.norm", transB=1)], "fc")
+    return builder.projection(features, "fc", before, EMBEDDING_WIDTH)
 
 
 def _add_block(
@@ -79,7 +74,7 @@ def _add_block(
     """Add an `OmniScaleBlock`."""
     before, after = channels
     middle = after // 4
-    reduced = _add_conv_norm(builder, maps, f"{name}.reduce", (before, middle))
+    reduced = builder.conv_norm(maps, f"{name}.reduce", (before, middle))
     streams = []
     for stream, depth in enumerate(config.depths):
         layer = reduced
@@ -88,7 +83,7 @@ def _add_block(
             if config.convolution == "lite":
                 layer = _add_lite_conv(builder, layer, path, middle)
             else:
-                layer = _add_conv_norm(builder, layer, path, (middle, middle), 3)
+                layer = builder.conv_norm(layer, path, (middle, middle), 3)
         streams.append(layer)
     if config.fusion == "concatenation":
         fused = builder.add("Concat", streams, f"{name}.fused", axis=1)
@@ -98,40 +93,14 @@ def _add_block(
         fused = terms[0]
         for index, term in enumerate(terms[1:], start=1):
             fused = builder.add("Add", [fused, term], f"{name}.sum.{index}")
-    branch = _add_conv_norm(
-        builder, fused, f"{name}.restore", (middle, after), relu=False, instance=instance == "branch"
+    branch = builder.conv_norm(
+        fused, f"{name}.restore", (middle, after), activation="none", instance=instance == "branch"
     )
-    shortcut = maps if before == after else _add_conv_norm(builder, maps, f"{name}.shortcut", channels, relu=False)
+    shortcut = maps if before == after else builder.conv_norm(maps, f"{name}.shortcut", channels, activation="none")
     total = builder.add("Add", [branch, shortcut], f"{name}.added")
     if instance == "sum":
         total = builder.instance_norm(total, f"{name}.sum_norm", after, f"{name}.sum_norm")
     return builder.add("Relu", [total], name)
-
-
-def _add_conv_norm(
-    builder: GraphBuilder,
-    maps: str,
-    name: str,
-    channels: tuple[int, int],
-    kernel: int = 1,
-    *,
-    stride: int = 1,
-    relu: bool = True,
-    instance: bool = False,
-    divisor: Array | None = None,
-) -> str:
-    """Add a `ConvNorm` from `channels[0]` to `channels[1]`, whose input is first divided by `divisor`."""
-    before, after = channels
-    weight = builder.take(f"{name}.conv.weight", after, before, kernel, kernel)
-    if divisor is not None:
-        weight = weight / divisor.reshape(1, -1, 1, 1)
-    if not instance:
-        factor, shift = builder.batch_norm(f"{name}.norm", after)
-        weight = weight * factor[:, None, None, None]
-        return builder.convolution(maps, weight, shift, name, stride=stride, relu=relu)
-    plain = builder.convolution(maps, weight, None, f"{name}.conv", stride=stride)
-    normed = builder.instance_norm(plain, f"{name}.norm", after, f"{name}.norm" if relu else name)
-    return builder.add("Relu", [normed], name) if relu else normed
 
 
 def _add_lite_conv(builder: GraphBuilder, maps: str, name: str, channels: int) -> str:
@@ -141,7 +110,7 @@ def _add_lite_conv(builder: GraphBuilder, maps: str, name: str, channels: int) -
     factor, shift = builder.batch_norm(f"{name}.norm", channels)
     mixed = builder.convolution(maps, pointwise, None, f"{name}.pointwise")
     weight = depthwise * factor[:, None, None, None]
-    return builder.convolution(mixed, weight, shift, name, groups=channels, relu=True)
+    return builder.convolution(mixed, weight, shift, name, groups=channels, activation="relu")
 
 
 def _add_gates(builder: GraphBuilder, config: OSNetConfig, name: str, streams: Sequence[str], middle: int) -> list[str]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from omnireid.models.layer_plan import (
     PlannedLayer,
     plan_batch_norm,
+    plan_conv_norm,
     plan_convolution,
     plan_instance_norm,
-    plan_linear,
+    plan_projection,
 )
 from omnireid.models.osnet_config import EMBEDDING_WIDTH, GATE_REDUCTION, InstanceNorm, OSNetConfig
 
@@ -21,25 +22,16 @@ _STAGE_PIXELS = (64 * 32, 32 * 16, 16 * 8)
 def plan_osnet(config: OSNetConfig) -> Iterator[PlannedLayer]:
     """List the layers of an OSNet in the order of its state, with their cost for an image of 256×128."""
     stem, *stages = config.channels
-    yield from _conv_norm("conv1", 3, stem, _STEM_PIXELS, kernel=7, instance=config.normalisation != "batch")
+    yield from plan_conv_norm("conv1", 3, stem, 7, _STEM_PIXELS, instance=config.normalisation != "batch")
     before = stem
     for number, after, pixels in zip((2, 3, 4), stages, _STAGE_PIXELS, strict=True):
         for index, instance in enumerate(config.block_norms[f"conv{number}"]):
             yield from _block(config, f"conv{number}.{index}", before, after, pixels, instance)
             before = after
         if number < 4:
-            yield from _conv_norm(f"transition{number}", after, after, pixels)
-    yield from _conv_norm("conv5", before, before, _STAGE_PIXELS[-1])
-    yield plan_linear("fc.linear", before, EMBEDDING_WIDTH)
-    yield plan_batch_norm("fc.norm", EMBEDDING_WIDTH)
-
-
-def _conv_norm(
-    name: str, before: int, after: int, pixels: int, *, kernel: int = 1, instance: bool = False
-) -> Iterator[PlannedLayer]:
-    """The layers of a `ConvNorm`."""
-    yield plan_convolution(f"{name}.conv", before, after, kernel, pixels)
-    yield plan_instance_norm(f"{name}.norm", after) if instance else plan_batch_norm(f"{name}.norm", after)
+            yield from plan_conv_norm(f"transition{number}", after, after, 1, pixels)
+    yield from plan_conv_norm("conv5", before, before, 1, _STAGE_PIXELS[-1])
+    yield from plan_projection("fc", before, EMBEDDING_WIDTH)
 
 
 def _block(
@@ -47,7 +39,7 @@ def _block(
 ) -> Iterator[PlannedLayer]:
     """The layers of an `OmniScaleBlock`."""
     middle = after // 4
-    yield from _conv_norm(f"{name}.reduce", before, middle, pixels)
+    yield from plan_conv_norm(f"{name}.reduce", before, middle, 1, pixels)
     for stream, depth in enumerate(config.depths):
         for index in range(depth):
             path = f"{name}.streams.{stream}.{index}"
@@ -56,12 +48,12 @@ def _block(
                 yield plan_convolution(f"{path}.depthwise", middle, middle, 3, pixels, groups=middle)
                 yield plan_batch_norm(f"{path}.norm", middle)
             else:
-                yield from _conv_norm(path, middle, middle, pixels, kernel=3)
+                yield from plan_conv_norm(path, middle, middle, 3, pixels)
     yield from _gates(config, f"{name}.gate", middle)
     fused = middle * config.streams if config.fusion == "concatenation" else middle
-    yield from _conv_norm(f"{name}.restore", fused, after, pixels, instance=instance == "branch")
+    yield from plan_conv_norm(f"{name}.restore", fused, after, 1, pixels, instance=instance == "branch")
     if before != after:
-        yield from _conv_norm(f"{name}.shortcut", before, after, pixels)
+        yield from plan_conv_norm(f"{name}.shortcut", before, after, 1, pixels)
     if instance == "sum":
         yield plan_instance_norm(f"{name}.sum_norm", after)
 

@@ -14,12 +14,23 @@ import numpy.typing as npt
 
 from omnireid.errors import ModelError
 from omnireid.images.preprocess import Preprocessing
+from omnireid.models.baseline_keys import (
+    timm_mobilenetv2_name,
+    torchreid_resnet_name,
+    torchreid_shufflenet_name,
+    torchvision_mobilenetv2_name,
+    torchvision_resnet_name,
+)
+from omnireid.models.baselines import design_mobilenetv2, design_resnet50, design_shufflenet
 from omnireid.models.checkpoint_keys import KeyLayout, make_key_layout
 from omnireid.models.layer_plan import PlannedLayer, count_planned_parameters
 from omnireid.models.osnet_config import ABLATIONS, EMBEDDING_WIDTH, OSNetConfig
 from omnireid.models.osnet_graph import build_osnet_graph
 from omnireid.models.osnet_keys import published_name
 from omnireid.models.osnet_plan import plan_osnet
+from omnireid.models.residual_design import ResidualDesign
+from omnireid.models.residual_graph import build_residual_graph
+from omnireid.models.residual_plan import plan_residual_network
 
 if TYPE_CHECKING:
     import onnx
@@ -54,8 +65,8 @@ class Architecture:
         embedding_width: Values in an embedding.
         build_graph: Writes it as an ONNX graph, without torch.
         plan: Lists its layers with their shapes and costs, without torch.
-        published_name: Translates a key of its state into the name that published checkpoints use; None where nobody
-            has published one.
+        publishers: Publisher of checkpoints to what translates a key of its state into the publisher's name for it;
+            empty where nobody has published any.
         source: The paper it comes from.
         ablation_of: Name of the network it varies for an ablation study; None for a network in its own right.
     """
@@ -65,7 +76,7 @@ class Architecture:
     embedding_width: int
     build_graph: BuildGraph = field(repr=False)
     plan: Callable[[], Iterable[PlannedLayer]] = field(repr=False)
-    published_name: Callable[[str], str] | None = field(repr=False)
+    publishers: Mapping[str, Callable[[str], str]] = field(repr=False)
     source: str
     ablation_of: str | None = None
 
@@ -82,12 +93,17 @@ class Architecture:
     @cached_property
     def key_layout(self) -> KeyLayout:
         """Keys and shapes of its state, and their published names."""
-        return make_key_layout(self.plan(), self.published_name)
+        return make_key_layout(self.plan(), self.publishers)
 
 
 _WIDTHS = {"x1_0": 1.0, "x0_75": 0.75, "x0_5": 0.5, "x0_25": 0.25}
 _OSNET = 'Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019'
 _OSNET_AIN = 'Zhou et al., "Learning Generalisable Omni-Scale Representations for Person Re-Identification", TPAMI 2021'
+_RESNET = 'He et al., "Deep Residual Learning for Image Recognition", CVPR 2016'
+_MOBILENETV2 = 'Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018'
+_SHUFFLENET = (
+    'Zhang et al., "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices", CVPR 2018'
+)
 
 
 def _build_osnet(config: OSNetConfig, num_classes: int | None, generator: torch.Generator | None) -> Backbone:
@@ -103,7 +119,7 @@ def _osnet(name: str, config: OSNetConfig, source: str, *, ablation_of: str | No
         embedding_width=EMBEDDING_WIDTH,
         build_graph=partial(build_osnet_graph, config),
         plan=partial(plan_osnet, config),
-        published_name=None if ablation_of else partial(published_name, config=config),
+        publishers={} if ablation_of else {"torchreid": partial(published_name, config=config)},
         source=source,
         ablation_of=ablation_of,
     )
@@ -131,8 +147,58 @@ def _list_osnets() -> Iterator[Architecture]:
             yield _osnet(f"osnet_ibn_{width}", narrow, _OSNET, ablation_of="osnet_ibn_x1_0")
 
 
+def _build_residual_network(
+    design: ResidualDesign, num_classes: int | None, generator: torch.Generator | None
+) -> Backbone:
+    from omnireid.models.residual_network import ResidualNetwork
+
+    return ResidualNetwork(design, num_classes=num_classes, generator=generator)
+
+
+def _residual(
+    name: str, design: ResidualDesign, publishers: Mapping[str, Callable[[str], str]], source: str
+) -> Architecture:
+    return Architecture(
+        name=name,
+        build=partial(_build_residual_network, design),
+        embedding_width=design.embedding_width,
+        build_graph=partial(build_residual_graph, design),
+        plan=partial(plan_residual_network, design),
+        publishers=publishers,
+        source=source,
+    )
+
+
+def _list_baselines() -> Iterator[Architecture]:
+    """The networks that OSNet is compared with; see `omnireid.models.baselines`."""
+    yield _residual(
+        "resnet50",
+        design_resnet50(),
+        {"torchvision": torchvision_resnet_name},  # timm's names are the same
+        _RESNET,
+    )
+    yield _residual(
+        "resnet50_fc512",
+        design_resnet50(last_stride=1, neck=EMBEDDING_WIDTH),
+        {"torchreid": torchreid_resnet_name},
+        f"{_RESNET}; last stride 1 and a layer to 512 values, as the field builds it for re-identification",
+    )
+    for name, width in (("mobilenetv2_x1_0", 1.0), ("mobilenetv2_x1_4", 1.4)):
+        design = design_mobilenetv2(width)
+        yield _residual(
+            name,
+            design,
+            {
+                "torchvision": partial(torchvision_mobilenetv2_name, design=design),
+                "timm": partial(timm_mobilenetv2_name, design=design),
+            },
+            _MOBILENETV2,
+        )
+    yield _residual("shufflenet_g3", design_shufflenet(), {"torchreid": torchreid_shufflenet_name}, _SHUFFLENET)
+
+
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
-    {architecture.name: architecture for architecture in _list_osnets()}
+    {architecture.name: architecture for architecture in (*_list_osnets(), *_list_baselines())}
 )
 """Every network that can be named."""
 

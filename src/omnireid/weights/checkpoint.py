@@ -156,7 +156,7 @@ def _examine(
         architecture=architecture or (best.architecture if best.loaded else None),
         report=report,
         refusal=None if error is None else str(error),
-        num_classes=_count_classes(found, chosen.embedding_width),
+        num_classes=_count_classes(found, report.left_out, chosen.embedding_width),
         source_format=file.source_format,
         wrapper=file.wrapper,
         prefix=file.prefix,
@@ -267,6 +267,6 @@ def _network_in_name(path: Path) -> str | None:
     return max(mentioned, key=len, default=None)
 
 
-def _count_classes(found: Mapping[str, Shape], embedding_width: int) -> int | None:
-    shape = found.get("classifier.weight", ())
-    return shape[0] if len(shape) == 2 and shape[1] == embedding_width else None
+def _count_classes(found: Mapping[str, Shape], classifier: tuple[str, ...], embedding_width: int) -> int | None:
+    shapes = (found[key] for key in classifier)
+    return next((shape[0] for shape in shapes if len(shape) == 2 and shape[1] == embedding_width), None)

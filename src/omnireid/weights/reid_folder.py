@@ -136,7 +136,7 @@ def write_reid_folder(folder: Path, tensors: Tensors, metadata: WeightsMetadata)
             f"roboflow's reid has no {name}, so it could not load the folder. It has {', '.join(REID_ARCHITECTURES)}. "
             "Other tools take a graph of these weights: omnireid export"
         )
-    names = find_architecture(name).key_layout.published_names
+    names = find_architecture(name).key_layout.published_names["torchreid"]
     size = metadata.preprocessing
     config = {
         "architecture": name,
