@@ -5,6 +5,7 @@ It needs torchvision and timm (`make torchvision`) and torchreid, and writes bas
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def build_timm() -> dict[str, Callable[[], Any]]:
     import timm
 
     names = {"resnet50": "resnet50", "mobilenetv2_x1_0": "mobilenetv2_100", "mobilenetv2_x1_4": "mobilenetv2_140"}
-    return {ours: lambda theirs=theirs: timm.create_model(theirs) for ours, theirs in names.items()}
+    return {ours: partial(timm.create_model, theirs) for ours, theirs in names.items()}
 
 
 def build_torchreid() -> dict[str, Callable[[], Any]]:

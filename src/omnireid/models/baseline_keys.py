@@ -49,8 +49,8 @@ def torchvision_mobilenetv2_name(key: str, design: ResidualDesign) -> str:
         stage, index, layer = int(found[1]), int(found[2]), int(found[3])
         unit = f"features.{1 + sum(counts[:stage]) + index}.conv"
         is_last = layer == len(design.stages[stage][index].layers) - 1
-        place = f"{layer + _index(found[5])}" if is_last else f"{layer}.{_index(found[5])}"
-        return f"{unit}.{place}.{found[6]}"
+        part = f"{layer + _index(found[5])}" if is_last else f"{layer}.{_index(found[5])}"
+        return f"{unit}.{part}.{found[6]}"
     return key.replace("classifier.", "classifier.1.")
 
 
