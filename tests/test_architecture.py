@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "embedding": {"images", "data", "weights"},
     "retrieval": set(),
     "evaluation": {"images", "data", "embedding", "retrieval"},
-    "reports": {"images", "data", "embedding", "retrieval", "evaluation"},
+    "explanation": {"images", "data", "models", "weights", "embedding"},
+    "reports": {"images", "data", "embedding", "retrieval", "evaluation", "explanation"},
     "training": {"images", "data", "models", "weights", "embedding", "evaluation"},
     "export": {"images", "data", "models", "weights", "embedding", "evaluation"},
     "bench": {"images", "data", "weights", "embedding", "evaluation"},
@@ -38,7 +39,7 @@ MAY_IMPORT = {
     },
     "commands": {
         *("images", "data", "synthetic", "weights", "models", "embedding", "retrieval", "evaluation"),
-        *("reports", "training", "experiments", "export", "bench"),
+        *("explanation", "reports", "training", "experiments", "export", "bench"),
     },
     "cli": {"commands"},
     "__main__": {"cli"},
@@ -48,7 +49,10 @@ MAY_IMPORT = {
 TORCH_ROOMS = {"models", "training", "export"}
 TORCH_NEVER = {
     *(PACKAGE / "training" / name for name in ("recipes.py", "options.py", "samplers.py")),
-    *(PACKAGE / "models" / f"{name}.py" for name in ("layer_plan", "checkpoint_keys", "coverage", "graph_builder")),
+    *(
+        PACKAGE / "models" / f"{name}.py"
+        for name in ("layer_plan", "checkpoint_keys", "coverage", "graph_builder", "observed_tensors")
+    ),
     *(PACKAGE / "models" / f"osnet_{name}.py" for name in ("config", "graph", "keys", "plan")),
     *(PACKAGE / "models" / f"residual_{name}.py" for name in ("design", "graph", "plan")),
     *(PACKAGE / "models" / f"{name}.py" for name in ("baselines", "baseline_keys")),

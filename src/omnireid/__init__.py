@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from omnireid.evaluation.evaluation import evaluate as evaluate
     from omnireid.evaluation.ranking import evaluate_ranking as evaluate_ranking
     from omnireid.evaluation.scores import RankingScores as RankingScores
+    from omnireid.explanation.explanation import Explanation as Explanation
+    from omnireid.explanation.explanation import explain as explain
+    from omnireid.explanation.gates import measure_gates as measure_gates
     from omnireid.export.exporting import export_weights as export_weights
     from omnireid.export.options import ExportOptions as ExportOptions
     from omnireid.images.preprocess import Preprocessing as Preprocessing
@@ -63,6 +66,7 @@ _HOME_OF = {
     "Dataset": "omnireid.types",
     "Embedder": "omnireid.embedding.embedder",
     "EmbeddingTable": "omnireid.embedding.tables",
+    "Explanation": "omnireid.explanation.explanation",
     "ExportOptions": "omnireid.export.options",
     "Evaluation": "omnireid.evaluation.evaluation",
     "Labels": "omnireid.types",
@@ -87,10 +91,12 @@ _HOME_OF = {
     "evaluate_ranking": "omnireid.evaluation.ranking",
     "examine": "omnireid.weights.examination",
     "expand_queries": "omnireid.retrieval.expansion",
+    "explain": "omnireid.explanation.explanation",
     "export_weights": "omnireid.export.exporting",
     "load_dataset": "omnireid.data.datasets",
     "load_embedder": "omnireid.embedding.embedder",
     "load_splits": "omnireid.data.datasets",
+    "measure_gates": "omnireid.explanation.gates",
     "read_embeddings": "omnireid.embedding.tables",
     "rerank": "omnireid.retrieval.reranking",
     "search": "omnireid.retrieval.search",

@@ -25,6 +25,7 @@ COMMANDS = {
     "experiment": "make a table of many training runs, with the paper's values beside it",
     "embed": "turn crops into a table of embeddings",
     "evaluate": "score weights, or stored embeddings, on a data set",
+    "explain": "show where a network responds, which places make two crops alike, and what its gates weigh",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",
     "bench": "measure weights in every runtime and precision on this machine",
     "cache": "list, build or remove the decoded crops that training keeps",

@@ -20,6 +20,7 @@
     ├── DeviceMemoryError          the device has too little memory for the batch
     ├── ExportError                weights that cannot be exported as asked
     │   └── ParityError            the exported graph gives other embeddings; it was not written
+    ├── ExplanationError           weights that do not show how their embeddings come about
     ├── ShapeError                 arrays that disagree in length, width or type
     ├── LabelsError                person or camera ids that cannot be used as asked
     ├── EmbeddingError             embeddings that are not finite, or cannot be compared
@@ -55,6 +56,7 @@ __all__ = [
     "DiskFullError",
     "DownloadError",
     "EmbeddingError",
+    "ExplanationError",
     "ExportError",
     "ImageError",
     "ImageTooLargeError",
@@ -154,6 +156,10 @@ class ExportError(OmnireidError):
 
 class ParityError(ExportError):
     """An exported graph gives other embeddings than its weights. It was not written; the message names the layer."""
+
+
+class ExplanationError(OmnireidError):
+    """Weights that do not show how their embeddings come about; the message says what is possible instead."""
 
 
 class ShapeError(OmnireidError):

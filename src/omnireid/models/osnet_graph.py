@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.graph_builder import GraphBuilder
+from omnireid.models.observed_tensors import ObservedBlock, ObservedTensors
 from omnireid.models.osnet_config import EMBEDDING_WIDTH, GATE_REDUCTION, InstanceNorm, OSNetConfig
 
 if TYPE_CHECKING:
@@ -46,6 +47,28 @@ def build_osnet_graph(
     builder = GraphBuilder(tensors, preprocessing, half=half, takes_pixels=takes_pixels, where=where)
     embeddings = _add_network(builder, config)
     return builder.finish(embeddings, EMBEDDING_WIDTH, name="osnet")
+
+
+def name_observed_tensors(config: OSNetConfig) -> ObservedTensors:
+    """Name the tensors of the graph that `build_osnet_graph` makes of this design."""
+    streams = range(config.streams)
+    blocks = tuple(
+        ObservedBlock(
+            name=name,
+            streams=tuple(f"{name}.streams.{stream}.{config.depths[stream] - 1}" for stream in streams),
+            gates=() if config.gate == "none" else tuple(f"{name}.gates.{stream}" for stream in streams),
+        )
+        for stage, norms in config.block_norms.items()
+        for name in (f"{stage}.{index}" for index in range(len(norms)))
+    )
+    return ObservedTensors(
+        maps="conv5",
+        head_weight="fc.weight",
+        head_bias="fc.bias",
+        blocks=blocks,
+        receptive_fields=tuple(2 * depth + 1 for depth in config.depths),
+        gates_follow_input=config.gate not in ("none", "fixed"),
+    )
 
 
 def _add_network(builder: GraphBuilder, config: OSNetConfig) -> str:

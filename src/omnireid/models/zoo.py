@@ -24,8 +24,9 @@ from omnireid.models.baseline_keys import (
 from omnireid.models.baselines import design_mobilenetv2, design_resnet50, design_shufflenet
 from omnireid.models.checkpoint_keys import KeyLayout, make_key_layout
 from omnireid.models.layer_plan import PlannedLayer, count_planned_parameters
+from omnireid.models.observed_tensors import ObservedTensors
 from omnireid.models.osnet_config import ABLATIONS, EMBEDDING_WIDTH, OSNetConfig
-from omnireid.models.osnet_graph import build_osnet_graph
+from omnireid.models.osnet_graph import build_osnet_graph, name_observed_tensors
 from omnireid.models.osnet_keys import published_name
 from omnireid.models.osnet_plan import plan_osnet
 from omnireid.models.residual_design import ResidualDesign
@@ -69,6 +70,7 @@ class Architecture:
             empty where nobody has published any.
         source: The paper it comes from.
         ablation_of: Name of the network it varies for an ablation study; None for a network in its own right.
+        observed: Tensors of its graph from which an embedding can be explained; None where nobody has named them.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Architecture:
     publishers: Mapping[str, Callable[[str], str]] = field(repr=False)
     source: str
     ablation_of: str | None = None
+    observed: ObservedTensors | None = None
 
     @cached_property
     def parameters(self) -> int:
@@ -122,6 +125,7 @@ def _osnet(name: str, config: OSNetConfig, source: str, *, ablation_of: str | No
         publishers={} if ablation_of else {"torchreid": partial(published_name, config=config)},
         source=source,
         ablation_of=ablation_of,
+        observed=name_observed_tensors(config),
     )
 
 
