@@ -113,8 +113,8 @@ def test_maps_and_gates_are_those_of_the_network_in_torch(name: str, tmp_path: P
 def test_a_part_copied_from_another_crop_speaks_for_the_likeness(tmp_path: Path) -> None:
     """The upper half of one drawn person is pasted onto another: what the likeness gains lies there."""
     people = synthesize(tmp_path / "people", identities=6, cameras=2, per_camera=1, workers=1)
-    first, second = (Image.open(next(people.rglob(f"{name}_c1*"))) for name in ("0002", "0004"))
-    second = second.resize(first.size)
+    first, other = (Image.open(next(people.rglob(f"{name}_c1*"))) for name in ("0002", "0004"))
+    second = other.resize(first.size)
     mixed = second.copy()
     mixed.paste(first.crop((0, 0, first.width, first.height // 2)), (0, 0))
     paths = [tmp_path / f"{name}.png" for name in ("first", "second", "mixed")]

@@ -70,7 +70,8 @@ class Explanation:
         Source: Zagoruyko and Komodakis, "Paying More Attention to Attention", ICLR 2017, on which the maps in the
         OSNet paper build.
         """
-        return np.linalg.norm(self.maps, axis=1)
+        norms: FloatArray = np.linalg.norm(self.maps, axis=1)
+        return norms
 
     def pair(self, first: int, second: int) -> PairExplanation:
         """Decompose the likeness of two crops over their places, exactly.

@@ -75,7 +75,8 @@ class Gates:
         self.check_there()
         pairs = zip(self.weights, self.stream_means, strict=True)
         sums = np.stack([(weights * means).sum(axis=(0, 2), dtype=np.float64) for weights, means in pairs])
-        return sums / np.maximum(sums.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        parts: DoubleArray = sums / np.maximum(sums.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        return parts
 
     def variation(self) -> DoubleArray:
         """How much the weights differ between crops: (B,), standard deviation over crops, averaged over the rest."""

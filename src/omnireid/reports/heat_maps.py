@@ -23,7 +23,8 @@ def colour_sequence(values: npt.ArrayLike) -> ByteArray:
     position = np.clip(np.asarray(values, dtype=np.float64), 0, 1) * (len(_SEQUENCE) - 1)
     below = np.minimum(position.astype(np.int64), len(_SEQUENCE) - 2)
     part = (position - below)[..., np.newaxis]
-    return np.rint((1 - part) * _SEQUENCE[below] + part * _SEQUENCE[below + 1]).astype(np.uint8)
+    colours: ByteArray = np.rint((1 - part) * _SEQUENCE[below] + part * _SEQUENCE[below + 1]).astype(np.uint8)
+    return colours
 
 
 def overlay_activation(crop: Image.Image, places: AnyArray, largest: float) -> Image.Image:
