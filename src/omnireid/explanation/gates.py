@@ -18,8 +18,8 @@ from omnireid.explanation.observation import Observation, observe_crops
 from omnireid.types import Crops, DoubleArray, FloatArray, IntArray, as_crops, check_whole_number
 
 STEADY = 1e-3
-"""Gates of a block that vary less than this over a set (on a scale of 0 to 1) are called steady: the block gives every
-crop the same weights, as gates do that died in training."""
+"""A block is called steady where no weight varies more than this over a set (on a scale of 0 to 1): it gives every crop
+the same weights, as gates do that died in training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +79,9 @@ class Gates:
         return parts
 
     def variation(self) -> DoubleArray:
-        """How much the weights differ between crops: (B,), standard deviation over crops, averaged over the rest."""
+        """How much the weights differ between crops: (B,), the largest standard deviation of any weight of a block."""
         self.check_there()
-        return np.array([weights.std(axis=0, dtype=np.float64).mean() for weights in self.weights])
+        return np.array([weights.std(axis=0, dtype=np.float64).max() for weights in self.weights])
 
     def steady_blocks(self) -> tuple[str, ...]:
         """The blocks that weigh their streams alike for every crop; see `STEADY`."""

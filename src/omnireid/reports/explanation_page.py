@@ -117,7 +117,7 @@ def _cosine_caption(part: PlaceMap) -> str:
 
 def _distance_caption(part: PlaceMap, pair: PairExplanation) -> str:
     return (
-        f"distance squared\n{part.total:.1f} of {pair.squared_distance:.1f}\nplaces {part.places.sum():+.1f}\n"
+        f"{part.total:.1f} of squared distance {pair.squared_distance:.1f}\nplaces {part.places.sum():+.1f}\n"
         f"constant {part.constant:+.1f}"
     )
 
@@ -153,8 +153,8 @@ def _set_sections(gates: Gates, *, is_set: bool) -> Iterator[Section]:
     image = draw_table(means, _table_texts(means, shares), names, fields)
     text = (
         f"Mean weight of each stream over {len(gates):,} crops, and in brackets what part of the gated sum comes from "
-        "it: a large weight on a stream of small values adds little. ±: how much the weights of a block differ from "
-        "crop to crop."
+        "it: a large weight on a stream of small values adds little. ±: how much a weight of the block differs "
+        "from crop to crop, at most."
     )
     if gates.follow_input and len(gates) > 1 and (steady := gates.steady_blocks()):
         text += (

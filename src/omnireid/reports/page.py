@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -22,8 +21,7 @@ _GAP = 12
 _LINE = 17
 _TITLE_LINE = 24
 _LEAST_WIDTH = 860
-_LETTER = 7.4  # width of most lines in pixels, divided by their letters
-_FEWEST_LETTERS = 12
+_LEAST_CAPTION = 90
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1e1e1e; margin: 24px; max-width: 1100px; }
@@ -130,14 +128,13 @@ def _lay_out(
 ) -> int:
     """Draw the page, or only measure it where there is no picture; returns its height."""
     large, medium, small = (ImageFont.load_default(size=size) for size in (20, 17, 13))
-    columns = int((width - 2 * _MARGIN) / _LETTER)
     pen.text((_MARGIN, _MARGIN), title, fill=TEXT, font=large)
     y = _MARGIN + _TITLE_LINE
     for section in sections:
         y += 2 * _GAP
         pen.text((_MARGIN, y), section.title, fill=TEXT, font=medium)
         y += _TITLE_LINE
-        for line in _wrap(section.text, columns):
+        for line in _wrap(section.text, width - 2 * _MARGIN, small):
             pen.text((_MARGIN, y), line, fill=PALE, font=small)
             y += _LINE
         for row in section.rows:
@@ -147,7 +144,7 @@ def _lay_out(
                 if picture is not None:
                     picture.paste(panel.image, (x, y))
                 below = y + panel.image.height + 3
-                for line in _wrap(panel.caption, max(int(panel.image.width / _LETTER), _FEWEST_LETTERS)):
+                for line in _wrap(panel.caption, max(panel.image.width, _LEAST_CAPTION), small):
                     pen.text((x, below), line, fill=TEXT, font=small)
                     below += _LINE
                 lowest = max(lowest, below)
@@ -156,5 +153,22 @@ def _lay_out(
     return y + _MARGIN
 
 
-def _wrap(text: str, columns: int) -> list[str]:
-    return [line for part in text.splitlines() for line in textwrap.wrap(part, columns) or [""]]
+def _wrap(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+    """Break a text into lines of at most `width` pixels: between words, and inside a word that is longer."""
+    lines = []
+    for part in text.splitlines():
+        line = ""
+        for word in part.split(" "):
+            candidate = f"{line} {word}" if line else word
+            if font.getlength(candidate) > width and line:
+                lines.append(line)
+                candidate = word
+            while font.getlength(candidate) > width and len(candidate) > 1:
+                fits = next(
+                    n for n in range(len(candidate) - 1, 0, -1) if n == 1 or font.getlength(candidate[:n]) <= width
+                )
+                lines.append(candidate[:fits])
+                candidate = candidate[fits:]
+            line = candidate
+        lines.append(line)
+    return lines
