@@ -13,7 +13,7 @@ from omnireid.models.zoo import ARCHITECTURES
 from omnireid.weights import shipped as shipped_module
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
 from omnireid.weights.published import PUBLISHED_WEIGHTS
-from omnireid.weights.shipped import shipped_weights
+from omnireid.weights.shipped import DEFAULT_WEIGHTS, shipped_weights
 
 
 def lines_of(text: str) -> dict[str, str]:
@@ -36,7 +36,8 @@ def test_one_table_has_all_weights_with_publisher_licence_scores_size_and_source
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     models()
-    lines = lines_of(capsys.readouterr().out.partition("\nWeights")[2])
+    shown = capsys.readouterr().out.partition("\nWeights")[2]
+    lines = lines_of(shown)
     assert set(shipped_weights()) | set(PUBLISHED_WEIGHTS) <= set(lines)
     public = lines["torchreid/osnet_x0_25.market1501"]
     for cell in (
@@ -49,6 +50,9 @@ def test_one_table_has_all_weights_with_publisher_licence_scores_size_and_source
     zoo = lines["openvino/person-reidentification-retail-0288"]
     for cell in ("openvino      183,000  1.18 MB", "Apache-2.0", "downloaded when it is named"):
         assert cell in zoo
+    assert "86.1%  58.9%  Market-1501, cosine, published " in zoo
+    after = shown.splitlines()[shown.splitlines().index(zoo) + 1]
+    assert after.split()[:5] == ["45.3%", "54.4%", "VIPeR,", "cosine,", "measured"]
     for file in PUBLISHED_WEIGHTS["openvino/person-reidentification-retail-0288"].files:
         assert file.sha256 is not None
         assert lines[file.sha256].split() == [file.sha256, file.url]
@@ -80,13 +84,13 @@ def test_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     scores = {"market1501.rank1": 0.9012, "market1501.mean_average_precision": 0.7351}
     described = WeightsMetadata("osnet_x0_25", 512, licence="research-only training data", metrics=scores)
     small = {"w": np.zeros(5000, np.float16)}
-    write_artefact(tmp_path / "osnet_x0_25.market1501.safetensors", small, described)
+    write_artefact(tmp_path / f"{DEFAULT_WEIGHTS}.safetensors", small, described)
     write_artefact(tmp_path / "osnet_x1_0.shop.safetensors", small, WeightsMetadata("osnet_x1_0", 512, metrics=scores))
     models()
     lines = lines_of(capsys.readouterr().out)
-    default, other = (" ".join(lines[name].split()) for name in ("osnet_x0_25.market1501", "osnet_x1_0.shop"))
+    default, other = (" ".join(lines[name].split()) for name in (DEFAULT_WEIGHTS, "osnet_x1_0.shop"))
     assert default == (
-        "osnet_x0_25.market1501 omnireid 201,864 0.01 MB 90.1% 73.5% market1501, euclidean, measured "
+        f"{DEFAULT_WEIGHTS} omnireid 201,864 0.01 MB 90.1% 73.5% market1501, euclidean, measured "
         "research-only training data in the package; the default"
     )
     assert other == (
@@ -94,8 +98,8 @@ def test_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     )
     models(json=Path("-"))
     first, second = json.loads(capsys.readouterr().out)["shipped"]
-    assert (first["name"], first["is_default"], second["is_default"]) == ("osnet_x0_25.market1501", True, False)
-    assert first["size"] == (tmp_path / "osnet_x0_25.market1501.safetensors").stat().st_size
+    assert (first["name"], first["is_default"], second["is_default"]) == (DEFAULT_WEIGHTS, True, False)
+    assert first["size"] == (tmp_path / f"{DEFAULT_WEIGHTS}.safetensors").stat().st_size
     assert first["metrics"] == scores
     assert first["licence"] == "research-only training data"
 

@@ -15,9 +15,10 @@ from omnireid.embedding.tables import read_embeddings
 from omnireid.files import sha256_of
 from omnireid.weights import shipped as shipped_module
 from omnireid.weights.artefact import halve, read_artefact, read_metadata, write_artefact
+from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 NOTICE = (
-    "weights osnet_x0_25.market1501, shipped with omnireid; trained on Market-1501; "
+    f"weights {DEFAULT_WEIGHTS}, shipped with omnireid; trained on Market-1501; "
     "licence: research-only training data; --weights names others"
 )
 
@@ -28,7 +29,7 @@ def shipped(tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder = tmp_path / "shipped"
     tensors, metadata = read_artefact(untrained)
     metadata = replace(metadata, training_data="Market-1501", licence="research-only training data")
-    path = folder / f"{shipped_module.DEFAULT_WEIGHTS}.safetensors"
+    path = folder / f"{DEFAULT_WEIGHTS}.safetensors"
     write_artefact(path, halve(tensors), metadata)
     monkeypatch.setattr(shipped_module, "weights_folder", lambda: folder)
     return path
@@ -36,7 +37,7 @@ def shipped(tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_embed(tmp_path: Path, shipped: Path, crop_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out.parquet"
-    for words in ([], ["--weights", "osnet_x0_25.market1501"]):
+    for words in ([], ["--weights", DEFAULT_WEIGHTS]):
         assert main(["embed", str(crop_folder), "--output", str(output), *words]) == 0
         said = capsys.readouterr().err.splitlines()
         assert said[1:] == [NOTICE]
@@ -66,7 +67,7 @@ def test_inspect(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_convert_takes_a_name(tmp_path: Path, shipped: Path) -> None:
     output = tmp_path / "w.safetensors"
-    assert main(["convert", "osnet_x0_25.market1501", "--output", str(output)]) == 0
+    assert main(["convert", DEFAULT_WEIGHTS, "--output", str(output)]) == 0
     assert read_metadata(output).origin == f"{shipped.name}, SHA-256 {sha256_of(shipped)}"
 
 

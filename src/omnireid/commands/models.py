@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from omnireid.models.zoo import ARCHITECTURES, Architecture
 from omnireid.weights.artefact import WeightsMetadata, read_metadata
 from omnireid.weights.published import PUBLISHED_WEIGHTS, PublishedWeights, WeightsScores
 from omnireid.weights.shipped import DEFAULT_WEIGHTS, shipped_scores, shipped_weights
+
+_Cells = tuple[str, ...]
 
 
 def models(*, json: JsonOption = None) -> None:
@@ -98,20 +100,18 @@ def _weights_table(style: box.Box | None) -> Table:
     for heading in ("scored on", "licence", "where to get it"):
         table.add_column(heading)
     for name, path in shipped_weights().items():
-        metadata = read_metadata(path)
-        scores = shipped_scores(name, metadata)
-        table.add_row(*_shipped_row(name, path, metadata, scores[0] if scores else None))
-        _add_further_scores(table, scores[1:])
+        _add_weights(table, *_shipped_row(name, path, read_metadata(path)))
     for weights in PUBLISHED_WEIGHTS.values():
-        table.add_row(*_published_row(weights))
-        _add_further_scores(table, weights.measured_scores[1:])
+        _add_weights(table, *_published_row(weights))
     return table
 
 
-def _add_further_scores(table: Table, scores: Iterable[WeightsScores]) -> None:
-    """Add a row for each further data set and distance, with nothing but the scores."""
-    for each in scores:
-        table.add_row(*[""] * 4, *_score_cells(each, "measured"), "", "")
+def _add_weights(table: Table, before: _Cells, scores: Sequence[_Cells], after: _Cells) -> None:
+    """Add a row for weights, and a further one for each further score, with nothing but the score."""
+    first, *further = scores or [("–", "–", "–")]
+    table.add_row(*before, *first, *after)
+    for each in further:
+        table.add_row(*[""] * len(before), *each, *[""] * len(after))
 
 
 def _files_table(style: box.Box | None) -> Table:
@@ -125,26 +125,34 @@ def _files_table(style: box.Box | None) -> Table:
     return table
 
 
-def _shipped_row(name: str, path: Path, metadata: WeightsMetadata, scores: WeightsScores | None) -> tuple[str, ...]:
+def _shipped_row(name: str, path: Path, metadata: WeightsMetadata) -> tuple[_Cells, list[_Cells], _Cells]:
+    """The cells before the scores, the scores, and the cells after them."""
     where = "in the package; the default" if name == DEFAULT_WEIGHTS else "in the package"
-    cells = _score_cells(scores, "measured")
-    parameters = _parameters(metadata.architecture, None)
-    return (name, "omnireid", parameters, _size(path.stat().st_size), *cells, metadata.licence, where)
+    before = (name, "omnireid", _parameters(metadata.architecture, None), _size(path.stat().st_size))
+    scores = [_score_cells(each, "measured") for each in shipped_scores(name, metadata)]
+    return before, scores, (metadata.licence, where)
 
 
-def _published_row(weights: PublishedWeights) -> tuple[str, ...]:
-    measured = bool(weights.measured_scores)
-    scores = weights.measured_scores if measured else weights.published_scores
-    stated = weights.published_scores[0] if measured and weights.published_scores else None
-    both = "" if stated is None else f"; published {_percent(stated.rank1)} / {_percent(stated.mean_average_precision)}"
-    cells = _score_cells(scores[0] if scores else None, f"measured{both}" if measured else "published")
+def _published_row(weights: PublishedWeights) -> tuple[_Cells, list[_Cells], _Cells]:
+    """The cells before the scores, the scores, and the cells after them."""
+    published = {(each.dataset, each.distance): each for each in weights.published_scores}
+    measured = {(each.dataset, each.distance): each for each in weights.measured_scores}
+    scores = [_score_cells(each, "published") for key, each in published.items() if key not in measured]
+    for key, each in measured.items():
+        stated = published.get(key)
+        beside = "" if stated is None else f"; published {_percents(stated)}"
+        scores.append(_score_cells(each, f"measured{beside}"))
     checked, url = weights.files[0].sha256, weights.files[0].url
     if checked is None:
         where = weights.page
     else:
         where = f"{weights.page} (SHA-256 {checked[:12]}…)" if url is None else "downloaded when it is named"
     parameters = _parameters(weights.architecture, weights.parameters)
-    return (weights.name, weights.publisher, parameters, _size(weights.size), *cells, weights.licence, where)
+    return (weights.name, weights.publisher, parameters, _size(weights.size)), scores, (weights.licence, where)
+
+
+def _percents(scores: WeightsScores) -> str:
+    return f"{_percent(scores.rank1)} / {_percent(scores.mean_average_precision)}"
 
 
 def _parameters(architecture: str, published: int | None) -> str:
@@ -154,10 +162,8 @@ def _parameters(architecture: str, published: int | None) -> str:
     return "–" if count is None else f"{count:,}"
 
 
-def _score_cells(scores: WeightsScores | None, origin: str) -> tuple[str, str, str]:
+def _score_cells(scores: WeightsScores, origin: str) -> _Cells:
     """Rank-1, mAP, and what they stand for."""
-    if scores is None:
-        return "–", "–", "–"
     return (
         _percent(scores.rank1),
         _percent(scores.mean_average_precision),
