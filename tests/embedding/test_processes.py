@@ -84,8 +84,9 @@ def test_other_runtimes_say_that_they_do_not_survive_a_fork(untrained: Path, run
             assert f"{runtime} (" in answer
             assert "Load it in each process after the fork" in answer
         answer = in_a_fork(lambda: str(load(untrained, runtime).embed(PIXELS).shape))
-        expected = "(40, 512)" if runtime == "openvino" else "ModelError: This network was loaded before"
-        assert answer.startswith(expected)
+        started = "OpenVINO was started before this process was forked"
+        expected = started if runtime == "openvino" else "This network was loaded before"
+        assert answer.startswith(f"ModelError: {expected}")
     finally:
         torch.set_num_threads(before)
 

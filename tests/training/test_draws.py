@@ -74,7 +74,7 @@ def test_frozen_values() -> None:
     ]
     assert {purpose.name: purpose.value for purpose in Purpose} == {
         **{"FLIP": 1, "CROP": 2, "ERASING": 3},
-        **{"JITTER": 4, "PATCH": 5, "PATCH_POOL": 6},
+        **{"JITTER": 4, "PATCH": 5, "PATCH_POOL": 6, "BLUR": 7},
     }
 
 

@@ -255,8 +255,7 @@ def test_what_is_refused() -> None:
     cases: list[tuple[Callable[[], object], str]] = [
         (
             lambda: RandomSampler(3, 4, 0),
-            "A batch of 4 crops is larger than the data, which has 3: lower --batch-size, or add data with another "
-            "--data.",
+            "A batch of 4 crops is larger than the data, which has 3: lower --batch-size, or give more data.",
         ),
         (lambda: RandomSampler(3, 0, 0), "batch_size must be at least 1; got 0."),
         (

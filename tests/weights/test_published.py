@@ -21,7 +21,8 @@ def test_a_record_is_whole(name: str) -> None:
         assert file.sha256 is None or len(file.sha256) == 64
         assert file.url is None or (file.url.startswith("https://") and file.sha256 is not None)
     for scores in (*weights.published_scores, *weights.measured_scores):
-        assert 0 < (scores.mean_average_precision or 0) < scores.rank1 < 1
+        assert 0 < (scores.mean_average_precision or 0) < 1
+        assert 0 < scores.rank1 < 1
 
 
 def test_no_published_name_is_a_shipped_one() -> None:

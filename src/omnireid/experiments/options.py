@@ -28,10 +28,9 @@ class ExperimentOptions:
         weights: Weights that the rows of the table pretraining start from, such as those of omnireid train classify.
         people: Number of people that the table cues draws for each cue, half of them to learn from.
         layout: Layout of the data set to learn from, such as market1501 or folder; auto recognises it.
-        device: auto, cpu or cuda. Under torchrun each rank takes the GPU with its own number.
-        threads: Threads on a CPU, for each process. By default the library keeps the process's number, and the
-            command takes as many as there are idle cores when it starts.
-        checkpoint_every: Steps between two checkpoints of a run. Each epoch ends with one too.
+        device: The device of every run, as for omnireid train.
+        threads: Threads of every run on a CPU, as for omnireid train.
+        checkpoint_every: Steps from one checkpoint of a run to the next.
         pixel_cache_folder: Folder for decoded crops; by default in the user's cache.
         progress: Show the plan, the time left and progress bars.
 

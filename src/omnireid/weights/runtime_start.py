@@ -7,7 +7,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from omnireid.errors import MissingDependencyError, last_line, require
+from omnireid.errors import MissingDependencyError, ModelError, last_line, require
 
 FIRST_USE = Lock()
 """Held while a runtime compiles a network and runs it for the first time, which no two threads may do at once.
@@ -15,6 +15,10 @@ FIRST_USE = Lock()
 Libraries initialise parts of themselves at their first use. In OpenVINO's Python binding (2026.4.1), a thread that
 holds the GIL can then wait for an initialisation whose thread waits for the GIL, and both wait for ever.
 """
+
+
+_STARTED_IN: set[int] = set()
+"""The processes in which OpenVINO was started: this one, or those it was forked from."""
 
 
 def shared_core() -> Any:
@@ -26,9 +30,19 @@ def shared_core() -> Any:
 
     Raises:
         MissingDependencyError: OpenVINO is not installed or cannot be started.
+        ModelError: OpenVINO was started before this process was forked. Its threads are gone then, and starting it
+            again sometimes waits for them for ever.
     """
     require("openvino", "openvino", "Running or making OpenVINO's graphs")
-    return _core(os.getpid())
+    process = os.getpid()
+    if _STARTED_IN and process not in _STARTED_IN:
+        raise ModelError(
+            "OpenVINO was started before this process was forked, and does not survive a fork: it could hang. Load the "
+            "network only after the fork (with gunicorn, leave out --preload); or start the processes by spawn "
+            "(multiprocessing.get_context('spawn')); or choose runtime='onnxruntime', which can be forked."
+        )
+    _STARTED_IN.add(process)
+    return _core(process)
 
 
 @cache
