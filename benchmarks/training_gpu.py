@@ -23,7 +23,8 @@ from omnireid.training import feeding
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Pixels, count_repeats, feed
 from omnireid.training.learner import Learner
-from omnireid.training.recipes import SPEEDRUN, Recipe
+from omnireid.training.named_recipes import SPEEDRUN
+from omnireid.training.recipes import Recipe
 from omnireid.training.samplers import RandomSampler
 
 TINY = "--tiny" in sys.argv

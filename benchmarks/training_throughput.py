@@ -43,8 +43,9 @@ from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import Pixels, count_repeats, feed
 from omnireid.training.learner import Learner
+from omnireid.training.named_recipes import LAPTOP
 from omnireid.training.precision import choose_precision
-from omnireid.training.recipes import LAPTOP, Recipe
+from omnireid.training.recipes import Recipe
 from omnireid.training.samplers import RandomSampler
 
 MARKET = Path(__file__).resolve().parents[2] / "shared/data/Market-1501-v15.09.15"

@@ -48,7 +48,7 @@ MAY_IMPORT = {
 
 TORCH_ROOMS = {"models", "training", "export"}
 TORCH_NEVER = {
-    *(PACKAGE / "training" / name for name in ("recipes.py", "options.py", "samplers.py")),
+    *(PACKAGE / "training" / name for name in ("recipes.py", "named_recipes.py", "options.py", "samplers.py")),
     *(
         PACKAGE / "models" / f"{name}.py"
         for name in ("layer_plan", "checkpoint_keys", "coverage", "graph_builder", "observed_tensors")

@@ -7,8 +7,14 @@ import pytest
 from omnireid.errors import MissingDependencyError, require
 
 
-def test_a_library_that_is_there_is_accepted() -> None:
-    require("json", "extra", "Testing")
+def test_only_a_library_that_is_missing_is_refused() -> None:
+    refused = []
+    for name in ("json", "no_such_library"):
+        try:
+            require(name, "extra", "Testing")
+        except MissingDependencyError:
+            refused.append(name)
+    assert refused == ["no_such_library"]
 
 
 def test_a_library_that_is_not_installed_names_the_extra() -> None:

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from omnireid.retrieval.search import RankedMatches as RankedMatches
     from omnireid.retrieval.search import search as search
     from omnireid.synthetic.dataset import synthesize as synthesize
+    from omnireid.training.named_recipes import RECIPES as RECIPES
     from omnireid.training.options import RunOptions as RunOptions
-    from omnireid.training.recipes import RECIPES as RECIPES
     from omnireid.training.recipes import Recipe as Recipe
     from omnireid.training.run import train as train
     from omnireid.training.splits import train_every_split as train_every_split
@@ -72,7 +72,7 @@ _HOME_OF = {
     "Labels": "omnireid.types",
     "Preprocessing": "omnireid.images.preprocess",
     "QueryExpansion": "omnireid.retrieval.options",
-    "RECIPES": "omnireid.training.recipes",
+    "RECIPES": "omnireid.training.named_recipes",
     "RankedMatches": "omnireid.retrieval.search",
     "RankingOptions": "omnireid.retrieval.options",
     "RankingScores": "omnireid.evaluation.scores",

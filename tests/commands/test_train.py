@@ -8,8 +8,9 @@ import pytest
 
 from omnireid.cli import main
 from omnireid.training.augmentation import Augmentation
+from omnireid.training.named_recipes import QUICK
 from omnireid.training.options import RunOptions, RunResult
-from omnireid.training.recipes import QUICK, Recipe
+from omnireid.training.recipes import Recipe
 from omnireid.training.run_checkpoint import RunIdentity
 from omnireid.training.split_results import SplitResults, SplitRun
 

@@ -30,8 +30,9 @@ from omnireid.training.distributed import Ranks
 from omnireid.training.head import create_head
 from omnireid.training.journal import read_journal
 from omnireid.training.learner import Learner
+from omnireid.training.named_recipes import RECIPES
 from omnireid.training.options import RunOptions, RunResult
-from omnireid.training.recipes import RECIPES, Recipe
+from omnireid.training.recipes import Recipe
 from omnireid.training.run import train
 from omnireid.training.run_checkpoint import read_checkpoint
 from omnireid.types import FloatArray, IntArray

@@ -21,7 +21,8 @@ from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import TrainingBatch
 from omnireid.training.learner import Learner
 from omnireid.training.losses import batch_hard_triplet, cross_entropy
-from omnireid.training.recipes import FINETUNE, Recipe
+from omnireid.training.named_recipes import FINETUNE
+from omnireid.training.recipes import Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, read_checkpoint, write_checkpoint
 
 CPU = torch.device("cpu")

@@ -11,7 +11,8 @@ import pytest
 from omnireid.errors import RecipeError
 from omnireid.models.zoo import find_architecture
 from omnireid.training.augmentation import Augmentation
-from omnireid.training.recipes import FINETUNE, RECIPES, SCRATCH, NamedRecipe, Recipe, flag_values
+from omnireid.training.named_recipes import FINETUNE, RECIPES, SCRATCH, NamedRecipe
+from omnireid.training.recipes import Recipe, flag_values
 
 # The paper as /work/shared/PAPER.md has it, "Training". What it does not speak of is off.
 PAPER: dict[str, Any] = {

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnireid.errors import RecipeError
-from omnireid.training.recipes import FINETUNE, SCRATCH, Recipe
+from omnireid.training.named_recipes import FINETUNE, SCRATCH
+from omnireid.training.recipes import Recipe
 from omnireid.training.schedules import Schedule, ScheduleName
 
 

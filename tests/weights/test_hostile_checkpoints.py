@@ -100,7 +100,9 @@ def test_an_altered_pickle_under_a_right_check_sum(tmp_path: Path, protocol: int
     entries = members(WHOLE[False, protocol])
     (name,) = (name for name in entries if name.endswith("data.pkl"))
     entries[name] = mutated(entries[name], mutations)
-    outcome(tmp_path / "w.pth", archived(entries.items()))
+    content = archived(entries.items())
+    found = outcome(tmp_path / "w.pth", content)
+    assert outcome(tmp_path / "w.pth", content) == found  # nothing outside the file was read
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 from typing import Annotated
 
 import tyro
 
+from omnireid.commands.options import prepare_threads, settle_threads
 from omnireid.errors import TrainingError
 from omnireid.experiments.options import RECORD_NAME, TABLE_NAME, ExperimentOptions
 from omnireid.experiments.tables import EXPERIMENT_RECIPE, TABLES, find_table
-from omnireid.machine import usable_cores
 from omnireid.training.recipes import Recipe
-from omnireid.training.threads import choose_threads, shorten_waiting
 
 _DEFAULTS = ExperimentOptions()
 
@@ -50,19 +47,14 @@ def experiment(
     table = find_table(name)
     from omnireid.embedding.torch_runtime import require_torch
 
-    if "torch" not in sys.modules:  # OpenMP reads the environment when torch is imported, and never again
-        shorten_waiting(os.environ)
+    prepare_threads()
     require_torch()
     from omnireid.experiments.experiment import describe_plan, run_experiment
 
     if dry_run:
         print(describe_plan(table, recipe, run))
         return
-    if run.threads is None and run.device != "cuda":
-        threads = choose_threads(run.output / RECORD_NAME, resume=True, environment=os.environ)
-        if threads is not None and threads < usable_cores():
-            print(f"threads: {threads} of {usable_cores()} cores; --threads chooses another number", file=sys.stderr)
-        run = replace(run, threads=threads)
+    run = replace(run, threads=settle_threads(run.threads, run.device, run.output / RECORD_NAME, resume=True))
     done = run_experiment(table, recipe, run)
     from omnireid.training.distributed import find_ranks
 

@@ -1,4 +1,4 @@
-"""What several commands share: flags that stand alone, and the notice of what runs the weights.
+"""What several commands share: flags that stand alone, the notice of what runs the weights, and the threads of a run.
 
 Groups of flags are the option values of the library (`RuntimeOptions`, `DataOptions`, `RankingOptions` and others),
 which the command line flattens. A command that takes one field of such a value as a flag of its own gets the text of
@@ -101,3 +101,36 @@ def announce(embedder: Embedder) -> None:
                 f"licence: {metadata.licence}; --weights names others",
                 file=sys.stderr,
             )
+
+
+def prepare_threads() -> None:
+    """Let the process's threads wait only briefly; to be called before torch is imported."""
+    import os
+
+    from omnireid.training.threads import shorten_waiting
+
+    if "torch" not in sys.modules:  # OpenMP reads the environment when torch is imported, and never again
+        shorten_waiting(os.environ)
+
+
+def settle_threads(threads: int | None, device: str, record: Path, *, resume: bool) -> int | None:
+    """Prepare the threads, and choose their number where the user did not. A number below the usable cores is said.
+
+    Args:
+        threads: What the user asked for; None leaves the choice here.
+        device: Device of the run. On ``cuda`` nothing is chosen.
+        record: The run's record, which need not exist; a resumed run takes the number it began with.
+        resume: Whether the run is to be resumed.
+    """
+    import os
+
+    from omnireid.machine import usable_cores
+    from omnireid.training.threads import choose_threads
+
+    prepare_threads()
+    if threads is not None or device == "cuda":
+        return threads
+    chosen = choose_threads(record, resume=resume, environment=os.environ)
+    if chosen is not None and chosen < usable_cores():
+        print(f"threads: {chosen} of {usable_cores()} cores; --threads chooses another number", file=sys.stderr)
+    return chosen

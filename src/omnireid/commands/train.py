@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from omnireid.commands.options import settle_threads
 from omnireid.errors import TrainingError
-from omnireid.machine import usable_cores
+from omnireid.training.named_recipes import RECIPES
 from omnireid.training.options import RUN_NAME, SPLITS_NAME, RunOptions
-from omnireid.training.recipes import RECIPES, Recipe
-from omnireid.training.threads import choose_threads, shorten_waiting
+from omnireid.training.recipes import Recipe
 
 if TYPE_CHECKING:
     ChosenRecipe = Recipe
@@ -51,14 +49,8 @@ def train(*, recipe: ChosenRecipe, run: RunFlags, every_split: bool = False) -> 
             each run on the people it did not learn from, and print mean and standard deviation over the splits. With
             --resume, finished runs are skipped and failed ones tried again.
     """
-    if "torch" not in sys.modules:  # OpenMP reads the environment when torch is imported, and never again
-        shorten_waiting(os.environ)
-    if run.threads is None and run.device != "cuda":
-        record = run.output / (SPLITS_NAME if every_split else RUN_NAME)
-        threads = choose_threads(record, resume=run.resume, environment=os.environ)
-        if threads is not None and threads < usable_cores():
-            print(f"threads: {threads} of {usable_cores()} cores; --threads chooses another number", file=sys.stderr)
-        run = replace(run, threads=threads)
+    record = run.output / (SPLITS_NAME if every_split else RUN_NAME)
+    run = replace(run, threads=settle_threads(run.threads, run.device, record, resume=run.resume))
     from omnireid.embedding.torch_runtime import require_torch
 
     require_torch()

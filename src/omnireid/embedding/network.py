@@ -85,8 +85,8 @@ def not_after_fork(runtime: RuntimeName, device: str) -> ModelError:
     """The error for a network that was loaded in a process and is used in a fork of it, where it would hang."""
     return ModelError(
         f"This network was loaded before the process was forked, and {runtime} ({device}) does not survive a fork. "
-        "Load it in each process after the fork (with gunicorn, leave out --preload); or start the processes by spawn "
-        "and pass them the embedder, which then opens itself again; or use --runtime onnxruntime "
+        "Load it in each process after the fork, and not before it (with gunicorn, leave out --preload); or start the "
+        "processes by spawn and pass them the embedder, which then opens itself again; or use --runtime onnxruntime "
         "(runtime='onnxruntime') on the CPU, which can be forked."
     )
 

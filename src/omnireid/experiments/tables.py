@@ -14,7 +14,8 @@ from types import MappingProxyType
 from omnireid.errors import SettingError
 from omnireid.experiments.table import ExperimentTable, Published, Row
 from omnireid.synthetic.pedestrian import CUES
-from omnireid.training.recipes import SPEEDRUN, Recipe
+from omnireid.training.named_recipes import SPEEDRUN
+from omnireid.training.recipes import Recipe
 
 # What every row of a table has in common, unless the row's change says otherwise: the recipe `speedrun` at one small
 # input size, so that a row of osnet_x0_25 takes two CPU cores less than an hour on Market-1501. It is not the paper's
