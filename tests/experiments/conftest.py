@@ -21,7 +21,7 @@ TABLE = ExperimentTable(
     question="Do more streams help?",
     rows=(
         Row("four", published=Published(93.6, 81.0)),
-        Row("one", "osnet_{width}_one_stream", published=Published(86.5, 67.7, 7.5)),
+        Row("one", "osnet_{width}_one_stream", published=Published(86.5, 67.7, 7.5, "size not stated")),
         Row("broken", change={"sampler": "identity", "images_per_identity": 3}),
         Row("cost", "osnet_x0_5", is_trained=False),
     ),

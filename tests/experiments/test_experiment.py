@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from omnireid.errors import OutputError, ResumeError, SettingError, StoppedError
 from omnireid.experiments.experiment import Experiment, describe_plan, run_experiment
 from omnireid.experiments.options import ExperimentOptions
 from omnireid.experiments.results import read_queries
+from omnireid.experiments.table import Published
 from omnireid.experiments.tables import CROSS_DOMAIN, CUE_STREAMS, PRETRAINING
 from omnireid.training.learner import Learner
 from omnireid.training.recipes import Recipe
@@ -101,7 +102,7 @@ def test_the_table_has_costs_scores_differences_and_the_published_values(finishe
     assert rows["row"][6] == "mAP less four"
     assert rows["four"][1:4] == ["201,864", "1.4 M", "0 1"]
     assert rows["four"][6:8] == ["–", "–"]
-    assert rows["one"][-1] == "86.5 / 67.7, 7.5 M |"
+    assert rows["one"][-1] == "86.5 / 67.7, 7.5 M (size not stated) |"
     assert " ± " in rows["one"][5]
     assert "[" in rows["one"][6]
     assert rows["one"][7] in ("higher", "lower", "undecided")
@@ -117,7 +118,7 @@ def test_the_json_has_the_table_and_is_what_the_library_returns(finished: Finish
     assert (record["table"], record["table_version"]) == ("small", 3)
     four, one, broken, cost = record["summary"]["rows"]
     assert (four["parameters"], four["input"], four["seeds"]) == (201_864, [32, 16], [0, 1])
-    assert one["published_percent"] == {"rank1": 86.5, "mean_average_precision": 67.7, "multiply_adds": 7.5}
+    assert one["published_percent"] == asdict(Published(86.5, 67.7, 7.5, "size not stated"))
     assert set(one["scores"][0]["differences"]) == {"rank1", "mean_average_precision"}
     assert set(broken["failures"]) == {"0", "1"}
     assert (cost["is_trained"], cost["scores"], cost["seconds"]) == (False, [], None)

@@ -12,6 +12,7 @@ from omnireid.experiments.plan import count_network_multiply_adds, row_size
 from omnireid.experiments.table import ExperimentTable, Published, Row
 from omnireid.experiments.tables import (
     ABLATION,
+    BASELINES,
     CUE_STREAMS,
     EXPERIMENT_RECIPE,
     PRETRAINING,
@@ -51,7 +52,8 @@ def test_the_ablation_quotes_the_paper(paper: str) -> None:
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         for name, value in zip(cells[::2], cells[1::2], strict=False):
-            scores = [Published(*map(float, one.split("/"))) for one in re.findall(r"\d+\.\d/\d+\.\d", value)]
+            pairs = re.findall(r"(\d+\.\d)/(\d+\.\d)", value)
+            scores = [Published(float(rank1), float(precision)) for rank1, precision in pairs]
             if name.startswith("T=2 / T=3"):
                 found["two-streams"], found["three-streams"] = scores
             elif scores:
@@ -81,6 +83,19 @@ def test_pretraining_quotes_the_paper(paper: str) -> None:
         market = re.search(rf"\| {title} \| ([\d.]+) / ([\d.]+)", paper)
         assert market is not None
         assert published(PRETRAINING)[name] == Published(float(market[1]), float(market[2]))
+
+
+@pytest.mark.real
+def test_the_baselines_quote_the_paper_and_say_what_it_leaves_open(paper: str) -> None:
+    titles = {"osnet-x1.0": "OSNet", "shufflenet-g3": "ShuffleNet"}
+    titles |= dict.fromkeys(("mobilenetv2-x1.0", "mobilenetv2-x1.4"), "MobileNetV2")
+    quoted = {name: value for name, value in published(BASELINES).items() if value}
+    assert set(quoted) == set(titles)
+    for name, title in titles.items():
+        market = re.search(rf"\| {title}, from scratch \| ([\d.]+) / ([\d.]+)", paper)
+        assert market is not None
+        assert quoted[name] == Published(float(market[1]), float(market[2]), note=quoted[name].note)
+        assert bool(quoted[name].note) == (title != "OSNet")
 
 
 @pytest.mark.parametrize("row", WIDTH_RESOLUTION.rows, ids=lambda row: row.name)
@@ -125,7 +140,7 @@ def test_each_cue_compares_four_streams_with_one() -> None:
 
 def test_an_unknown_table_brings_the_closest() -> None:
     with pytest.raises(
-        SettingError, match=r"No experiment 'ablations'. Did you mean ablation\? Known: ablation, width"
+        SettingError, match=r"No experiment 'ablations'. Did you mean ablation\? Known: ablation, baselines"
     ):
         find_table("ablations")
 

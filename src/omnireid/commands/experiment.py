@@ -24,7 +24,7 @@ def experiment(
     list_tables: Annotated[bool, tyro.conf.arg(name="list")] = False,
     dry_run: bool = False,
 ) -> None:
-    """Make a table of many training runs: ablation, width-resolution, cues, pretraining or cross-domain.
+    """Make a table of many training runs: the paper's ablation, its baselines, its widths and resolutions, and others.
 
     Every row is trained and scored once with each seed. The same command goes on with what is missing, also after a
     kill. The output folder gets the table as experiment.md and experiment.json, with parameters, multiply-adds, rank-1
@@ -37,7 +37,8 @@ def experiment(
     Args:
         name: Name of the table; --list shows all.
         run: What is run, and how.
-        recipe: The recipe that all rows share. A row changes some of its values, and takes only the width of --model.
+        recipe: The recipe that all rows share. A row changes some of its values, and takes only the width of --model
+            or, in baselines and width-resolution, a network of its own.
         list_tables: Show all tables and their rows, and run nothing.
         dry_run: Show the runs and their cost, and run nothing.
     """

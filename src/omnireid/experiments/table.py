@@ -24,11 +24,13 @@ class Published:
         rank1: Rank-1 in percent.
         mean_average_precision: mAP in percent.
         multiply_adds: Multiply-adds of one image, in millions, at the row's own input size; None where not stated.
+        note: What the paper leaves open, such as the width of a network; empty if nothing.
     """
 
     rank1: float
     mean_average_precision: float
     multiply_adds: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,9 @@ def _published(published: Published | None) -> str:
     if published is None:
         return _NOTHING
     text = f"{published.rank1:.1f} / {published.mean_average_precision:.1f}"
-    return text if published.multiply_adds is None else f"{text}, {published.multiply_adds:.1f} M"
+    if published.multiply_adds is not None:
+        text += f", {published.multiply_adds:.1f} M"
+    return f"{text} ({published.note})" if published.note else text
 
 
 def _reading_lines(rows: Sequence[RowSummary]) -> list[str]:
