@@ -46,11 +46,15 @@ def new_figure(title: str, width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG.
+    """Write a figure as SVG where the name ends in ``.svg``, and as PNG otherwise.
 
     Raises:
         OutputError: the file cannot be written.
     """
+    is_svg = path.suffix == ".svg"
     with atomic_output(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a letter the font lacks becomes a box
-        figure.savefig(temporary, format="png", dpi=_DPI)
+        if is_svg:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
+        else:
+            figure.savefig(temporary, format="png", dpi=_DPI)

@@ -124,6 +124,33 @@ def test_the_json_has_the_table_and_is_what_the_library_returns(finished: Finish
     assert (cost["is_trained"], cost["scores"], cost["seconds"]) == (False, [], None)
 
 
+def test_a_table_of_costs_times_every_row_and_draws_accuracy_against_cost(
+    copy: ExperimentOptions, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet = replace(copy, progress=False)
+    done = run_experiment(replace(TABLE, compares_costs=True), recipe, quiet)
+    assert done.record.times is not None
+    times = done.record.times.milliseconds
+    assert list(times) == ["four", "one", "broken", "cost"]
+    assert times["four"] == times["broken"], "one network at one size is measured once"
+    assert len(set(times.values())) == 3
+    assert min(times.values()) > 0
+    record = record_of(copy.output)
+    assert [row["milliseconds"] for row in record["summary"]["rows"]] == list(times.values())
+    written = (copy.output / "experiment.md").read_text()
+    assert "| row | parameters | multiply-adds | ms | seeds |" in written
+    assert f"| cost | 630,034 | 4.4 M | {times['cost']:.2f} |" in written
+    drawn = (copy.output / "cost-curve.svg").read_text()
+    for text in ("osnet_x0_25_one_stream", "osnet_x0_5", "published (left panel)", "mAP on synthetic (%)"):
+        assert f"<!-- {text} -->" in drawn
+    again = describe_plan(TABLE, recipe, copy)
+    assert "2 of 6 runs are to be done" in again, "the record with times is read back"
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    run_experiment(replace(TABLE, compares_costs=True), recipe, quiet)
+    assert "Drawing a figure needs matplotlib" in capsys.readouterr().err
+
+
 def test_finished_runs_are_not_done_again_and_failed_ones_are_tried_again(
     copy: ExperimentOptions, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

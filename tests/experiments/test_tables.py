@@ -115,6 +115,10 @@ def test_width_and_resolution_are_all_sixteen_cells() -> None:
     assert len(cells) == 16
 
 
+def test_time_is_measured_where_a_table_is_about_costs() -> None:
+    assert {name for name, table in TABLES.items() if table.compares_costs} == {"baselines", "width-resolution"}
+
+
 def test_the_ablation_is_every_network_of_the_paper_at_the_width_of_the_recipe() -> None:
     models = [row.recipe_from(EXPERIMENT_RECIPE, 0).model for row in ABLATION.rows]
     assert models[0] == "osnet_x0_25"

@@ -16,8 +16,10 @@ from omnireid.data.options import DataOptions
 from omnireid.data.training_data import load_training_data
 from omnireid.embedding.embedder import load_embedder
 from omnireid.embedding.options import RuntimeOptions
-from omnireid.errors import ModelError, OutputError, SettingError, WeightsError
+from omnireid.errors import MissingDependencyError, ModelError, OutputError, SettingError, WeightsError
 from omnireid.evaluation.embedder_scores import EvaluatedSplits, evaluate_embedder
+from omnireid.experiments.cost_curve import CURVE_NAME, draw_cost_curve
+from omnireid.experiments.crop_times import measure_crop_times
 from omnireid.experiments.options import RECORD_NAME, TABLE_NAME, ExperimentOptions
 from omnireid.experiments.plan import PlannedRun, check_complete, drawn_people, plan_runs
 from omnireid.experiments.results import (
@@ -75,7 +77,7 @@ class Experiment:
 
     def json(self) -> dict[str, Any]:
         """Runs and table as plain values, as they are written to the experiment's folder."""
-        return {**self.record.json(), "summary": summary_json(self.table, self.recipe, self.rows)}
+        return {**self.record.json(), "summary": summary_json(self.table, self.recipe, self.record, self.rows)}
 
 
 def describe_plan(table: ExperimentTable, base: Recipe, options: ExperimentOptions) -> str:
@@ -95,7 +97,8 @@ def run_experiment(table: ExperimentTable, base: Recipe, options: ExperimentOpti
     """Run every chosen row of a table with every seed, unless it is finished, and write the table.
 
     The folder ``options.output`` gets a folder for each run, with everything that `omnireid.train` leaves, and after
-    every run ``experiment.json`` and ``experiment.md``. Calling this again goes on with what is missing: a run that was
+    every run ``experiment.json`` and ``experiment.md``. A table that compares costs ends with a measurement of all of
+    its networks, and ``cost-curve.svg``. Calling this again goes on with what is missing: a run that was
     interrupted continues from its last checkpoint, and one that failed is tried again. Rows and seeds may be
     added later. The last weights of a run are scored.
 
@@ -137,6 +140,8 @@ def run_experiment(table: ExperimentTable, base: Recipe, options: ExperimentOpti
                 if is_first:
                     _write(table, base, record, options.output)
                     _report(number, len(runs), done, options)
+            if is_first and table.compares_costs:
+                record = _compare_costs(table, base, record, options.output)
             barrier(session.ranks)
             if not is_first:
                 record = read_record(path, table)
@@ -278,9 +283,21 @@ def _query_tables(evaluated: Mapping[str, tuple[list[Dataset], EvaluatedSplits]]
 def _write(table: ExperimentTable, base: Recipe, record: ExperimentRecord, output: Path) -> None:
     """Write the record with its table, and the table as Markdown."""
     rows = summarise(table, record, output)
-    write_record(output / RECORD_NAME, record, summary_json(table, base, rows))
+    write_record(output / RECORD_NAME, record, summary_json(table, base, record, rows))
     with atomic_output(output / TABLE_NAME) as temporary:
         temporary.write_text(markdown(table, base, record, rows), encoding="utf-8")
+
+
+def _compare_costs(table: ExperimentTable, base: Recipe, record: ExperimentRecord, output: Path) -> ExperimentRecord:
+    """Measure the time of a crop for every row, and draw accuracy against cost."""
+    record = replace(record, times=measure_crop_times(table, base))
+    _write(table, base, record, output)
+    assert record.times is not None
+    try:
+        draw_cost_curve(table, base, summarise(table, record, output), record.times, output / CURVE_NAME)
+    except MissingDependencyError as error:
+        print(error, file=sys.stderr)
+    return record
 
 
 def _announcement(number: int, run: PlannedRun, runs: Sequence[PlannedRun], record: ExperimentRecord) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from omnireid.errors import ResumeError
 from omnireid.evaluation.embedder_scores import EvaluatedSplits
+from omnireid.experiments.crop_times import CropTimes
 from omnireid.experiments.table import ExperimentTable
 from omnireid.files import write_json
 from omnireid.training.run_checkpoint import RunIdentity
@@ -109,6 +110,8 @@ class ExperimentRecord:
         identity: What a continued experiment must agree in: the recipe that the rows share, data and start.
         threads: Number of threads the runs compute with, which a continued experiment takes over.
         runs: Every run that was begun, in the order in which the runs were first asked for.
+        times: How long each row's network takes for a crop, as last measured; None before, and in tables that do not
+            compare costs.
     """
 
     table: str
@@ -116,6 +119,7 @@ class ExperimentRecord:
     identity: RunIdentity
     threads: int
     runs: tuple[RunRecord, ...] = ()
+    times: CropTimes | None = None
 
     def find(self, row: str, seed: int) -> RunRecord | None:
         """The record of a run; None if it was not begun."""
@@ -153,6 +157,7 @@ class ExperimentRecord:
             "identity": vars(self.identity),
             "threads": self.threads,
             "runs": [asdict(run) for run in self.runs],
+            "times": None if self.times is None else asdict(self.times),
         }
 
 
@@ -182,6 +187,7 @@ def read_record(path: Path, table: ExperimentTable) -> ExperimentRecord:
             identity=RunIdentity(**values["identity"]),
             threads=int(values["threads"]),
             runs=tuple(RunRecord.from_json(run) for run in values["runs"]),
+            times=CropTimes(**values["times"]) if values.get("times") else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResumeError(

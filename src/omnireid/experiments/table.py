@@ -92,6 +92,8 @@ class ExperimentTable:
         source: Where the published values come from; empty if there are none.
         published_for: What was trained and scored for the published values.
         needs_other_data: Whether the rows must also be scored on further data sets.
+        compares_costs: Whether the table is about accuracy at a cost: the time of a crop is then measured for every
+            row, and mAP is drawn against cost.
 
     Raises:
         SettingError: Two rows have one name, a row is compared with one that does not exist, or published values
@@ -105,6 +107,7 @@ class ExperimentTable:
     source: str = ""
     published_for: str = ""
     needs_other_data: bool = False
+    compares_costs: bool = False
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]

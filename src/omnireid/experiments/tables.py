@@ -70,6 +70,7 @@ BASELINES = ExperimentTable(
     ),
     source=_ICCV,
     published_for="Market-1501, 256×128, random weights",
+    compares_costs=True,
 )
 
 _WIDTHS = ("x1_0", "x0_75", "x0_5", "x0_25")
@@ -105,6 +106,7 @@ WIDTH_RESOLUTION = ExperimentTable(
     ),
     source=_ICCV,
     published_for="Market-1501, fine-tuned from ImageNet weights",
+    compares_costs=True,
 )
 
 CUE_STREAMS = ExperimentTable(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from omnireid.experiments.crop_times import HOW, CropTimes
 from omnireid.experiments.plan import PlannedRun, count_network_multiply_adds, row_size
 from omnireid.experiments.results import SCORES, ExperimentRecord
 from omnireid.experiments.summary import Estimate, RowScores, RowSummary
@@ -97,18 +98,20 @@ def _state(run: PlannedRun, record: ExperimentRecord | None) -> str:
     return "to do" if record is None or record.find(run.row.name, run.seed) is None else "failed"
 
 
-def summary_json(table: ExperimentTable, base: Recipe, rows: Sequence[RowSummary]) -> dict[str, Any]:
+def summary_json(
+    table: ExperimentTable, base: Recipe, record: ExperimentRecord, rows: Sequence[RowSummary]
+) -> dict[str, Any]:
     """The finished table as plain values. Scores are fractions; published ones are percentages, as they are quoted."""
     return {
         "question": table.question,
         "published_by": table.source,
         "published_for": table.published_for,
         "machine": _machine().json(),
-        "rows": [_row_json(summary, base) for summary in rows],
+        "rows": [_row_json(summary, base, record.times) for summary in rows],
     }
 
 
-def _row_json(summary: RowSummary, base: Recipe) -> dict[str, Any]:
+def _row_json(summary: RowSummary, base: Recipe, times: CropTimes | None) -> dict[str, Any]:
     row, (height, width) = summary.row, row_size(summary.row, base)
     model = row.recipe_from(base, 0).model
     return {
@@ -117,6 +120,7 @@ def _row_json(summary: RowSummary, base: Recipe) -> dict[str, Any]:
         "input": [height, width],
         "parameters": find_architecture(model).parameters,
         "multiply_adds": count_network_multiply_adds(model, height, width),
+        "milliseconds": None if times is None else times.milliseconds[row.name],
         "is_trained": row.is_trained,
         "seeds": list(summary.seeds),
         "seconds": summary.seconds,
@@ -133,8 +137,10 @@ def markdown(table: ExperimentTable, base: Recipe, record: ExperimentRecord, row
     for dataset in datasets or (None,):
         if dataset is not None:
             lines += [f"## Scored on {dataset}", ""]
-        lines += [*_table_lines(table, base, rows, dataset), ""]
+        lines += [*_table_lines(table, base, rows, dataset, record.times), ""]
     lines += _reading_lines(rows)
+    if record.times is not None:
+        lines += ["", f"Milliseconds are of one crop: {HOW}. The load before was {record.times.machine['load']}."]
     failures = [
         f"- {summary.row.name}, seed {seed}: {reason}"
         for summary in rows
@@ -164,10 +170,12 @@ def _setting_lines(table: ExperimentTable, base: Recipe, record: ExperimentRecor
     return lines
 
 
-def _table_lines(table: ExperimentTable, base: Recipe, rows: Sequence[RowSummary], dataset: str | None) -> list[str]:
+def _table_lines(
+    table: ExperimentTable, base: Recipe, rows: Sequence[RowSummary], dataset: str | None, times: CropTimes | None
+) -> list[str]:
     compared = len({table.reference_of(row).name for row in table.rows}) == 1
     against = table.rows[0].name if compared else "the row above"
-    titles = ["row", "parameters", "multiply-adds", "seeds", "rank-1 %", "mAP %"]
+    titles = ["row", "parameters", "multiply-adds", *([] if times is None else ["ms"]), "seeds", "rank-1 %", "mAP %"]
     titles += [f"mAP less {against}", "order", "seconds a run", "published rank-1 / mAP %"]
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     for summary in rows:
@@ -178,6 +186,7 @@ def _table_lines(table: ExperimentTable, base: Recipe, rows: Sequence[RowSummary
             row.name,
             f"{find_architecture(model).parameters:,}",
             f"{count_network_multiply_adds(model, height, width) / 1e6:.1f} M",
+            *([] if times is None else [f"{times.milliseconds[row.name]:.2f}"]),
             " ".join(map(str, summary.seeds)) or ("FAILED" if summary.failures else _NOTHING),
             *_score_cells(scores),
             _NOTHING if summary.seconds is None else f"{summary.seconds:,.0f}",
