@@ -28,9 +28,10 @@ MAY_IMPORT = {
     "models": {"images"},
     "embedding": {"images", "data", "weights"},
     "retrieval": set(),
+    "gallery": {"images", "data", "weights", "embedding", "retrieval"},
     "evaluation": {"images", "data", "embedding", "retrieval"},
     "explanation": {"images", "data", "models", "weights", "embedding"},
-    "reports": {"images", "data", "embedding", "retrieval", "evaluation", "explanation"},
+    "reports": {"images", "data", "embedding", "retrieval", "evaluation", "explanation", "gallery"},
     "training": {"images", "data", "models", "weights", "embedding", "evaluation"},
     "export": {"images", "data", "models", "weights", "embedding", "evaluation"},
     "bench": {"images", "data", "weights", "embedding", "evaluation"},
@@ -38,7 +39,7 @@ MAY_IMPORT = {
         *("images", "data", "synthetic", "weights", "models", "embedding", "evaluation", "training"),
     },
     "commands": {
-        *("images", "data", "synthetic", "weights", "models", "embedding", "retrieval", "evaluation"),
+        *("images", "data", "synthetic", "weights", "models", "embedding", "retrieval", "gallery", "evaluation"),
         *("explanation", "reports", "training", "experiments", "export", "bench"),
     },
     "cli": {"commands"},
@@ -304,9 +305,9 @@ with contextlib.redirect_stdout(io.StringIO()):
 libraries = 'numpy pyarrow PIL tyro rich scipy safetensors huggingface_hub onnxruntime onnx openvino simplejpeg'
 heavy = set(libraries.split()) & set(sys.modules)
 assert not heavy, heavy
-for command in 'evaluate', 'train', 'convert', 'doctor':
+for command in 'evaluate', 'train', 'convert', 'doctor', 'gallery add', 'gallery search':
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-        main([command, '--help'])
+        main([*command.split(), '--help'])
     heavy = {'numpy', 'PIL', 'pyarrow'} & set(sys.modules)
     assert not heavy, (command, heavy)
 """

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from omnireid import __version__
-from omnireid.cli import COMMANDS, EXIT_ERROR, main
+from omnireid.cli import COMMANDS, EXIT_ERROR, SUBCOMMANDS, main
 from omnireid.commands.options import field_text
 from omnireid.data.options import DataOptions
 from omnireid.embedding.options import NetworkOptions
@@ -46,10 +46,17 @@ def test_commands_are_those_of_the_folder() -> None:
     assert files - {"__init__", "options"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("verb", COMMANDS)
+VERBS = [
+    *(verb for verb in COMMANDS if verb not in SUBCOMMANDS),
+    *(f"{group} {name}" for group, names in SUBCOMMANDS.items() for name in names),
+]
+"""What a user types before the flags."""
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     assert left.value.code == 0
     shown = capsys.readouterr().out
     assert re.search(rf"Example: `*omnireid {verb}\b", shown)
@@ -57,10 +64,11 @@ def test_every_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]
 
 
 def command(verb: str) -> Any:
-    return getattr(import_module(f"omnireid.commands.{verb}"), verb)
+    module, *_ = verb.split()
+    return getattr(import_module(f"omnireid.commands.{module}"), verb.rsplit(maxsplit=1)[-1])
 
 
-@pytest.mark.parametrize("verb", COMMANDS)
+@pytest.mark.parametrize("verb", VERBS)
 def test_no_command_has_more_than_eight_parameters(verb: str) -> None:
     assert len(signature(command(verb)).parameters) <= 8, "Group some of them in an option value of the library."
 
@@ -88,7 +96,7 @@ def flag_texts(owner: Any) -> dict[tuple[str, str], str]:
 
 def test_every_flag_is_explained_in_one_place() -> None:
     texts: dict[tuple[str, str], str] = {}
-    for owner in (*map(command, COMMANDS), Recipe):
+    for owner in (*map(command, VERBS), Recipe):
         texts |= flag_texts(owner)
     assert len(texts) > 60
     assert [place for place, text in texts.items() if not text.strip()] == []

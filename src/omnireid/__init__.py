@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from omnireid.explanation.gates import measure_gates as measure_gates
     from omnireid.export.exporting import export_weights as export_weights
     from omnireid.export.options import ExportOptions as ExportOptions
+    from omnireid.gallery.filters import SightingFilter as SightingFilter
+    from omnireid.gallery.gallery import Gallery as Gallery
     from omnireid.images.preprocess import Preprocessing as Preprocessing
     from omnireid.models.zoo import create_model as create_model
     from omnireid.retrieval.expansion import expand_queries as expand_queries
@@ -69,6 +71,7 @@ _HOME_OF = {
     "Explanation": "omnireid.explanation.explanation",
     "ExportOptions": "omnireid.export.options",
     "Evaluation": "omnireid.evaluation.evaluation",
+    "Gallery": "omnireid.gallery.gallery",
     "Labels": "omnireid.types",
     "Preprocessing": "omnireid.images.preprocess",
     "QueryExpansion": "omnireid.retrieval.options",
@@ -81,6 +84,7 @@ _HOME_OF = {
     "Reranking": "omnireid.retrieval.options",
     "RunOptions": "omnireid.training.options",
     "RuntimeOptions": "omnireid.embedding.options",
+    "SightingFilter": "omnireid.gallery.filters",
     "Split": "omnireid.types",
     "WeightsMetadata": "omnireid.weights.artefact",
     "create_model": "omnireid.models.zoo",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train a network by a recipe",
     "experiment": "make a table of many training runs, with the paper's values beside it",
     "embed": "turn crops into a table of embeddings",
+    "gallery": "keep sightings in a gallery that lasts: add, search, people, info, check",
     "evaluate": "score weights, or stored embeddings, on a data set",
     "explain": "show where a network responds, which places make two crops alike, and what its gates weigh",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",
@@ -31,6 +32,17 @@ COMMANDS = {
     "cache": "list, build or remove the decoded crops that training keeps",
 }
 """Verb and what it does; `omnireid.commands` holds a module and function of each name."""
+
+SUBCOMMANDS = {
+    "gallery": {
+        "add": "add crops, or a table of embeddings; the first add makes the gallery",
+        "search": "find the sightings nearest to a query",
+        "people": "list the people, those seen most often first",
+        "info": "show the model, the size, the cameras and times",
+        "check": "read everything, and list what is wrong",
+    },
+}
+"""Commands that are groups; their module has a function for each subcommand."""
 
 DEPRECATED = {"store": "cache"}
 """Old verb to new. An old verb works for one release more, and says so."""
@@ -58,17 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif verb in COMMANDS:
         return _run(verb, words[1:])
     else:
-        from difflib import get_close_matches
-
-        close = get_close_matches(verb, COMMANDS, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        return _fail(f"no command {verb!r}.{hint} 'omnireid --help' lists them.")
+        return _fail(f"no command {verb!r}.{_closest(verb, COMMANDS)} 'omnireid --help' lists them.")
     return 0
 
 
 def _run(verb: str, words: Sequence[str]) -> int:
     import warnings
 
+    if verb in SUBCOMMANDS:
+        known = SUBCOMMANDS[verb]
+        if not words or words[0] in ("-h", "--help"):
+            print(_group_help(verb))
+            return 0
+        if words[0] not in known:
+            hint = f"{_closest(words[0], known)} 'omnireid {verb} --help' lists them."
+            return _fail(f"no command {verb} {words[0]!r}.{hint}")
     with warnings.catch_warnings():  # a program that calls main gets its warnings back
         warnings.showwarning = _show_warning
         try:
@@ -89,7 +105,11 @@ def _call(verb: str, words: Sequence[str]) -> None:
     """Call the function of a command with the values its flags give."""
     import tyro
 
-    function = getattr(import_module(f"omnireid.commands.{verb}"), verb)
+    module = import_module(f"omnireid.commands.{verb}")
+    if verb in SUBCOMMANDS:
+        function, verb, words = getattr(module, words[0]), f"{verb} {words[0]}", words[1:]
+    else:
+        function = getattr(module, verb)
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes)
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_read_optional)
@@ -126,6 +146,28 @@ def _show_warning(message: Warning | str, *_where: object, **_more: object) -> N
 def _fail(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return EXIT_ERROR
+
+
+def _closest(word: str, known: Iterable[str]) -> str:
+    """A question that names the known word nearest to a mistyped one; empty where none is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _group_help(verb: str) -> str:
+    known = SUBCOMMANDS[verb]
+    width = max(map(len, known))
+    return "\n".join(
+        [
+            f"usage: omnireid {verb} COMMAND [options]",
+            "",
+            *(f"  {name:<{width}}  {purpose}" for name, purpose in known.items()),
+            "",
+            f"'omnireid {verb} COMMAND --help' shows the options and an example.",
+        ]
+    )
 
 
 def _help() -> str:

@@ -24,6 +24,9 @@
     ├── ShapeError                 arrays that disagree in length, width or type
     ├── LabelsError                person or camera ids that cannot be used as asked
     ├── EmbeddingError             embeddings that are not finite, or cannot be compared
+    ├── GalleryError               a gallery that is damaged, is none, or is used in a fork
+    │   ├── GalleryModelError      embeddings or weights of another model than the gallery's
+    │   └── FilterError            a filter that is none, or names an unknown column
     ├── NoTrueMatchError           no query has a true match
     ├── SettingError               a setting out of range, or useless with the others
     │   └── RecipeError            a value of a recipe that cannot be used
@@ -58,6 +61,9 @@ __all__ = [
     "EmbeddingError",
     "ExplanationError",
     "ExportError",
+    "FilterError",
+    "GalleryError",
+    "GalleryModelError",
     "ImageError",
     "ImageTooLargeError",
     "IncompleteDatasetError",
@@ -172,6 +178,18 @@ class LabelsError(OmnireidError):
 
 class EmbeddingError(OmnireidError):
     """Embeddings that are not finite, or were made by different weights."""
+
+
+class GalleryError(OmnireidError):
+    """A gallery that is damaged or incomplete, is no gallery, or is used after a fork."""
+
+
+class GalleryModelError(GalleryError):
+    """Embeddings or weights of another model than the one that the gallery belongs to."""
+
+
+class FilterError(GalleryError):
+    """A filter that cannot be read, or names a column that the gallery does not have."""
 
 
 class NoTrueMatchError(OmnireidError):

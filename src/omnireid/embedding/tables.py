@@ -241,6 +241,19 @@ def write_embeddings(table: EmbeddingTable, path: Path) -> None:
         pq.write_table(to_arrow(table), temporary)
 
 
+def is_embedding_table(path: Path) -> bool:
+    """Whether a file is a table of embeddings, and not some other Parquet file, such as a manifest."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return False
+    try:
+        return _KEY in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
 def read_provenance(path: Path) -> Provenance:
     """Read what made a table, without its rows.
 

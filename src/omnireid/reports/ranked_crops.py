@@ -14,7 +14,7 @@ from omnireid.images.decode import open_rgb
 from omnireid.types import check_whole_number
 
 CROP_WIDTH, CROP_HEIGHT = 80, 160
-_FRAME = 5
+FRAME = 5
 _GAP = 10
 _MARGIN = 24
 _TITLE_HEIGHT = 64
@@ -98,7 +98,7 @@ def _describe_ranking(evaluation: Evaluation) -> str:
 
 def _draw_rows(crops: EvaluatedCrops, rows: list[_Row], title: str, subtitle: str) -> Image.Image:
     columns = max(len(row.found) for row in rows)
-    cell_width, cell_height = CROP_WIDTH + 2 * _FRAME + _GAP, CROP_HEIGHT + 2 * _FRAME + _GAP
+    cell_width, cell_height = CROP_WIDTH + 2 * FRAME + _GAP, CROP_HEIGHT + 2 * FRAME + _GAP
     left = _MARGIN + cell_width + 2 * _GAP
     top = _MARGIN + _TITLE_HEIGHT + _RANK_HEIGHT
     width = left + columns * cell_width + _SCORE_WIDTH + _MARGIN
@@ -108,28 +108,28 @@ def _draw_rows(crops: EvaluatedCrops, rows: list[_Row], title: str, subtitle: st
     pen.text((_MARGIN, _MARGIN), title, fill=_TEXT, font=large)
     legend = f"{subtitle} · blue, tick: the same person · orange, cross: somebody else"
     pen.text((_MARGIN, _MARGIN + 32), legend, fill=_PALE, font=small)
-    middle = _FRAME + CROP_WIDTH // 2
+    middle = FRAME + CROP_WIDTH // 2
     for label, x in [("query", _MARGIN), *((str(rank + 1), left + rank * cell_width) for rank in range(columns))]:
         pen.text((x + middle, top - 8), label, fill=_PALE, font=small, anchor="ms")
     for number, row in enumerate(rows):
         y = top + number * cell_height
-        _paste_crop(picture, crops.query.paths[row.query], (_MARGIN, y), _QUERY)
+        paste_crop(picture, crops.query.paths[row.query], (_MARGIN, y), _QUERY)
         for rank, (crop, is_right) in enumerate(zip(row.found, row.is_right, strict=True)):
             x = left + rank * cell_width
-            _paste_crop(picture, crops.gallery.paths[crop], (x, y), _RIGHT if is_right else _WRONG)
-            _draw_mark(pen, (x + CROP_WIDTH + _FRAME - 15, y + CROP_HEIGHT + _FRAME - 15), is_right)
+            paste_crop(picture, crops.gallery.paths[crop], (x, y), _RIGHT if is_right else _WRONG)
+            _draw_mark(pen, (x + CROP_WIDTH + FRAME - 15, y + CROP_HEIGHT + FRAME - 15), is_right)
         text = f"AP {100 * row.average_precision:.1f} %\n{row.true_matches} to find"
-        pen.text((left + columns * cell_width + _GAP, y + _FRAME + CROP_HEIGHT // 2 - 18), text, fill=_TEXT, font=small)
+        pen.text((left + columns * cell_width + _GAP, y + FRAME + CROP_HEIGHT // 2 - 18), text, fill=_TEXT, font=small)
     return picture
 
 
-def _paste_crop(picture: Image.Image, path: Path, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
+def paste_crop(picture: Image.Image, path: Path, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
     """Paste a framed crop with its upper left corner at `corner`."""
     x, y = corner
-    box = (x, y, x + CROP_WIDTH + 2 * _FRAME - 1, y + CROP_HEIGHT + 2 * _FRAME - 1)
+    box = (x, y, x + CROP_WIDTH + 2 * FRAME - 1, y + CROP_HEIGHT + 2 * FRAME - 1)
     ImageDraw.Draw(picture).rectangle(box, fill=colour)
     crop = open_rgb(path).resize((CROP_WIDTH, CROP_HEIGHT), Image.Resampling.LANCZOS)
-    picture.paste(crop, (x + _FRAME, y + _FRAME))
+    picture.paste(crop, (x + FRAME, y + FRAME))
 
 
 def _draw_mark(pen: ImageDraw.ImageDraw, centre: tuple[int, int], is_right: bool) -> None:

@@ -1,0 +1,220 @@
+"""``omnireid gallery``: sightings that last. Each function is one subcommand."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from omnireid.commands.options import (
+    JsonOption,
+    OptionalWeights,
+    SkipUnreadableOption,
+    announce,
+    check_json,
+    leave_json,
+    text_stream,
+)
+from omnireid.embedding.options import RuntimeOptions
+from omnireid.gallery.filters import SightingFilter
+from omnireid.gallery.options import AddOptions
+
+if TYPE_CHECKING:
+    from omnireid.embedding.embedder import Embedder
+    from omnireid.embedding.tables import EmbeddingTable
+    from omnireid.gallery.gallery import Gallery
+    from omnireid.types import Crops
+
+GalleryOption = Annotated[
+    str, tyro.conf.arg(metavar="GALLERY", help="The gallery: a folder, or an address such as s3://bucket/folder.")
+]
+GalleryPositional = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="GALLERY", help="The gallery: a folder, or an address such as s3://bucket/folder."),
+]
+_CROPS = "Folders, image files, quoted globs, one manifest (.csv, .parquet), or one table made by omnireid embed."
+CropsPositional = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CROPS", help=_CROPS)]
+
+
+@dataclass(frozen=True)
+class SearchOutputs:
+    """Files that are written besides the printed list.
+
+    Attributes:
+        picture: Draw the queries, each with the sightings found for it, in this PNG file.
+    """
+
+    json: JsonOption = None
+    picture: Path | None = None
+
+
+def add(
+    crops: CropsPositional,
+    *,
+    gallery: GalleryOption,
+    weights: OptionalWeights = None,
+    adding: AddOptions = AddOptions(),
+    skip_unreadable: SkipUnreadableOption = False,
+    json: JsonOption = None,
+    runtime: RuntimeOptions = RuntimeOptions(),
+) -> None:
+    """Add crops to a gallery, and make it where there is none yet.
+
+    Every crop becomes one sighting, with what a manifest says of it: person_id, camera_id, time, track, box_xyxy and
+    columns of your own. A crop that is there already, with the same content, camera and time, is not added again, so
+    the same command goes on after a kill. A gallery belongs to one model: without --weights, its own.
+
+    Example: omnireid gallery add crops/ --gallery people.gallery
+
+    Args:
+        adding: How crops are added.
+        runtime: How the model is run.
+    """
+    from omnireid.gallery.gallery import Gallery
+
+    check_json(json)
+    source = _read_source(crops)
+    embedder = _load_embedder(gallery, weights, runtime, needed=not _is_table(source))
+    opened = Gallery.open(gallery, embedder, float_type=adding.float_type)
+    summary = opened.add(source, timezone=adding.timezone, skip_unreadable=skip_unreadable, progress=True)
+    say = text_stream(json)
+    print(f"{gallery}: {summary.added:,} sightings added, {summary.found:,} were there already", file=say)
+    if summary.left_out:
+        print(f"{len(summary.left_out):,} crops were left out:", file=say)
+        for path, reason in summary.left_out:
+            print(f"  {path}: {reason}", file=say)
+    leave_json(json, summary.json())
+
+
+def search(
+    queries: CropsPositional,
+    *,
+    gallery: GalleryOption,
+    weights: OptionalWeights = None,
+    count: int = 20,
+    which: SightingFilter = SightingFilter(),
+    not_same_camera: bool = False,
+    outputs: SearchOutputs = SearchOutputs(),
+    runtime: RuntimeOptions = RuntimeOptions(),
+) -> None:
+    """Find the sightings nearest to each query, nearest first.
+
+    Example: omnireid gallery search query.jpg --gallery people.gallery --count 20 --picture found.png --json -
+
+    Args:
+        count: Number of sightings to find for each query.
+        which: Which sightings count.
+        not_same_camera: Leave out sightings by the query's own camera, which a manifest or Market-1501-style name
+            must say.
+        outputs: Files that are written.
+        runtime: How the model is run.
+    """
+    from omnireid.files import check_output
+    from omnireid.gallery.gallery import Gallery
+
+    check_json(outputs.json)
+    if outputs.picture is not None:
+        check_output(outputs.picture, suffix=".png", inputs=queries)
+    source = _read_source(queries)
+    embedder = _load_embedder(gallery, weights, runtime, needed=not _is_table(source))
+    found = Gallery.open(gallery, embedder).search(source, count, which, not_same_camera=not_same_camera)
+    print(found.table(), file=text_stream(outputs.json))
+    leave_json(outputs.json, found.json())
+    if outputs.picture is not None:
+        from omnireid.reports.gallery_matches import draw_gallery_matches
+
+        draw_gallery_matches(found, outputs.picture, title=gallery)
+
+
+def people(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+    """List the people of a gallery, those seen most often first.
+
+    Example: omnireid gallery people people.gallery
+    """
+    check_json(json)
+    listed = _open(gallery).people()
+    say = text_stream(json)
+    for person in listed:
+        times = "" if person.first is None or person.last is None else f"  {person.first} to {person.last}"
+        cameras = f"  cameras {', '.join(person.cameras)}" if person.cameras else ""
+        print(f"{person.name}: {person.sightings:,} sightings{cameras}{times}", file=say)
+    print(f"{len(listed):,} people", file=say)
+    leave_json(json, {"people": [person.json() for person in listed]})
+
+
+def info(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+    """Show what a gallery is: its model, its size, its cameras and times.
+
+    Example: omnireid gallery info people.gallery
+    """
+    check_json(json)
+    shown = _open(gallery).info()
+    print(shown.table(), file=text_stream(json))
+    leave_json(json, shown.json())
+
+
+def check(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+    """Read everything in a gallery, and list what is wrong. The exit code is 2 where something is.
+
+    Example: omnireid gallery check people.gallery
+    """
+    from omnireid.errors import GalleryError
+
+    check_json(json)
+    report = _open(gallery).check()
+    say = text_stream(json)
+    leave_json(json, report.json())
+    for problem in report.problems:
+        print(problem, file=say)
+    if report.problems:
+        raise GalleryError(f"{gallery} has {len(report.problems):,} problems, listed above.")
+    print(f"{gallery}: {report.sightings:,} sightings, sound", file=say)
+
+
+def _open(gallery: str) -> Gallery:
+    from omnireid.gallery.gallery import Gallery
+
+    return Gallery.open(gallery)
+
+
+def _read_source(names: tuple[str, ...]) -> Crops | EmbeddingTable:
+    """The crops that are named, or the table of embeddings."""
+    from omnireid.data.listing import list_crops
+    from omnireid.embedding.tables import is_embedding_table, read_embeddings
+
+    if len(names) == 1 and is_embedding_table(Path(names[0])):
+        return read_embeddings(names[0])
+    return list_crops(names)
+
+
+def _is_table(source: Crops | EmbeddingTable) -> bool:
+    from omnireid.embedding.tables import EmbeddingTable
+
+    return isinstance(source, EmbeddingTable)
+
+
+def _load_embedder(gallery: str, weights: str | None, runtime: RuntimeOptions, *, needed: bool) -> Embedder | None:
+    """The model: the one that was named, else the gallery's own, else the default; None where none is needed."""
+    from omnireid.embedding.embedder import load_embedder
+    from omnireid.errors import WeightsNotFoundError
+    from omnireid.gallery.gallery import Gallery
+    from omnireid.weights.shipped import DEFAULT_WEIGHTS
+
+    if not needed and weights is None:
+        return None
+    if weights is None:
+        model = Gallery.open(gallery).model
+        weights = DEFAULT_WEIGHTS if model is None else model.weights
+        if not weights or (Path(weights).is_absolute() and not Path(weights).exists()):
+            raise WeightsNotFoundError(
+                f"The weights of the gallery {gallery} are not where they were ({weights or 'nobody said where'}). "
+                "Name them with --weights."
+            )
+    embedder = load_embedder(weights, runtime)
+    announce(embedder)
+    sys.stderr.flush()
+    return embedder

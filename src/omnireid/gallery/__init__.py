@@ -1,0 +1,1 @@
+"""A gallery that lasts: sightings of people in a database, with their model, their history and their erasure."""

@@ -1,0 +1,201 @@
+"""The only file that talks to LanceDB: tables opened, read, appended to and rewritten, under one lock for writers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnireid.errors import DiskFullError, GalleryError, OutputError, OutputInUseError, first_line, require
+from omnireid.files import cache_folder, sole_writer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NO_SPACE = ("No space left on device", "os error 28", "Disk quota exceeded", "File too large", "os error 27")
+_NO_PERMISSION = ("Permission denied", "os error 13", "Read-only file system", "os error 30", "AccessDenied")
+_WRITTEN_FOLDERS = ("data", "_deletions", "_indices", "_transactions", "_versions")
+# Zero would do the same, with a warning about readers of older versions; readers here open the newest one again.
+_AT_ONCE = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A LanceDB database at a place.
+
+    Every method raises a `GalleryError` after a fork, because LanceDB's threads do not live on in the new process.
+
+    Attributes:
+        uri: A local folder, or an address such as ``s3://bucket/folder``.
+        storage_options: What LanceDB needs to open an address, such as a region or an endpoint.
+        process: The process that opened it.
+    """
+
+    uri: str
+    storage_options: dict[str, str] = field(default_factory=dict, repr=False)
+    process: int = field(default_factory=os.getpid)
+    _open: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder, or None for an address."""
+        return None if "://" in self.uri else Path(self.uri)
+
+    def check_process(self) -> None:
+        """Refuse to go on in a fork.
+
+        Raises:
+            GalleryError: this process is a fork of the one that opened the database.
+        """
+        if os.getpid() != self.process:
+            raise GalleryError(
+                f"The gallery {self.uri} was opened before this process was forked, and LanceDB does not survive that. "
+                'Start processes with multiprocessing.get_context("spawn"), or open the gallery in each of them.'
+            )
+
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the tables; none where there is no such folder."""
+        self.check_process()
+        if self.folder is not None and not self.folder.is_dir():
+            return ()
+        with self._errors("read"):
+            return tuple(self._connection().list_tables().tables)
+
+    def table(self, name: str) -> Any:
+        """A handle on the newest version of a table. Its rows stay those of this version.
+
+        Raises:
+            GalleryError: there is no such table, or its files are damaged.
+        """
+        self.check_process()
+        with self._errors("read"):
+            return self._connection().open_table(name)
+
+    def rows(self, name: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """Read the rows of a table's newest version that fit a filter, in the order in which they were written."""
+        return self.read(self.table(name), columns, where)
+
+    def read(self, table: Any, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """Read the rows of a table that was opened before."""
+        self.check_process()
+        query = table.search()
+        if where is not None:
+            query = query.where(where)
+        if columns is not None:
+            query = query.select(list(columns))
+        with self._errors("read"):
+            return query.to_arrow()
+
+    def create(self, name: str, schema: pa.Schema) -> Any:
+        """Create an empty table, in the place of one that has the name."""
+        mode = "overwrite" if name in self.table_names() else "create"
+        with self.writing():
+            return self._connection().create_table(name, schema=schema, mode=mode)
+
+    def append(self, name: str, rows: pa.Table) -> None:
+        """Append rows. They are on the disk when this returns."""
+        with self.writing():
+            self.table(name).add(rows)
+
+    def rewrite(self, name: str, rows: pa.RecordBatchReader) -> None:
+        """Replace the rows of a table in one step, and delete every file of its older versions.
+
+        LanceDB's own deletion marks rows and leaves their bytes, and its compaction keeps a file in which only a few
+        rows are deleted. The text of a deletion's condition stays in the transaction. Only a new table is clean.
+        """
+        with self.writing():
+            table = self._connection().create_table(name, data=rows, schema=rows.schema, mode="overwrite")
+            table.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn LanceDB's errors of the body into typed ones, and bring new files of a local folder to the disk."""
+        self.check_process()
+        with self._errors("write"):
+            yield
+            if self.folder is not None:
+                self._bring_to_disk(self.folder)
+
+    @contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        """Hold the lock of writers, waiting for another one. The system releases it when a process dies.
+
+        A local gallery's lock is a file in its folder. Writers of an address wait for each other on one machine only.
+        """
+        self.check_process()
+        if self.folder is not None:
+            locked = self.folder / "gallery"
+        else:
+            locked = cache_folder() / "galleries" / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(sole_writer(locked))
+            except OutputInUseError:
+                warnings.warn(f"Waiting for another process that writes the gallery {self.uri}.", stacklevel=3)
+                stack.enter_context(sole_writer(locked, wait=True))
+            yield
+
+    def _connection(self) -> Any:
+        if "connection" not in self._open:
+            require("lancedb", "gallery", "A gallery")
+            import lancedb
+
+            self._open["connection"] = lancedb.connect(self.uri, storage_options=self.storage_options or None)
+        return self._open["connection"]
+
+    def _bring_to_disk(self, folder: Path) -> None:
+        """Flush files that this process has not flushed yet, so that an acknowledged row survives a power cut."""
+        flushed: set[str] = self._open.setdefault("flushed", set())
+        for table in folder.glob("*.lance"):
+            for part in _WRITTEN_FOLDERS:
+                for place, _, names in os.walk(table / part):
+                    fresh = {os.path.join(place, name) for name in names} - flushed  # noqa: PTH118
+                    flushed.update(path for path in fresh if _flush(path))
+                    if fresh and os.name == "posix":
+                        _flush(place)
+
+    @contextmanager
+    def _errors(self, purpose: str) -> Iterator[None]:
+        """Turn what LanceDB raises into a typed error; its own classes say little, but its messages are clear."""
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, ValueError) and "was not found" not in str(error) and purpose == "write":
+                raise
+            raise self.translate(error) from error
+
+    def translate(self, error: Exception) -> GalleryError | OutputError:
+        """The typed error for one of LanceDB's."""
+        text = str(error)
+        if any(sign in text for sign in _NO_SPACE):
+            return DiskFullError(
+                f"No space left on the disk while writing the gallery {self.uri}. What was acknowledged before is "
+                "untouched. Free some space and run the same command again."
+            )
+        if any(sign in text for sign in _NO_PERMISSION):
+            return OutputError(
+                f"No permission to write the gallery {self.uri} ({first_line(error)}). Change the folder's permissions."
+            )
+        return GalleryError(
+            f"The gallery {self.uri} is damaged or incomplete, or no gallery: {first_line(error)}. Restore the folder "
+            "from a copy, or make it again from the crops."
+        )
+
+
+def _flush(path: str) -> bool:
+    """Flush a file; False where it is gone already."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return True

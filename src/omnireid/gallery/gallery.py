@@ -1,0 +1,303 @@
+"""A gallery of sightings that lasts: opened, added to, searched."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from omnireid.embedding.embedder import Embedder
+from omnireid.embedding.tables import EmbeddingTable
+from omnireid.errors import FilterError, GalleryError, GalleryModelError, OutputError, SettingError
+from omnireid.files import as_path
+from omnireid.gallery.audit import AuditEntry, log_action, read_audit
+from omnireid.gallery.checking import CheckReport, check_gallery
+from omnireid.gallery.database import Database
+from omnireid.gallery.filters import SightingFilter
+from omnireid.gallery.found import GalleryMatches
+from omnireid.gallery.info import GalleryInfo, Person, describe_gallery, list_people
+from omnireid.gallery.ingest import AddSummary, add_crops, add_table
+from omnireid.gallery.options import FloatType
+from omnireid.gallery.queries import Query, embed_queries
+from omnireid.gallery.schema import (
+    SIGHTINGS,
+    GalleryFacts,
+    GalleryModel,
+    create_gallery,
+    model_of,
+    model_of_embedder,
+    read_facts,
+    write_facts,
+)
+from omnireid.gallery.sightings import Sightings
+from omnireid.gallery.snapshot import Snapshot, rank_sightings, read_snapshot
+from omnireid.gallery.times import as_zone
+from omnireid.retrieval.distance import check_distance
+from omnireid.types import Crops, as_crops, check_whole_number
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Sightings of people that last, and that one model embeds.
+
+    Readers never wait: a search sees the gallery as it was when the last write was finished. Writers wait for each
+    other. A gallery travels to another process by pickle, never by fork.
+
+    Attributes:
+        database: Where it is.
+        embedder: What turns crops into embeddings; not needed for tables of embeddings.
+        float_type: What embeddings are stored in, when the first `add` makes the gallery.
+    """
+
+    database: Database
+    embedder: Embedder | None = None
+    float_type: FloatType = "float16"
+    _snapshot: dict[str, Snapshot] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def open(
+        cls,
+        uri: str | os.PathLike[str],
+        embedder: Embedder | None = None,
+        *,
+        float_type: FloatType = "float16",
+        storage_options: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Open a gallery. Where there is none yet, the first `add` makes it.
+
+        Args:
+            uri: A folder, or an address that LanceDB opens, such as ``s3://bucket/folder``.
+            embedder: The model. It must be the gallery's own.
+            float_type: How a new gallery stores embeddings. float16 halves the space; float32 keeps every bit.
+            storage_options: What LanceDB needs to open an address.
+
+        Raises:
+            GalleryError: there is something else, or a part of the gallery is missing or damaged.
+            GalleryModelError: the gallery belongs to another model.
+            MissingDependencyError: LanceDB is not installed.
+        """
+        place = os.fspath(uri) if isinstance(uri, (str, os.PathLike)) else None
+        if not isinstance(place, str) or not place:
+            raise SettingError(f"uri must be a folder or an address; got {uri!r}.")
+        if embedder is not None and not isinstance(embedder, Embedder):
+            raise SettingError(f"embedder must be what load_embedder gives; got {type(embedder).__name__}.")
+        if "://" not in place:
+            place = str(as_path(place, "uri").absolute())
+        gallery = cls(Database(place, dict(storage_options or {})), embedder, float_type)
+        facts = read_facts(gallery.database)
+        if facts is not None and embedder is not None:
+            facts.model.check_same(model_of_embedder(embedder), place)
+        return gallery
+
+    def __reduce__(self) -> tuple[Callable[..., Gallery], tuple[Any, ...]]:
+        """Pickle where the gallery is, and open it again."""
+        return _reopen, (self.database.uri, self.embedder, self.float_type, self.database.storage_options)
+
+    @property
+    def facts(self) -> GalleryFacts:
+        """What holds for all of it: its model, how embeddings are stored, its calibration.
+
+        Raises:
+            GalleryError: there is no gallery yet.
+        """
+        facts = read_facts(self.database)
+        if facts is None:
+            raise GalleryError(
+                f"There is no gallery at {self.database.uri} yet. Check the name, or make one with: "
+                "omnireid gallery add"
+            )
+        return facts
+
+    @property
+    def model(self) -> GalleryModel | None:
+        """The model it belongs to; None where there is no gallery yet."""
+        facts = read_facts(self.database)
+        return None if facts is None else facts.model
+
+    def add(
+        self,
+        source: Crops | Sequence[str | Path] | EmbeddingTable,
+        *,
+        timezone: str | None = None,
+        skip_unreadable: bool = False,
+        progress: bool = False,
+    ) -> AddSummary:
+        """Add crops, or a table of their embeddings. A crop that is there already is not added again.
+
+        What the returned summary counts is on the disk. After a kill, the same call goes on where it stopped. A crop
+        is known by its content, camera and time: seen by two cameras, it is two sightings.
+
+        Args:
+            source: Crops with their labels, or their paths; or embeddings that the gallery's model made. Of the
+                further columns, ``time``, ``track`` and ``box_xyxy`` have a meaning; others are kept to filter by.
+            timezone: Zone of times that state none, such as Europe/Berlin. Without it they are refused.
+            skip_unreadable: Leave out crops that cannot be decoded, and list them.
+            progress: Show a bar on standard error.
+
+        Raises:
+            GalleryModelError: the embeddings are another model's.
+            DataError: a label, time, box or column cannot be stored.
+            ImageError: a crop cannot be read.
+            DiskFullError: no space is left. What was acknowledged before stays.
+        """
+        zone = as_zone(timezone)
+        if isinstance(source, EmbeddingTable):
+            facts = self._facts_for(model_of(source.provenance, source.embeddings.shape[1]))
+            summary = add_table(self.database, facts, source, zone=zone, progress=progress)
+        else:
+            if self.embedder is None:
+                raise SettingError("Adding crops needs the model: Gallery.open(uri, embedder).")
+            summary = add_crops(
+                self.database,
+                self._facts_for(model_of_embedder(self.embedder)),
+                self.embedder,
+                as_crops(source),
+                zone=zone,
+                skip_unreadable=skip_unreadable,
+                progress=progress,
+            )
+        details = {"added": summary.added, "found": summary.found, "left_out": len(summary.left_out)}
+        log_action(self.database, "add", details)
+        return summary
+
+    def search(
+        self,
+        queries: Query,
+        count: int = 20,
+        which: SightingFilter = SightingFilter(),
+        *,
+        not_same_camera: bool = False,
+    ) -> GalleryMatches:
+        """Find the `count` sightings nearest to each query, nearest first, as `omnireid.search` ranks them.
+
+        Ties go to the sighting that was added first.
+
+        Args:
+            queries: Crops, a table of embeddings, or (Q, D) embeddings of the gallery's model.
+            count: Number of sightings to find for each query.
+            which: Which sightings count.
+            not_same_camera: Leave out sightings by the query's own camera, which must be known.
+
+        Raises:
+            GalleryError: there is no gallery.
+            GalleryModelError: the embeddings are another model's.
+            FilterError: the filter names an unknown column, or is none.
+            ImageError: a query cannot be read, or is too small to show a person.
+            SettingError: `count` is below 1, or a query's camera is not known.
+        """
+        check_whole_number(count, "count", least=1)
+        facts = self.facts
+        embedded = embed_queries(queries, facts.model, self.embedder, self.database.uri)
+        left_out = embedded.known_cameras() if not_same_camera else None
+        distance = check_distance(facts.model.distance)
+
+        def rank() -> GalleryMatches:
+            snapshot = self._newest()
+            ranked = rank_sightings(self.database, snapshot, embedded.embeddings, count, which, distance, left_out)
+            return GalleryMatches(embedded.names, ranked, snapshot.sightings, distance)
+
+        matches: GalleryMatches = self._retrying(rank)
+        self._log_search(matches, count, which, not_same_camera)
+        return matches
+
+    def sightings(self, which: SightingFilter = SightingFilter()) -> Sightings:
+        """The sightings that fit a filter, in the order in which they were added.
+
+        Raises:
+            GalleryError: there is no gallery.
+            FilterError: the filter names an unknown column, or is none.
+        """
+        _ = self.facts
+        snapshot = self._newest()
+        rows = snapshot.rows(self.database, which.sql(snapshot.handle.schema))
+        return Sightings(snapshot.sightings.table.take(rows))
+
+    def people(self) -> tuple[Person, ...]:
+        """The people of the gallery, those seen most often first."""
+        _ = self.facts
+        return list_people(self._newest().sightings)
+
+    def info(self) -> GalleryInfo:
+        """What the gallery is: its model, its size, its people, cameras and times."""
+        return describe_gallery(self.database, self.facts, self._newest().sightings)
+
+    def check(self) -> CheckReport:
+        """Read everything, and list what is wrong."""
+        return check_gallery(self.database, self.facts)
+
+    def audit(self) -> list[AuditEntry]:
+        """Who searched, changed and removed what, oldest first."""
+        _ = self.facts
+        return read_audit(self.database)
+
+    def set_calibration(self, calibration: Mapping[str, Any] | None) -> None:
+        """Keep a calibration of the gallery's model with it, as a record of plain values; None removes it.
+
+        Raises:
+            GalleryModelError: the record names other weights.
+        """
+        with self.database.sole_writer():
+            facts = self.facts
+            made_for = None if calibration is None else calibration.get("weights_sha256")
+            if made_for not in (None, facts.model.weights_sha256):
+                raise GalleryModelError(
+                    f"The gallery {self.database.uri} belongs to weights {facts.model.weights_sha256[:12]}…, and the "
+                    f"calibration was made for {str(made_for)[:12]}…. Calibrate the gallery's own weights."
+                )
+            write_facts(self.database, replace(facts, calibration=None if calibration is None else dict(calibration)))
+        log_action(self.database, "calibrate", {"removed": calibration is None})
+
+    def _facts_for(self, model: GalleryModel) -> GalleryFacts:
+        """The gallery's facts, after a check that `model` is its own; a gallery that is not there yet is made."""
+        facts = read_facts(self.database)
+        if facts is None:
+            check_distance(model.distance)
+            with self.database.sole_writer():
+                facts = read_facts(self.database)
+                if facts is None:
+                    facts = GalleryFacts(model, self.float_type)
+                    create_gallery(self.database, facts)
+        facts.model.check_same(model, self.database.uri)
+        return facts
+
+    def _newest(self) -> Snapshot:
+        """The rows of the newest version, which are read again only where it has changed."""
+        kept = self._snapshot.get("newest")
+        if kept is None or kept.version != self._retrying(lambda: self.database.table(SIGHTINGS)).version:
+            kept = self._retrying(lambda: read_snapshot(self.database))
+            self._snapshot["newest"] = kept
+        return kept
+
+    def _retrying(self, read: Callable[[], Any]) -> Any:
+        """Read, and once more if a rewrite took the version away in between."""
+        for _ in range(4):
+            try:
+                return read()
+            except FilterError:
+                raise
+            except GalleryError:
+                self._snapshot.pop("newest", None)
+        return read()
+
+    def _log_search(self, matches: GalleryMatches, count: int, which: SightingFilter, not_same_camera: bool) -> None:
+        """Log a search. One that cannot be logged, as on a read-only disk, is answered with a warning."""
+        first = matches.ranked.indices[:, :1].reshape(-1)
+        numbers = matches.sightings.table.column("sighting").to_numpy()[first[first >= 0]]
+        details = {
+            "queries": len(matches),
+            "count": count,
+            "filter": which.json() | ({"not_same_camera": True} if not_same_camera else {}),
+            "first_found": sorted(Counter(numbers.tolist()))[:20],
+        }
+        try:
+            log_action(self.database, "search", details)
+        except OutputError as error:
+            warnings.warn(f"This search is not in the gallery's log: {error}", stacklevel=3)
+
+
+def _reopen(uri: str, embedder: Embedder | None, float_type: FloatType, options: dict[str, str]) -> Gallery:
+    return Gallery.open(uri, embedder, float_type=float_type, storage_options=options)

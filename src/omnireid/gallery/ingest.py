@@ -1,0 +1,282 @@
+"""Adding sightings: each crop once, a chunk at a time, acknowledged when it is on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from omnireid.embedding.chunks import embed_chunks
+from omnireid.embedding.tables import EmbeddingTable
+from omnireid.errors import DataError, DataNotFoundError, ImageError, StoppedError
+from omnireid.files import sha256_of
+from omnireid.gallery.columns import describe_crops, embedding_column, sighting_key
+from omnireid.gallery.database import Database
+from omnireid.gallery.schema import OWN_COLUMNS, SIGHTINGS, GalleryFacts, read_facts
+from omnireid.machine import usable_cores
+from omnireid.progress import progress_bar
+from omnireid.types import Crops, FloatArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from omnireid.embedding.embedder import Embedder
+
+CHUNK_CROPS = 1024
+"""Crops that are embedded between two writes, which is the most work that a kill can cost."""
+CHUNK_ROWS = 16_384
+"""Rows of a table of embeddings between two writes."""
+
+
+@dataclass(frozen=True)
+class AddSummary:
+    """What an `add` did.
+
+    Attributes:
+        added: Sightings that are in the gallery now and were not before. They are on the disk.
+        found: Crops that were there already, with the same content, camera and time.
+        left_out: Crops that were not added, as (path, reason): unreadable, blocked or of too low a quality.
+    """
+
+    added: int
+    found: int = 0
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def __add__(self, other: AddSummary) -> AddSummary:
+        return AddSummary(self.added + other.added, self.found + other.found, self.left_out + other.left_out)
+
+    def json(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        left_out = [{"path": path, "reason": reason} for path, reason in self.left_out]
+        return {"added": self.added, "found": self.found, "left_out": left_out}
+
+
+@dataclass
+class _Known:
+    """What is in the gallery already, read again only where another process has written since."""
+
+    database: Database
+    version: int = -1
+    keys: set[str] = field(default_factory=set)
+    next_number: int = 1
+
+    def refresh(self) -> None:
+        table = self.database.table(SIGHTINGS)
+        if table.version == self.version:
+            return
+        rows = self.database.read(table, ["sighting", "key"])
+        facts = read_facts(self.database)
+        numbers = rows.column("sighting").to_numpy()
+        self.keys = set(rows.column("key").to_pylist())
+        self.next_number = 1 + max(int(numbers.max(initial=0)), 0 if facts is None else facts.highest)
+        self.version = table.version
+
+
+def add_crops(
+    database: Database,
+    facts: GalleryFacts,
+    embedder: Embedder,
+    crops: Crops,
+    *,
+    zone: ZoneInfo | None = None,
+    skip_unreadable: bool = False,
+    progress: bool = False,
+) -> AddSummary:
+    """Embed crops that are not in the gallery yet, and add them.
+
+    Raises:
+        DataNotFoundError: there is no crop.
+        ImageError: a crop cannot be read, and `skip_unreadable` is False. What came before it is added.
+        DataError: a label or column cannot be stored.
+        StoppedError: Ctrl-C. What came before it is added.
+    """
+    if not len(crops):
+        raise DataNotFoundError("There is no crop to add.")
+    crops = replace(crops, paths=tuple(Path(path).absolute() for path in crops.paths))
+    described = describe_crops(crops, zone)
+    contents, unreadable = _hash_files(crops.paths, skip_unreadable)
+    keyed = _with_keys(described, contents)
+    known = _Known(database)
+    known.refresh()
+    readable = [row for row, content in enumerate(contents) if content is not None]
+    todo = _first_of_each(keyed.column("key").to_pylist(), readable, known.keys)
+    summary = AddSummary(0, len(readable) - len(todo), tuple(unreadable))
+    chunks = [range(start, min(start + CHUNK_CROPS, len(todo))) for start in range(0, len(todo), CHUNK_CROPS)]
+    chosen, rows = crops.select(np.array(todo, dtype=np.int64)), keyed.take(np.array(todo, dtype=np.int64))
+    with progress_bar("add", len(crops), show=progress) as advance:
+        advance(len(crops) - len(todo))
+        try:
+            tables = embed_chunks(embedder, chosen, chunks, skip_unreadable=skip_unreadable, advance=advance)
+            for chunk, table in zip(chunks, tables, strict=True):
+                kept = _embedded(chosen, chunk, table)
+                part = rows.slice(chunk.start, len(chunk)).take(kept)
+                added = _write(database, facts, part, table.embeddings, known)
+                summary += AddSummary(added, len(table) - added, table.provenance.skipped)
+        except KeyboardInterrupt:
+            raise StoppedError(
+                f"Stopped. {summary.added:,} crops were added and kept; the same command goes on there."
+            ) from None
+    return summary
+
+
+def add_table(
+    database: Database,
+    facts: GalleryFacts,
+    table: EmbeddingTable,
+    *,
+    zone: ZoneInfo | None = None,
+    progress: bool = False,
+) -> AddSummary:
+    """Add a table of embeddings that the gallery's own model made.
+
+    A crop's content is known by its file, or, where there is no such file on this machine, by its embedding.
+
+    Raises:
+        DataError: a label or column cannot be stored.
+        EmbeddingError: an embedding does not fit the stored type.
+    """
+    crops = replace(table.crops, paths=tuple(_absolute_if_there(path) for path in table.paths))
+    described = describe_crops(crops, zone)
+    contents = _hash_contents(crops.paths, table.embeddings)
+    keyed = _with_keys(described, contents)
+    known = _Known(database)
+    summary = AddSummary(0)
+    with progress_bar("add", len(table), show=progress) as advance:
+        for start in range(0, len(table), CHUNK_ROWS):
+            part = keyed.slice(start, CHUNK_ROWS)
+            added = _write(database, facts, part, table.embeddings[start : start + CHUNK_ROWS], known)
+            summary += AddSummary(added, len(part) - added)
+            advance(len(part))
+    return summary
+
+
+def _write(database: Database, facts: GalleryFacts, rows: pa.Table, embeddings: FloatArray, known: _Known) -> int:
+    """Append those of N described crops that are new; returns how many. They are on the disk afterwards."""
+    import pyarrow as pa
+
+    with database.sole_writer():
+        known.refresh()
+        keys = rows.column("key").to_pylist()
+        fresh = np.array(_first_of_each(keys, range(len(keys)), known.keys), dtype=np.int64)
+        if not len(fresh):
+            return 0
+        chosen = rows.take(fresh)
+        numbers = np.arange(known.next_number, known.next_number + len(fresh), dtype=np.int64)
+        chosen = chosen.append_column("sighting", pa.array(numbers))
+        column = embedding_column(embeddings[fresh], facts, chosen.column("path").to_pylist())
+        chosen = chosen.append_column("embedding", column)
+        handle = database.table(SIGHTINGS)
+        with database.writing():
+            _add_columns(handle, chosen.schema)
+            handle.add(_fit(chosen, handle.schema))
+        known.keys.update(keys[row] for row in fresh.tolist())
+        known.next_number += len(fresh)
+        known.version = handle.version
+        return len(fresh)
+
+
+def _add_columns(handle: Any, schema: pa.Schema) -> None:
+    """Give the table the user's columns it does not have yet, empty for the rows that are there.
+
+    Raises:
+        DataError: a column is there with another type.
+    """
+    import pyarrow as pa
+
+    new = []
+    for column in schema:
+        index = handle.schema.get_field_index(column.name)
+        if index < 0:
+            new.append(pa.field(column.name, column.type))
+        elif column.name not in OWN_COLUMNS and handle.schema.field(index).type != column.type:
+            raise DataError(
+                f"The column {column.name!r} holds {handle.schema.field(index).type} in the gallery and {column.type} "
+                "in what is added. Convert it, or give it another name."
+            )
+    if new:
+        handle.add_columns(pa.schema(new))
+
+
+def _fit(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with all columns of the gallery, in its order; empty where nothing is known."""
+    import pyarrow as pa
+
+    given = set(rows.column_names)
+    columns = [
+        rows.column(column.name).cast(column.type) if column.name in given else pa.nulls(len(rows), column.type)
+        for column in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _embedded(crops: Crops, chunk: range, table: EmbeddingTable) -> Sequence[int]:
+    """Positions in a chunk of the crops that could be embedded."""
+    skipped = {path for path, _ in table.provenance.skipped}
+    return [place for place, row in enumerate(chunk) if str(crops.paths[row]) not in skipped]
+
+
+def _with_keys(described: pa.Table, contents: Sequence[str | None]) -> pa.Table:
+    import pyarrow as pa
+
+    seen = zip(contents, described.column("camera").to_pylist(), described.column("time").to_pylist(), strict=True)
+    keys = [sighting_key(content or "", camera, time) for content, camera, time in seen]
+    described = described.append_column("content_sha256", pa.array(contents, pa.string()))
+    return described.append_column("key", pa.array(keys, pa.string()))
+
+
+def _first_of_each(keys: Sequence[str], rows: Sequence[int], known: set[str]) -> list[int]:
+    """The rows whose keys are not known, each key once."""
+    seen: set[str] = set()
+    first = []
+    for row in rows:
+        if keys[row] not in known and keys[row] not in seen:
+            seen.add(keys[row])
+            first.append(row)
+    return first
+
+
+def _hash_files(paths: Sequence[Path], skip_unreadable: bool) -> tuple[list[str | None], list[tuple[str, str]]]:
+    """SHA-256 of each file, None where it cannot be read; and the reasons, if such files are to be left out."""
+    contents: list[str | None] = []
+    unreadable = []
+    for path, content in zip(paths, _in_threads(_try_to_hash, paths), strict=True):
+        if content is None:
+            reason = f"{path} is not there, or is no file that can be read. Check the path, or the list it came from."
+            if not skip_unreadable:
+                raise ImageError(reason)
+            unreadable.append((str(path), reason))
+        contents.append(content)
+    return contents, unreadable
+
+
+def _hash_contents(paths: Sequence[Path], embeddings: FloatArray) -> list[str]:
+    """SHA-256 of each file; of the embedding where there is no such file."""
+    files = list(_in_threads(_try_to_hash, paths))
+    return [
+        file or "embedding:" + hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()
+        for file, row in zip(files, embeddings, strict=True)
+    ]
+
+
+def _try_to_hash(path: Path) -> str | None:
+    try:
+        return sha256_of(path) if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _in_threads(function: Callable[[Path], str | None], paths: Sequence[Path]) -> Iterator[str | None]:
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        yield from pool.map(function, paths, chunksize=64)
+
+
+def _absolute_if_there(path: Path) -> Path:
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100
+    return absolute if absolute.exists() else path

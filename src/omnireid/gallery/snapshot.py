@@ -1,0 +1,151 @@
+"""The sightings of one moment in memory, and the exact search among them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from omnireid.gallery.database import Database
+from omnireid.gallery.filters import SightingFilter
+from omnireid.gallery.schema import SIGHTINGS
+from omnireid.gallery.sightings import Sightings
+from omnireid.retrieval.comparison import EmbeddingComparison
+from omnireid.retrieval.distance import ComparableGallery, prepare_gallery, squared_norms
+from omnireid.retrieval.search import RankedMatches, search
+from omnireid.terms import Distance
+from omnireid.types import AnyArray, IntArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KEPT_PREPARED = 8
+"""Filters whose prepared galleries are kept: the cameras of a usual site, which exclude themselves in turn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Sightings that fit a filter, ready to be compared with.
+
+    Attributes:
+        rows: Their rows in the snapshot, ascending.
+        gallery: Their embeddings.
+    """
+
+    rows: IntArray
+    gallery: ComparableGallery
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All sightings of one version of a gallery, in the order in which they were added.
+
+    Attributes:
+        version: Version of the table.
+        sightings: Everything but the embeddings.
+        embeddings: (N, D) in the type that is stored.
+        handle: The table, opened at this version.
+    """
+
+    version: int
+    sightings: Sightings
+    embeddings: AnyArray
+    handle: Any = field(repr=False)
+    _prepared: OrderedDict[str | None, Candidates] = field(default_factory=OrderedDict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.sightings)
+
+    def candidates(self, database: Database, where: str | None, distance: Distance) -> Candidates | None:
+        """The sightings that fit a filter; None where none does. The last few filters are remembered."""
+        with self._lock:
+            if where in self._prepared:
+                self._prepared.move_to_end(where)
+                return self._prepared[where]
+        rows = self.rows(database, where)
+        if not len(rows):
+            return None
+        chosen = self.embeddings if len(rows) == len(self) else self.embeddings[rows]
+        made = Candidates(rows, prepare_gallery(chosen, distance))
+        with self._lock:
+            self._prepared[where] = made
+            while len(self._prepared) > _KEPT_PREPARED:
+                self._prepared.popitem(last=False)
+        return made
+
+    def rows(self, database: Database, where: str | None) -> IntArray:
+        """Rows of the sightings that fit a filter, ascending."""
+        if where is None:
+            return np.arange(len(self), dtype=np.int64)
+        numbers = database.read(self.handle, ["sighting"], where).column("sighting").to_numpy()
+        return np.flatnonzero(np.isin(self.sightings.table.column("sighting").to_numpy(), numbers))
+
+
+def read_snapshot(database: Database) -> Snapshot:
+    """Read all sightings of the newest version."""
+    handle = database.table(SIGHTINGS)
+    table = database.read(handle)
+    table = table.take(_order(table))
+    embeddings = embeddings_of(table)
+    return Snapshot(int(handle.version), Sightings(table.drop_columns(["embedding"])), embeddings, handle)
+
+
+def embeddings_of(table: pa.Table) -> AnyArray:
+    """(N, D) embeddings of a table of sightings, in the type that is stored."""
+    column = table.column("embedding").combine_chunks()
+    width = column.type.list_size
+    return cast("AnyArray", column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width))
+
+
+def _order(table: pa.Table) -> IntArray:
+    """The order in which sightings were added, which decides ties."""
+    return np.argsort(table.column("sighting").to_numpy(), kind="stable")
+
+
+def rank_sightings(
+    database: Database,
+    snapshot: Snapshot,
+    query: AnyArray,
+    count: int,
+    which: SightingFilter,
+    distance: Distance,
+    left_out: Sequence[str] | None,
+) -> RankedMatches:
+    """Rank the sightings that fit a filter for (Q, D) queries.
+
+    Args:
+        database: The gallery's database.
+        snapshot: Its sightings.
+        query: The embeddings that are searched for.
+        count: Number of sightings to find for each.
+        which: The filter.
+        distance: How embeddings are compared.
+        left_out: For each query, the camera whose sightings are left out for it.
+
+    Returns:
+        (Q, K) rows of the snapshot and their distances, K = min(count, N); -1 where fewer than K fit.
+    """
+    shape = len(query), min(count, len(snapshot))
+    indices, distances = np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf, dtype=np.float32)
+    cameras: list[str | None] = [None] if left_out is None else [*sorted(set(left_out))]
+    for camera in cameras:
+        rows = np.array([left_out is None or left_out[row] == camera for row in range(len(query))]).nonzero()[0]
+        candidates = snapshot.candidates(database, which.sql(snapshot.handle.schema, not_camera=camera), distance)
+        if candidates is not None:
+            ranked = _rank_exactly(query[rows], candidates, count)
+            width = ranked.indices.shape[1]
+            indices[rows, :width], distances[rows, :width] = ranked.indices, ranked.distances
+    return RankedMatches(indices, distances)
+
+
+def _rank_exactly(query: AnyArray, candidates: Candidates, count: int) -> RankedMatches:
+    """Rank sightings for (Q, D) queries, as `omnireid.retrieval.search` does. Indices are rows of the snapshot."""
+    gallery = candidates.gallery
+    comparison = EmbeddingComparison(query, gallery, squared_norms(query, "query"))
+    found = search(query, gallery.embeddings, count, comparison=comparison)
+    return RankedMatches(candidates.rows[found.indices], found.distances)

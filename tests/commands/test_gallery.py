@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from omnireid.cli import SUBCOMMANDS, main
+
+
+def test_a_folder_becomes_a_gallery_that_is_searched(
+    tmp_path: Path, crop_folder: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery, crops = str(tmp_path / "people.gallery"), sorted(crop_folder.iterdir())
+    add = ["gallery", "add", str(crop_folder), "--gallery", gallery]
+    assert main([*add, "--weights", str(untrained)]) == 0
+    assert "12 sightings added, 0 were there already" in capsys.readouterr().out
+    assert main([*add, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"added": 0, "found": 12, "left_out": []}
+    picture = tmp_path / "found.png"
+    search = ["gallery", "search", str(crops[0]), "--gallery", gallery, "--count", "3", "--not-same-camera"]
+    assert main([*search, "--picture", str(picture), "--json", "-", "--persons", "1", "2"]) == 0
+    matches = json.loads(capsys.readouterr().out)["queries"][0]["matches"]
+    assert [match["rank"] for match in matches] == [1, 2, 3]
+    assert {match["camera"] for match in matches} == {"2"}
+    with Image.open(picture) as drawn:
+        assert drawn.size[0] > 300
+    assert main(["gallery", "people", gallery]) == 0
+    assert "1: 4 sightings  cameras 1, 2" in capsys.readouterr().out
+    assert main(["gallery", "info", gallery, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["sightings"] == 12
+    assert main(["gallery", "check", gallery]) == 0
+    assert "12 sightings, sound" in capsys.readouterr().out
+    untrained_gone = ["gallery", "search", str(crops[0]), "--gallery", str(tmp_path / "none")]
+    assert main([*untrained_gone, "--weights", str(untrained)]) == 2
+    assert "There is no gallery at" in capsys.readouterr().err
+
+
+def test_a_table_of_embeddings_needs_no_model(
+    tmp_path: Path, crop_folder: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, gallery = str(tmp_path / "crops.parquet"), str(tmp_path / "g")
+    assert main(["embed", str(crop_folder), "--weights", str(untrained), "--output", table]) == 0
+    assert main(["gallery", "add", table, "--gallery", gallery]) == 0
+    capsys.readouterr()
+    assert main(["gallery", "search", table, "--gallery", gallery, "--where", "camera = '2'", "--count", "1"]) == 0
+    assert capsys.readouterr().out.count("camera 2") == 12
+    assert main(["gallery", "search", table, "--gallery", gallery, "--where", "1 = 1; drop table"]) == 2
+    assert "error: where:" in capsys.readouterr().err
+    assert main(["gallery", "search", str(next(crop_folder.iterdir())), "--gallery", gallery]) == 2
+    assert "Name them with --weights" in capsys.readouterr().err
+
+
+def test_the_group_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["gallery"], ["gallery", "--help"]):
+        assert main(words) == 0
+        shown = capsys.readouterr().out
+        assert all(f"  {name} " in shown for name in SUBCOMMANDS["gallery"])
+    assert main(["gallery", "serch"]) == 2
+    assert "no command gallery 'serch'. Did you mean search?" in capsys.readouterr().err
