@@ -22,6 +22,7 @@ from omnireid.models.layer_plan import count_planned_parameters
 from omnireid.models.residual_design import ResidualDesign
 from omnireid.models.residual_network import _shuffle_channels
 from omnireid.models.residual_plan import plan_residual_network
+from omnireid.models.state import load_state
 from omnireid.models.zoo import ARCHITECTURES
 from omnireid.weights.checkpoint import load_checkpoint
 
@@ -86,6 +87,20 @@ def test_published_keys_cover_a_baseline(published: str, golden: Path) -> None:
     assert len(report.left_out) == 2
     # Both list the layers from input to output, so equal order means that each tensor has its own place.
     assert list(targets.values()) == list(ARCHITECTURES[name].key_layout.shapes)
+
+
+@pytest.mark.parametrize(
+    "published", [pytest.param(PUBLISHED[0], marks=pytest.mark.slow), *PUBLISHED[1:3], *PUBLISHED[4:]]
+)
+def test_a_publishers_weights_give_the_publishers_embeddings(published: str, golden: Path, rule: Any) -> None:
+    keys = published_keys(golden, published)
+    _, targets = hold_against(published.split("/")[1], keys)
+    model = create_model(published.split("/")[1]).eval()
+    load_state(model, {own: rule.array(key, list(keys[key])) for key, own in targets.items()})
+    with torch.no_grad():
+        found = model(torch.from_numpy(rule.images(2, 64, 32))).numpy()
+    expected = np.load(golden / "baseline_parity.npz")[published]
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 def test_a_missing_tensor_is_named_as_its_publisher_names_it(golden: Path) -> None:
