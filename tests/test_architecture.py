@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "retrieval": set(),
     "gallery": {"images", "data", "weights", "embedding", "retrieval"},
     "evaluation": {"images", "data", "embedding", "retrieval"},
+    "attributes": {"data", "weights", "embedding", "evaluation"},
     "explanation": {"images", "data", "models", "weights", "embedding"},
     "reports": {"images", "data", "embedding", "retrieval", "evaluation", "explanation", "gallery"},
     "training": {"images", "data", "models", "weights", "embedding", "evaluation"},
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     },
     "commands": {
         *("images", "data", "synthetic", "weights", "models", "embedding", "retrieval", "gallery", "evaluation"),
-        *("explanation", "reports", "training", "experiments", "export", "bench"),
+        *("attributes", "explanation", "reports", "training", "experiments", "export", "bench"),
     },
     "cli": {"commands"},
     "__main__": {"cli"},

@@ -26,6 +26,7 @@ COMMANDS = {
     "embed": "turn crops into a table of embeddings",
     "gallery": "keep sightings in a gallery that lasts: add, search, people, info, check",
     "evaluate": "score weights, or stored embeddings, on a data set",
+    "attributes": "read what people wear and carry off their embeddings: train, evaluate, predict",
     "explain": "show where a network responds, which places make two crops alike, and what its gates weigh",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",
     "bench": "measure weights in every runtime and precision on this machine",
@@ -40,6 +41,11 @@ SUBCOMMANDS = {
         "people": "list the people, those seen most often first",
         "info": "show the model, the size, the cameras and times",
         "check": "read everything, and list what is wrong",
+    },
+    "attributes": {
+        "train": "train a head on embeddings with known attributes, in seconds",
+        "evaluate": "score a head beside the majority baseline",
+        "predict": "write a column for each attribute of crops",
     },
 }
 """Commands that are groups; their module has a function for each subcommand."""

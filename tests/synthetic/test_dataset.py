@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from omnireid.data.attribute_list import ATTRIBUTES_FILE
 from omnireid.data.synthetic_marker import MARKER
 from omnireid.errors import (
     DataNotFoundError,
@@ -42,7 +43,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_layout_is_market_1501s(small: Path) -> None:
-    assert sorted(path.name for path in small.iterdir()) == ["bounding_box_test", "bounding_box_train", "query", MARKER]
+    folders = ["bounding_box_test", "bounding_box_train", "query"]
+    assert sorted(path.name for path in small.iterdir()) == [ATTRIBUTES_FILE, *folders, MARKER]
     counts = {
         folder: len(list((small / folder).iterdir())) for folder in ("bounding_box_train", "query", "bounding_box_test")
     }
@@ -127,6 +129,13 @@ def test_the_very_same_set_is_left_as_it_is(small: Path, monkeypatch: pytest.Mon
     assert contents(small) == before
 
 
+def test_a_set_drawn_before_attributes_were_written_gets_them(small: Path, tmp_path: Path) -> None:
+    root = synthesize(tmp_path / "set", **SMALL)
+    (root / ATTRIBUTES_FILE).unlink()
+    synthesize(root, **SMALL)
+    assert contents(root) == contents(small)
+
+
 def test_another_set_is_not_overwritten(small: Path) -> None:
     with pytest.raises(OutputError, match=r"it holds a synthetic set with seed=0 \(not 1\)\. Choose another output"):
         synthesize(small, **SMALL, seed=1)
@@ -181,7 +190,7 @@ def test_what_a_killed_run_left_is_cleared(small: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-@pytest.mark.parametrize("moved", [0, 1, 3, 4])
+@pytest.mark.parametrize("moved", [0, 1, 3, 4, 5])
 def test_a_kill_while_an_empty_folder_is_filled_is_made_good_by_the_next_run(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
 ) -> None:
@@ -204,7 +213,7 @@ def test_a_kill_while_an_empty_folder_is_filled_is_made_good_by_the_next_run(
 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "move", killed)
-        if moved == 4:
+        if moved == 5:
             patch.setattr(Path, "unlink", killed_at_the_sign)
         patch.setattr(dataset, "_clear_unfinished", lambda _root: None)  # a kill leaves no time to clear up
         with pytest.raises((StoppedError, KeyboardInterrupt)):

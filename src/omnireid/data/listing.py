@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from omnireid.data.attribute_list import ATTRIBUTES_FILE
 from omnireid.data.crops import find_images, is_image_name, no_image_error, require_utf8
 from omnireid.data.cuhk03_release import TESTSETS_FILE
 from omnireid.data.datasets import load_dataset
@@ -88,7 +89,7 @@ def input_files(names: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
     for name in names:
         path = given_path(os.fspath(name))
         yield path
-        yield from (path / file for file in (*MANIFEST_FILES, MARKER, TESTSETS_FILE))
+        yield from (path / file for file in (*MANIFEST_FILES, MARKER, TESTSETS_FILE, ATTRIBUTES_FILE))
 
 
 def _paths(name: str) -> list[Path]:

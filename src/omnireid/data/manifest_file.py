@@ -40,7 +40,7 @@ def read_columns(file: Path, needed: Sequence[str]) -> dict[str, Column]:
                 f"{file} has no column {name!r}; its columns are {', '.join(columns)}. A manifest needs path and "
                 "person_id (path alone, to embed), and may have camera_id and split (docs/datasets.md)."
             )
-    if not len(columns["path"]):
+    if not any(len(values) for values in columns.values()):
         raise DataNotFoundError(f"{file} lists no crop: it has a header and no row.")
     return columns
 

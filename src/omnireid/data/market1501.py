@@ -11,13 +11,12 @@ from pathlib import Path
 from omnireid.data.crops import split_of
 from omnireid.data.layout import Layout, Published, Request
 from omnireid.data.market_names import first_market_name, market_crops, market_splits
-from omnireid.data.synthetic_marker import is_synthetic
+from omnireid.data.synthetic_marker import SYNTHETIC_LICENCE, is_synthetic
 from omnireid.types import Dataset, Split
 
 _DUKE_NAME = re.compile(r"-?\d+_c\d+_f\d+")
 _CUHK03_NP_FOLDERS = ("detected", "labeled")
 _LICENCE = "research only; no distribution, no commercial use"
-_SYNTHETIC_LICENCE = "drawn by omnireid; free to use (Apache-2.0)"
 
 
 def detect(folder: Path, names: frozenset[str]) -> bool:
@@ -44,7 +43,7 @@ def read(root: Path, _request: Request) -> Dataset:
         query=splits["query"],
         gallery=splits["gallery"],
         multi_query=_multi_query(root, splits["query"]),
-        licence=_SYNTHETIC_LICENCE if synthetic else LAYOUT.licence,
+        licence=SYNTHETIC_LICENCE if synthetic else LAYOUT.licence,
         notes=notes,
     )
 

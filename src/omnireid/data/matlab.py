@@ -35,6 +35,22 @@ def read_mat(path: Path, *names: str) -> dict[str, Any]:
     return {name: variables[name] for name in names}
 
 
+def list_variables(path: Path) -> list[str]:
+    """The names of the variables in a MATLAB file of version 7 or older, sorted.
+
+    Raises:
+        MissingDependencyError: scipy is not installed.
+        DataError: the file is no MATLAB file, or is cut short.
+    """
+    require("scipy", "matlab", f"Reading {path}")
+    from scipy.io import whosmat
+
+    try:
+        return sorted(name for name, _, _ in whosmat(path))
+    except Exception as error:  # scipy raises another type for each kind of damage
+        raise _unreadable(path, error) from error
+
+
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[Any]:
     """Open a MATLAB file of version 7.3, which is HDF5, for reading.

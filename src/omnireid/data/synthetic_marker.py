@@ -10,6 +10,9 @@ MARKER = "synthetic.json"
 MARKER_KEY = "omnireid_synthetic"
 """The key in that file for the version of the drawing code."""
 
+SYNTHETIC_LICENCE = "drawn by omnireid; free to use (Apache-2.0)"
+"""Terms of a drawn data set."""
+
 
 def is_synthetic(folder: Path) -> bool:
     """Whether ``omnireid synthesize`` drew this folder."""

@@ -9,10 +9,12 @@ from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
+from omnireid.data.attribute_list import ATTRIBUTES_FILE
 from omnireid.data.synthetic_marker import MARKER, MARKER_KEY
 from omnireid.errors import DataNotFoundError, IncompleteDatasetError, OutputError, SettingError, StoppedError
 from omnireid.files import output_errors, sole_writer, write_json
 from omnireid.progress import progress_bar
+from omnireid.synthetic.attributes import write_attributes
 from omnireid.synthetic.pedestrian import Cue
 from omnireid.synthetic.plan import FOLDERS, Plan, PlannedCrop, count_splits, draw_planned, planned_crops
 from omnireid.synthetic.sheet import write_sheet
@@ -22,6 +24,8 @@ FORMAT = 1
 """Version of the drawing code, kept in `MARKER` under `MARKER_KEY`. A set of another version is not taken over."""
 
 _MOVING = ".synthetic-unfinished"
+
+_FILES = (ATTRIBUTES_FILE, MARKER)
 
 
 def synthesize(
@@ -65,7 +69,8 @@ def synthesize(
         progress: Whether to show a bar on standard error.
 
     Returns:
-        The folder. Besides Market-1501's three folders it holds `MARKER`.
+        The folder. Besides Market-1501's three folders it holds `MARKER` and the attributes of its people,
+        ``attributes.csv``, which `omnireid.read_attributes` reads.
 
     Raises:
         SettingError: a parameter is out of range.
@@ -82,6 +87,8 @@ def synthesize(
             _clear_unfinished(root)
         if not _already_holds(root, plan, crops):
             _draw_into(root, plan, crops, suggest_workers(len(crops)) if workers is None else workers, progress)
+        elif not (root / ATTRIBUTES_FILE).is_file():  # drawn before attributes were written
+            write_attributes(root / ATTRIBUTES_FILE, plan)
     return root
 
 
@@ -176,6 +183,7 @@ def _draw_into(root: Path, plan: Plan, crops: Sequence[PlannedCrop], workers: in
                     draw_planned(plan, crops, partial, advance)
                 else:
                     draw_in_processes(plan, partial, workers, advance)
+            write_attributes(partial / ATTRIBUTES_FILE, plan)
             marker = {MARKER_KEY: FORMAT, **plan.parameters, "crops": count_splits(crops)}
             write_json(partial / MARKER, marker)
             _move_into_place(partial, root)
@@ -196,7 +204,7 @@ def _move_into_place(partial: Path, root: Path) -> None:
     # process is killed in between, the sign tells the next run that the remains are its own.
     sign = root / _MOVING
     sign.touch()
-    for name in (*FOLDERS.values(), MARKER):
+    for name in (*FOLDERS.values(), *_FILES):
         shutil.move(partial / name, root / name)
     sign.unlink()
 
@@ -204,10 +212,11 @@ def _move_into_place(partial: Path, root: Path) -> None:
 def _clear_unfinished(root: Path) -> None:
     """Remove a half-moved set from `root`. If anything else is there too, nothing is touched."""
     sign = root / _MOVING
-    if not sign.is_file() or not {path.name for path in root.iterdir()} <= {*FOLDERS.values(), MARKER, _MOVING}:
+    if not sign.is_file() or not {path.name for path in root.iterdir()} <= {*FOLDERS.values(), *_FILES, _MOVING}:
         return
     for name in FOLDERS.values():
         if (root / name).is_dir():
             shutil.rmtree(root / name)
-    (root / MARKER).unlink(missing_ok=True)
+    for name in _FILES:
+        (root / name).unlink(missing_ok=True)
     sign.unlink()

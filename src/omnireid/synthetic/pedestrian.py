@@ -113,6 +113,11 @@ _SCALES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
+def possible_values(attribute: str) -> tuple[str, ...]:
+    """The values that an attribute of a drawn person may have, each once and without `NOTHING`."""
+    return tuple(value for value in dict.fromkeys(_CHOICES[attribute]) if value != NOTHING)
+
+
 def cue_attributes(cue: Cue) -> tuple[str, ...]:
     """Names of the attributes that tell identities apart under `cue`. All others are the same for everybody."""
     return sum(_SCALES.values(), ()) if cue == "mixed" else _SCALES[cue]
