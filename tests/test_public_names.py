@@ -17,6 +17,8 @@ from omnireid.cli import main
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 PUBLIC = {
+    "Calibration",
+    "CalibrationOptions",
     "Crops",
     "DataOptions",
     "Dataset",
@@ -42,6 +44,7 @@ PUBLIC = {
     "Split",
     "WeightsMetadata",
     "__version__",
+    "calibrate",
     "create_model",
     "embed_to_parquet",
     "evaluate",
@@ -56,15 +59,19 @@ PUBLIC = {
     "load_embedder",
     "load_splits",
     "measure_gates",
+    "people_to_calibrate",
+    "read_calibration",
     "read_embeddings",
     "rerank",
     "search",
     "synthesize",
     "train",
     "train_every_split",
+    "write_calibration",
 }
 
 ERRORS = {
+    "CalibrationError",
     "CheckpointError",
     "CoverageError",
     "DataError",

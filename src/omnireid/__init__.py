@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from omnireid.evaluation.evaluated_datasets import evaluate_datasets as evaluate_datasets
     from omnireid.evaluation.evaluation import Evaluation as Evaluation
     from omnireid.evaluation.evaluation import evaluate as evaluate
+    from omnireid.evaluation.options import CalibrationOptions as CalibrationOptions
     from omnireid.evaluation.ranking import evaluate_ranking as evaluate_ranking
     from omnireid.evaluation.scores import RankingScores as RankingScores
+    from omnireid.evaluation.verification import calibrate as calibrate
+    from omnireid.evaluation.verification import people_to_calibrate as people_to_calibrate
     from omnireid.explanation.explanation import Explanation as Explanation
     from omnireid.explanation.explanation import explain as explain
     from omnireid.explanation.gates import measure_gates as measure_gates
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from omnireid.gallery.gallery import Gallery as Gallery
     from omnireid.images.preprocess import Preprocessing as Preprocessing
     from omnireid.models.zoo import create_model as create_model
+    from omnireid.retrieval.calibration import Calibration as Calibration
+    from omnireid.retrieval.calibration import read_calibration as read_calibration
+    from omnireid.retrieval.calibration import write_calibration as write_calibration
     from omnireid.retrieval.expansion import expand_queries as expand_queries
     from omnireid.retrieval.options import QueryExpansion as QueryExpansion
     from omnireid.retrieval.options import RankingOptions as RankingOptions
@@ -63,6 +69,8 @@ if TYPE_CHECKING:
     from omnireid.weights.examination import examine as examine
 
 _HOME_OF = {
+    "Calibration": "omnireid.retrieval.calibration",
+    "CalibrationOptions": "omnireid.evaluation.options",
     "Crops": "omnireid.types",
     "DataOptions": "omnireid.data.options",
     "Dataset": "omnireid.types",
@@ -89,6 +97,7 @@ _HOME_OF = {
     "WeightsMetadata": "omnireid.weights.artefact",
     "create_model": "omnireid.models.zoo",
     "embed_to_parquet": "omnireid.embedding.jobs",
+    "calibrate": "omnireid.evaluation.verification",
     "evaluate": "omnireid.evaluation.evaluation",
     "evaluate_datasets": "omnireid.evaluation.evaluated_datasets",
     "evaluate_embedder": "omnireid.evaluation.embedder_scores",
@@ -101,12 +110,15 @@ _HOME_OF = {
     "load_embedder": "omnireid.embedding.embedder",
     "load_splits": "omnireid.data.datasets",
     "measure_gates": "omnireid.explanation.gates",
+    "people_to_calibrate": "omnireid.evaluation.verification",
+    "read_calibration": "omnireid.retrieval.calibration",
     "read_embeddings": "omnireid.embedding.tables",
     "rerank": "omnireid.retrieval.reranking",
     "search": "omnireid.retrieval.search",
     "synthesize": "omnireid.synthetic.dataset",
     "train": "omnireid.training.run",
     "train_every_split": "omnireid.training.splits",
+    "write_calibration": "omnireid.retrieval.calibration",
     **dict.fromkeys(_errors.__all__, "omnireid.errors"),
 }
 

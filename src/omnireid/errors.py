@@ -27,6 +27,7 @@
     ├── GalleryError               a gallery that is damaged, is none, or is used in a fork
     │   ├── GalleryModelError      embeddings or weights of another model than the gallery's
     │   └── FilterError            a filter that is none, or names an unknown column
+    ├── CalibrationError           a calibration of other weights, of too few pairs, or a damaged one
     ├── NoTrueMatchError           no query has a true match
     ├── SettingError               a setting out of range, or useless with the others
     │   └── RecipeError            a value of a recipe that cannot be used
@@ -51,6 +52,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 __all__ = [
+    "CalibrationError",
     "CheckpointError",
     "CoverageError",
     "DataError",
@@ -190,6 +192,10 @@ class GalleryModelError(GalleryError):
 
 class FilterError(GalleryError):
     """A filter that cannot be read, or names a column that the gallery does not have."""
+
+
+class CalibrationError(OmnireidError):
+    """A calibration that belongs to other weights, cannot be fitted on the pairs there are, or is damaged."""
 
 
 class NoTrueMatchError(OmnireidError):

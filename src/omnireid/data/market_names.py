@@ -15,6 +15,7 @@ DISTRACTOR_PERSON_ID = 0
 MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 
 # 18 digits fit into an int64; a longer number is a time or a serial number, not an id.
+_MARKET_FRAME = re.compile(r"-?\d{1,18}_c\d{1,18}s(\d{1,9})_(\d{1,9})_")
 _MARKET_NAME = re.compile(r"(-?\d{1,18})_c(\d{1,18})(?!\d)")
 
 
@@ -24,6 +25,16 @@ def market_ids(name: str) -> tuple[int, int] | None:
     Numbers of 19 digits and more are not ids.
     """
     found = _MARKET_NAME.match(name)
+    return (int(found.group(1)), int(found.group(2))) if found else None
+
+
+def market_frame(name: str) -> tuple[int, int] | None:
+    """Sequence and frame number in a name such as ``0002_c1s1_000451_03.jpg``, or None where it has another form.
+
+    The cameras of a sequence were started at about the same time, so its frame numbers can be compared across cameras,
+    with an error of seconds. Frame numbers of two sequences cannot.
+    """
+    found = _MARKET_FRAME.match(name)
     return (int(found.group(1)), int(found.group(2))) if found else None
 
 

@@ -250,3 +250,30 @@ def to_distances(values: FloatArray, query_norms: FloatArray, distance: Distance
     inverse = np.divide(np.float32(1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
     is_none = np.isposinf(values)
     return np.where(is_none, values, np.clip(1 + np.where(is_none, 0, values) * inverse[:, None], 0, 2))
+
+
+def pair_distances(embeddings: AnyArray, first: IntArray, second: IntArray, distance: Distance) -> FloatArray:
+    """The distances within N pairs of rows, as `to_distances` gives them.
+
+    Args:
+        embeddings: (R, D) checked embeddings.
+        first: (N,) row of one of each pair.
+        second: (N,) row of the other.
+        distance: How they are compared.
+
+    >>> pair_distances(np.eye(2), np.array([0, 0]), np.array([0, 1]), "cosine").tolist()
+    [0.0, 1.0]
+    """
+    distances = np.empty(len(first), dtype=np.float32)
+    step = max(1, _CHUNK_BYTES // (4 * embeddings.shape[1]))
+    for start in range(0, len(first), step):
+        rows = slice(start, start + step)
+        one, other = convert_rows(embeddings[first[rows]]), convert_rows(embeddings[second[rows]])
+        if distance == "euclidean":
+            distances[rows] = np.sqrt(np.einsum("nd,nd->n", one - other, one - other))
+            continue
+        products = np.einsum("nd,nd->n", one, other)
+        lengths = np.sqrt(np.einsum("nd,nd->n", one, one) * np.einsum("nd,nd->n", other, other))
+        cosine = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+        distances[rows] = np.clip(1 - cosine, 0, 2)
+    return distances
