@@ -15,7 +15,7 @@ class CalibrationOptions:
     """How distances are calibrated, and which costs the thresholds follow from.
 
     Attributes:
-        distance: Distance between two embeddings. By default the one the weights were trained for.
+        distance: Distance that is calibrated; by default the weights' own.
         prior: Probability that two crops show one person, before they are compared. The default, 0.5, means that both
             answers are equally likely.
         false_match_cost: Cost of taking two people for one. Only the ratios of the three costs matter.
