@@ -17,6 +17,9 @@ from omnireid.cli import main
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 PUBLIC = {
+    "AttributeHead",
+    "Attributes",
+    "AttributeScores",
     "Calibration",
     "CalibrationOptions",
     "Crops",
@@ -44,10 +47,12 @@ PUBLIC = {
     "Split",
     "WeightsMetadata",
     "__version__",
+    "attach_attributes",
     "calibrate",
     "create_model",
     "embed_to_parquet",
     "evaluate",
+    "evaluate_attribute_head",
     "evaluate_datasets",
     "evaluate_embedder",
     "evaluate_ranking",
@@ -55,11 +60,15 @@ PUBLIC = {
     "expand_queries",
     "explain",
     "export_weights",
+    "fit_attribute_head",
     "load_dataset",
     "load_embedder",
     "load_splits",
     "measure_gates",
     "people_to_calibrate",
+    "predict_attributes",
+    "read_attribute_head",
+    "read_attributes",
     "read_calibration",
     "read_embeddings",
     "rerank",
@@ -67,6 +76,7 @@ PUBLIC = {
     "synthesize",
     "train",
     "train_every_split",
+    "write_attribute_head",
     "write_calibration",
 }
 

@@ -16,6 +16,16 @@ from omnireid import errors as _errors
 from omnireid.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from omnireid.attributes.embedded import attach_attributes as attach_attributes
+    from omnireid.attributes.evaluation import evaluate_attribute_head as evaluate_attribute_head
+    from omnireid.attributes.fitting import fit_attribute_head as fit_attribute_head
+    from omnireid.attributes.head import AttributeHead as AttributeHead
+    from omnireid.attributes.head_file import read_attribute_head as read_attribute_head
+    from omnireid.attributes.head_file import write_attribute_head as write_attribute_head
+    from omnireid.attributes.prediction import predict_attributes as predict_attributes
+    from omnireid.attributes.scores import AttributeScores as AttributeScores
+    from omnireid.data.attribute_sources import read_attributes as read_attributes
+    from omnireid.data.attributes import Attributes as Attributes
     from omnireid.data.datasets import load_dataset as load_dataset
     from omnireid.data.datasets import load_splits as load_splits
     from omnireid.data.options import DataOptions as DataOptions
@@ -69,6 +79,9 @@ if TYPE_CHECKING:
     from omnireid.weights.examination import examine as examine
 
 _HOME_OF = {
+    "AttributeHead": "omnireid.attributes.head",
+    "Attributes": "omnireid.data.attributes",
+    "AttributeScores": "omnireid.attributes.scores",
     "Calibration": "omnireid.retrieval.calibration",
     "CalibrationOptions": "omnireid.evaluation.options",
     "Crops": "omnireid.types",
@@ -95,10 +108,12 @@ _HOME_OF = {
     "SightingFilter": "omnireid.gallery.filters",
     "Split": "omnireid.types",
     "WeightsMetadata": "omnireid.weights.artefact",
+    "attach_attributes": "omnireid.attributes.embedded",
     "create_model": "omnireid.models.zoo",
     "embed_to_parquet": "omnireid.embedding.jobs",
     "calibrate": "omnireid.evaluation.verification",
     "evaluate": "omnireid.evaluation.evaluation",
+    "evaluate_attribute_head": "omnireid.attributes.evaluation",
     "evaluate_datasets": "omnireid.evaluation.evaluated_datasets",
     "evaluate_embedder": "omnireid.evaluation.embedder_scores",
     "evaluate_ranking": "omnireid.evaluation.ranking",
@@ -106,11 +121,15 @@ _HOME_OF = {
     "expand_queries": "omnireid.retrieval.expansion",
     "explain": "omnireid.explanation.explanation",
     "export_weights": "omnireid.export.exporting",
+    "fit_attribute_head": "omnireid.attributes.fitting",
     "load_dataset": "omnireid.data.datasets",
     "load_embedder": "omnireid.embedding.embedder",
     "load_splits": "omnireid.data.datasets",
     "measure_gates": "omnireid.explanation.gates",
     "people_to_calibrate": "omnireid.evaluation.verification",
+    "predict_attributes": "omnireid.attributes.prediction",
+    "read_attribute_head": "omnireid.attributes.head_file",
+    "read_attributes": "omnireid.data.attribute_sources",
     "read_calibration": "omnireid.retrieval.calibration",
     "read_embeddings": "omnireid.embedding.tables",
     "rerank": "omnireid.retrieval.reranking",
@@ -118,6 +137,7 @@ _HOME_OF = {
     "synthesize": "omnireid.synthetic.dataset",
     "train": "omnireid.training.run",
     "train_every_split": "omnireid.training.splits",
+    "write_attribute_head": "omnireid.attributes.head_file",
     "write_calibration": "omnireid.retrieval.calibration",
     **dict.fromkeys(_errors.__all__, "omnireid.errors"),
 }

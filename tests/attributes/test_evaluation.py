@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tests.attributes.tables import NAMES, make_data
 
-from omnireid.attributes.evaluation import evaluate_head
-from omnireid.attributes.fitting import fit_head
+from omnireid.attributes.evaluation import evaluate_attribute_head
+from omnireid.attributes.fitting import fit_attribute_head
 from omnireid.attributes.head import AttributedEmbeddings, AttributeHead
 from omnireid.errors import DataError, EmbeddingError
 from omnireid.types import BoolArray, Crops
@@ -41,12 +41,12 @@ def naive_scores(predicted: BoolArray, truth: BoolArray) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def head() -> AttributeHead:
-    return fit_head(make_data(80))
+    return fit_attribute_head(make_data(80))
 
 
 def test_scores_are_those_of_their_definitions(head: AttributeHead) -> None:
     data = make_data(50, seed=2)
-    scores = evaluate_head(head, data)
+    scores = evaluate_attribute_head(head, data)
     predicted = head.score(data.table) > 0.5
     assert scores.overall.json() == pytest.approx(naive_scores(predicted, data.values))
     assert scores.majority.mean_accuracy == 0.5
@@ -67,7 +67,7 @@ def test_scores_are_those_of_their_definitions(head: AttributeHead) -> None:
 
 def test_of_a_task_with_several_values_the_one_with_the_highest_score_counts(head: AttributeHead) -> None:
     data = make_data(50, seed=2)
-    hat, upper = evaluate_head(head, data).tasks
+    hat, upper = evaluate_attribute_head(head, data).tasks
     is_counted = data.values[:, 1:].sum(axis=1) == 1
     chosen = head.score(data.table)[:, 1:].argmax(axis=1)
     assert (upper.name, upper.choices, upper.crops) == ("upper", 2, int(is_counted.sum()))
@@ -85,11 +85,11 @@ def test_intervals_draw_people_and_not_crops(head: AttributeHead) -> None:
     copied = AttributedEmbeddings(
         replace(table, crops=crops, embeddings=table.embeddings[rows]), NAMES, data.values[rows]
     )
-    once, often = evaluate_head(head, data), evaluate_head(head, copied)
+    once, often = evaluate_attribute_head(head, data), evaluate_attribute_head(head, copied)
     assert often.overall == once.overall
     assert often.intervals["f1"] == pytest.approx(once.intervals["f1"])
     strangers = replace(copied, table=replace(copied.table, crops=Crops(crops.paths)))
-    unknown = evaluate_head(head, strangers)
+    unknown = evaluate_attribute_head(head, strangers)
     assert unknown.people is None
     low, high = unknown.intervals["f1"]
     assert high - low < 0.5 * (once.intervals["f1"][1] - once.intervals["f1"][0])
@@ -98,38 +98,38 @@ def test_intervals_draw_people_and_not_crops(head: AttributeHead) -> None:
 def test_what_head_and_data_do_not_share_is_said(head: AttributeHead) -> None:
     data = make_data(50, seed=2)
     other = replace(data, names=("hat", "upper=blue", "shoes"))
-    scores = evaluate_head(head, other)
+    scores = evaluate_attribute_head(head, other)
     assert [one.name for one in scores.attributes] == ["hat", "upper=blue"]
     assert scores.warnings == (
         "The head does not know shoes, which is not scored.",
         "The data does not have upper=red, which is not scored.",
     )
     with pytest.raises(DataError, match=r"The head knows hat.* made up has a, b, c: they have no attribute in common"):
-        evaluate_head(head, replace(data, names=("a", "b", "c")))
+        evaluate_attribute_head(head, replace(data, names=("a", "b", "c")))
 
 
 def test_an_attribute_in_which_all_crops_agree_has_no_mean_accuracy(head: AttributeHead) -> None:
     data = make_data(50, seed=2)
     values = data.values.copy()
     values[:, 0] = False
-    scores = evaluate_head(head, replace(data, values=values))
+    scores = evaluate_attribute_head(head, replace(data, values=values))
     assert scores.attributes[0].mean_accuracy is None
     assert scores.attributes[0].interval is None
     assert scores.warnings == ("All crops agree in hat, which therefore has no mean accuracy.",)
     assert scores.overall.mean_accuracy == pytest.approx(np.mean([one.mean_accuracy for one in scores.attributes[1:]]))
     with pytest.raises(DataError, match="agree in every attribute, so there is nothing to tell"):
-        evaluate_head(head, replace(data, values=np.zeros_like(values)))
+        evaluate_attribute_head(head, replace(data, values=np.zeros_like(values)))
 
 
 def test_embeddings_of_other_weights_are_refused(head: AttributeHead) -> None:
     with pytest.raises(
         EmbeddingError, match=r"with weights abababababab…, but the embeddings come from .* cdcdcdcdcdcd…"
     ):
-        evaluate_head(head, make_data(sha="cd" * 32))
+        evaluate_attribute_head(head, make_data(sha="cd" * 32))
 
 
 def test_the_table_shows_and_the_json_holds_every_score(head: AttributeHead) -> None:
-    scores = evaluate_head(head, make_data(50, seed=2))
+    scores = evaluate_attribute_head(head, make_data(50, seed=2))
     record = json.loads(json.dumps(scores.json()))
     assert record["mean_accuracy"] == scores.overall.mean_accuracy
     assert record["majority"]["mean_accuracy"] == 0.5

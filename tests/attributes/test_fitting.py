@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from tests.attributes.tables import SHA, make_data
 
 from omnireid.attributes import fitting
-from omnireid.attributes.fitting import balance_weights, fit_head, fit_logistic
+from omnireid.attributes.fitting import balance_weights, fit_attribute_head, fit_logistic
 from omnireid.attributes.options import FittingOptions
 from omnireid.errors import DataError, SettingError
 from omnireid.types import BoolArray, DoubleArray
@@ -51,7 +51,7 @@ def test_a_crop_with_a_rare_attribute_weighs_more() -> None:
 
 
 def test_a_head_knows_people_it_has_not_seen_and_how_it_was_made() -> None:
-    head = fit_head(make_data(120), FittingOptions(penalty=0.01))
+    head = fit_attribute_head(make_data(120), FittingOptions(penalty=0.01))
     unseen = make_data(60, seed=1)
     right = (head.score(unseen.table) > 0.5) == unseen.values
     assert right.mean() > (head.majority == unseen.values).mean() + 0.15
@@ -67,27 +67,27 @@ def test_an_attribute_in_which_all_training_crops_agree_is_left_out_and_named() 
     constant = data.values.copy()
     constant[:, 1] = True
     with pytest.warns(UserWarning, match=r"all agree in 1 of 3 attributes, which the head leaves out: upper=red"):
-        head = fit_head(replace(data, values=constant))
+        head = fit_attribute_head(replace(data, values=constant))
     assert head.names == ("hat", "upper=blue")
     assert head.record.left_out == ("upper=red",)
     with pytest.raises(DataError, match="agree in every attribute"):
-        fit_head(replace(data, values=np.ones_like(constant)))
+        fit_attribute_head(replace(data, values=np.ones_like(constant)))
 
 
 def test_tasks_and_attributes_can_be_left_out_by_name() -> None:
-    assert fit_head(make_data(), FittingOptions(leave_out=("upper",))).names == ("hat",)
-    assert fit_head(make_data(), FittingOptions(leave_out=("hat", "upper=red"))).names == ("upper=blue",)
+    assert fit_attribute_head(make_data(), FittingOptions(leave_out=("upper",))).names == ("hat",)
+    assert fit_attribute_head(make_data(), FittingOptions(leave_out=("hat", "upper=red"))).names == ("upper=blue",)
     with pytest.raises(SettingError, match=r"names 'shoes', which made up does not have. It has: hat, upper"):
-        fit_head(make_data(), FittingOptions(leave_out=("shoes",)))
+        fit_attribute_head(make_data(), FittingOptions(leave_out=("shoes",)))
     with pytest.raises(SettingError, match="names every attribute"):
-        fit_head(make_data(), FittingOptions(leave_out=("hat", "upper")))
+        fit_attribute_head(make_data(), FittingOptions(leave_out=("hat", "upper")))
 
 
 def test_a_dimension_that_never_varies_does_no_harm() -> None:
     data = make_data()
     embeddings = data.table.embeddings.copy()
     embeddings[:, 5] = 3
-    head = fit_head(replace(data, table=replace(data.table, embeddings=embeddings)))
+    head = fit_attribute_head(replace(data, table=replace(data.table, embeddings=embeddings)))
     assert head.weights[5] == pytest.approx([0, 0, 0], abs=1e-6)
     assert (head.score(replace(data.table, embeddings=embeddings)) > 0.5).mean() > 0
 
@@ -101,8 +101,8 @@ def test_a_penalty_that_is_none_is_refused(penalty: float) -> None:
 def test_training_that_does_not_arrive_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "_STEPS", 2)
     with pytest.warns(UserWarning, match="stopped after 2 steps without arriving"):
-        fit_head(make_data())
+        fit_attribute_head(make_data())
     monkeypatch.undo()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit_head(make_data())
+        fit_attribute_head(make_data())

@@ -11,32 +11,32 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tests.attributes.tables import make_data, provenance
 
-from omnireid.attributes.fitting import fit_head
+from omnireid.attributes.fitting import fit_attribute_head
 from omnireid.attributes.head import AttributeHead
-from omnireid.attributes.head_file import HEAD_KEY, read_head, write_head
+from omnireid.attributes.head_file import HEAD_KEY, read_attribute_head, write_attribute_head
 from omnireid.errors import CheckpointError, EmbeddingError, ShapeError, WeightsNotFoundError
 from omnireid.weights.artefact import read_metadata
 
 
 @pytest.fixture(scope="module")
 def head() -> AttributeHead:
-    return fit_head(make_data())
+    return fit_attribute_head(make_data())
 
 
 def test_a_head_reads_back_as_it_was_written(tmp_path: Path, head: AttributeHead) -> None:
-    write_head(head, tmp_path / "head.safetensors")
-    again = read_head(tmp_path / "head.safetensors")
+    write_attribute_head(head, tmp_path / "head.safetensors")
+    again = read_attribute_head(tmp_path / "head.safetensors")
     assert (again.names, again.record) == (head.names, head.record)
     assert np.array_equal(again.score(make_data().table), head.score(make_data().table))
     assert np.array_equal(again.majority, head.majority)
 
 
 def test_weights_and_heads_are_not_taken_for_each_other(tmp_path: Path, head: AttributeHead, untrained: Path) -> None:
-    write_head(head, tmp_path / "head.safetensors")
+    write_attribute_head(head, tmp_path / "head.safetensors")
     with pytest.raises(CheckpointError, match="without omnireid's metadata"):
         read_metadata(tmp_path / "head.safetensors")
     with pytest.raises(CheckpointError, match="is no attribute head but weights"):
-        read_head(untrained)
+        read_attribute_head(untrained)
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
@@ -64,23 +64,23 @@ def test_an_altered_head_is_refused(
     tmp_path: Path, head: AttributeHead, change: Callable[[dict[str, Any], dict[str, Any]], object], message: str
 ) -> None:
     path = tmp_path / "head.safetensors"
-    write_head(head, path)
+    write_attribute_head(head, path)
     rewrite(path, change)
     with pytest.raises(CheckpointError, match=message):
-        read_head(path)
+        read_attribute_head(path)
 
 
 def test_absent_and_truncated_files_are_refused(tmp_path: Path, head: AttributeHead) -> None:
     path = tmp_path / "head.safetensors"
     with pytest.raises(WeightsNotFoundError, match="omnireid attributes train"):
-        read_head(path)
-    write_head(head, path)
+        read_attribute_head(path)
+    write_attribute_head(head, path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        read_head(path)
+        read_attribute_head(path)
     save_file({"x": np.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="a safetensors file without a head's record"):
-        read_head(path)
+        read_attribute_head(path)
 
 
 def test_arrays_that_form_no_head_are_refused(head: AttributeHead) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.attributes.tables import NAMES, make_data
 
-from omnireid.attributes.fitting import fit_head
+from omnireid.attributes.fitting import fit_attribute_head
 from omnireid.attributes.head import AttributeHead
 from omnireid.attributes.prediction import predict_attributes, write_predictions
 from omnireid.embedding.tables import read_embeddings
@@ -18,7 +18,7 @@ from omnireid.types import Crops
 
 @pytest.fixture(scope="module")
 def head() -> AttributeHead:
-    return fit_head(make_data())
+    return fit_attribute_head(make_data())
 
 
 def test_parquet_keeps_the_embeddings_and_gets_a_column_for_each_attribute(tmp_path: Path, head: AttributeHead) -> None:

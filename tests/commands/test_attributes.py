@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from omnireid import synthesize
-from omnireid.attributes.head_file import read_head
+from omnireid.attributes.head_file import read_attribute_head
 from omnireid.cli import main
 from omnireid.embedding.tables import read_embeddings
 from omnireid.weights.artefact import read_artefact, write_artefact
@@ -34,10 +34,10 @@ def head(tmp_path_factory: pytest.TempPathFactory, people: Path, untrained: Path
 def test_drawn_people_come_with_what_a_head_learns(
     people: Path, head: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = read_head(head).record
+    record = read_attribute_head(head).record
     assert (record.crops, record.people, record.training_data) == (24, 6, "synthetic")
     assert record.licence == "data: drawn by omnireid; free to use (Apache-2.0); weights: Apache-2.0"
-    assert not [name for name in read_head(head).names if name.startswith("shoe")]
+    assert not [name for name in read_attribute_head(head).names if name.startswith("shoe")]
     scores = tmp_path / "scores.json"
     words = ["attributes", "evaluate", "--data", str(people), "--head", str(head), "--weights", str(untrained)]
     assert main([*words, "--json", str(scores), *ONE]) == 0
@@ -60,13 +60,13 @@ def test_stored_embeddings_give_the_same_head_and_scores(
     again = tmp_path / "again.safetensors"
     stored = ["--embeddings", str(tables["train"]), "--attributes", str(people), "--leave-out", "shoe"]
     assert main(["attributes", "train", *stored, "--output", str(again)]) == 0
-    assert read_head(again).names == read_head(head).names
-    assert read_head(again).weights == pytest.approx(read_head(head).weights, rel=1e-2, abs=1e-3)
+    assert read_attribute_head(again).names == read_attribute_head(head).names
+    assert read_attribute_head(again).weights == pytest.approx(read_attribute_head(head).weights, rel=1e-2, abs=1e-3)
     output = tmp_path / "out.parquet"
     words = ["attributes", "predict", "--embeddings", str(tables["gallery"]), "--head", str(again)]
     assert main([*words, "--output", str(output)]) == 0
     assert "attributes of 14 crops" in capsys.readouterr().out
-    assert tuple(read_embeddings(output).columns) == read_head(again).names
+    assert tuple(read_embeddings(output).columns) == read_attribute_head(again).names
 
 
 def test_crops_get_attributes_and_unreadable_ones_are_named(

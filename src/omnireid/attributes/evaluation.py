@@ -17,7 +17,7 @@ SAMPLES = 1000
 """Bootstrap samples of the intervals."""
 
 
-def evaluate_head(head: AttributeHead, data: AttributedEmbeddings, *, seed: int = 0) -> AttributeScores:
+def evaluate_attribute_head(head: AttributeHead, data: AttributedEmbeddings, *, seed: int = 0) -> AttributeScores:
     """Score a head, beside the majority baseline, with intervals over people.
 
     Only attributes that both the head and the data have are scored; the warnings name the others. An attribute in

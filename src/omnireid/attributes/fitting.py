@@ -20,7 +20,7 @@ _TOLERANCE = 1e-9
 """Training ends when no step can be expected to lower the loss of any attribute by more."""
 
 
-def fit_head(data: AttributedEmbeddings, options: FittingOptions = FittingOptions()) -> AttributeHead:
+def fit_attribute_head(data: AttributedEmbeddings, options: FittingOptions = FittingOptions()) -> AttributeHead:
     """Train a head on embeddings with known attributes.
 
     The loss of an attribute is the sigmoid cross-entropy, in which a crop that has the attribute weighs

@@ -22,7 +22,7 @@ HEADS_FOLDER = Path(__file__).resolve().parent
 _TENSORS = ("weights", "biases", "positive_shares")
 
 
-def write_head(head: AttributeHead, path: str | os.PathLike[str]) -> None:
+def write_attribute_head(head: AttributeHead, path: str | os.PathLike[str]) -> None:
     """Write a head. An old file stays until the new one is complete.
 
     Raises:
@@ -42,8 +42,8 @@ def write_head(head: AttributeHead, path: str | os.PathLike[str]) -> None:
         temporary.write_bytes(content)
 
 
-def read_head(path: str | os.PathLike[str] | None = None) -> AttributeHead:
-    """Read what `write_head` wrote, and check that it is unaltered.
+def read_attribute_head(path: str | os.PathLike[str] | None = None) -> AttributeHead:
+    """Read what `write_attribute_head` wrote, and check that it is unaltered.
 
     Args:
         path: The file. By default the head that ships for the default weights.

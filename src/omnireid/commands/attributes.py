@@ -79,15 +79,15 @@ def train(
         reading: How the data set is read.
         runtime: How the model is run.
     """
-    from omnireid.attributes.fitting import fit_head
-    from omnireid.attributes.head_file import write_head
+    from omnireid.attributes.fitting import fit_attribute_head
+    from omnireid.attributes.head_file import write_attribute_head
     from omnireid.files import check_output
 
     check_output(output, suffix=".safetensors", inputs=_inputs(source, weights))
     data = _gather(source, weights, reading, runtime, default_split="train")
     started = time.perf_counter()
-    head = fit_head(data, fitting)
-    write_head(head, output)
+    head = fit_attribute_head(data, fitting)
+    write_attribute_head(head, output)
     record = head.record
     people = f"{record.people:,} people" if record.people else "people not known"
     seconds = time.perf_counter() - started
@@ -113,13 +113,13 @@ def evaluate(
         reading: How the data set is read.
         runtime: How the model is run.
     """
-    from omnireid.attributes.evaluation import evaluate_head
-    from omnireid.attributes.head_file import read_head
+    from omnireid.attributes.evaluation import evaluate_attribute_head
+    from omnireid.attributes.head_file import read_attribute_head
 
     check_json(json, inputs=[*_inputs(source, weights), *([] if head is None else [head])])
-    loaded = read_head(head)
+    loaded = read_attribute_head(head)
     data = _gather(source, weights, reading, runtime, default_split="test", head=loaded)
-    scores = evaluate_head(loaded, data)
+    scores = evaluate_attribute_head(loaded, data)
     made = data.table.provenance
     say = partial(print, file=text_stream(json))
     say(scores.table())
@@ -158,7 +158,7 @@ def predict(
             make one first: that can be resumed.
         runtime: How the model is run.
     """
-    from omnireid.attributes.head_file import read_head
+    from omnireid.attributes.head_file import read_attribute_head
     from omnireid.attributes.prediction import check_predictions, predict_attributes, write_predictions
     from omnireid.data.listing import input_files, list_crops
     from omnireid.embedding.chunks import embed_crops
@@ -169,7 +169,7 @@ def predict(
         raise DataError("Give either crops or --embeddings, a table made by omnireid embed.")
     named = [name for name in (*images, embeddings, weights, head) if name is not None]
     check_predictions(output, inputs=input_files(named))
-    loaded = read_head(head)
+    loaded = read_attribute_head(head)
     if embeddings is not None:
         table = read_embeddings(embeddings)
     else:
