@@ -29,9 +29,10 @@ Gate = Literal["unified", "separate", "stream-weight", "fixed", "none"]
 - ``none``: No weights, for the other fusions.
 """
 
-Normalisation = Literal["batch", "ibn", "ain"]
-"""Places of instance norms: ``batch`` has none; ``ibn`` has them in conv1 and after the sum of both conv2 blocks, as
-OSNet-IBN; ``ain`` in conv1 and inside the residual branch of the blocks that its search found, as OSNet-AIN."""
+Normalisation = Literal["batch", "stem", "ibn", "ain"]
+"""Places of instance norms: ``batch`` has none; ``stem`` has one in conv1 alone; ``ibn`` has them in conv1 and after
+the sum of both conv2 blocks, as OSNet-IBN; ``ain`` in conv1 and inside the residual branch of the blocks that its
+search found, as OSNet-AIN."""
 
 InstanceNorm = Literal["none", "branch", "sum"]
 """Place of a block's instance norm: none, in the residual branch (in place of the batch norm after the restore), or
@@ -50,6 +51,7 @@ _CHANNELS = (64, 256, 384, 512)
 _BLOCK_NORMS: Mapping[Normalisation, Mapping[str, tuple[InstanceNorm, InstanceNorm]]] = MappingProxyType(
     {
         "batch": {"conv2": ("none", "none"), "conv3": ("none", "none"), "conv4": ("none", "none")},
+        "stem": {"conv2": ("none", "none"), "conv3": ("none", "none"), "conv4": ("none", "none")},
         "ibn": {"conv2": ("sum", "sum"), "conv3": ("none", "none"), "conv4": ("none", "none")},
         "ain": {"conv2": ("branch", "branch"), "conv3": ("none", "branch"), "conv4": ("branch", "none")},
     }

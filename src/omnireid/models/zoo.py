@@ -102,6 +102,9 @@ class Architecture:
 _WIDTHS = {"x1_0": 1.0, "x0_75": 0.75, "x0_5": 0.5, "x0_25": 0.25}
 _OSNET = 'Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019'
 _OSNET_AIN = 'Zhou et al., "Learning Generalisable Omni-Scale Representations for Person Re-Identification", TPAMI 2021'
+_OSNET_IN = (
+    f"{_OSNET}; with an instance norm in conv1, as in the Open Model Zoo's person-reidentification-retail networks"
+)
 _RESNET = 'He et al., "Deep Residual Learning for Image Recognition", CVPR 2016'
 _MOBILENETV2 = 'Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018'
 _SHUFFLENET = (
@@ -122,7 +125,9 @@ def _osnet(name: str, config: OSNetConfig, source: str, *, ablation_of: str | No
         embedding_width=EMBEDDING_WIDTH,
         build_graph=partial(build_osnet_graph, config),
         plan=partial(plan_osnet, config),
-        publishers={} if ablation_of else {"torchreid": partial(published_name, config=config)},
+        publishers={}
+        if ablation_of or config.normalisation == "stem"
+        else {"torchreid": partial(published_name, config=config)},
         source=source,
         ablation_of=ablation_of,
         observed=name_observed_tensors(config),
@@ -140,6 +145,8 @@ def _list_osnets() -> Iterator[Architecture]:
     yield _osnet("osnet_ibn_x1_0", OSNetConfig(normalisation="ibn"), _OSNET)
     for width, value in _WIDTHS.items():
         yield _osnet(f"osnet_ain_{width}", OSNetConfig(width=value, normalisation="ain"), _OSNET_AIN)
+    for width, value in _WIDTHS.items():
+        yield _osnet(f"osnet_in_{width}", OSNetConfig(width=value, normalisation="stem"), _OSNET_IN)
     for width, value in _WIDTHS.items():
         for row, design in ABLATIONS.items():
             if row != "primary":
