@@ -52,6 +52,28 @@ def test_a_table_of_embeddings_needs_no_model(
     assert "Name them with --weights" in capsys.readouterr().err
 
 
+def test_erasing_leaves_a_receipt(
+    tmp_path: Path, crop_folder: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery, receipt = str(tmp_path / "g"), tmp_path / "receipt.json"
+    assert main(["gallery", "add", str(crop_folder), "--gallery", gallery, "--weights", str(untrained)]) == 0
+    remove = ["gallery", "remove", gallery]
+    assert main([*remove, "--person", "1", "--camera", "2", "--block", "--receipt", str(receipt)]) == 0
+    assert "2 sightings erased, nothing left of 0 people" in capsys.readouterr().out
+    record = json.loads(receipt.read_text())
+    assert (record["sightings"], record["erased"], record["verified"]) == (
+        2,
+        {"cameras": ["2"], "persons": ["1"]},
+        True,
+    )
+    assert main(remove) == 2
+    assert "Nothing says which sightings to erase" in capsys.readouterr().err
+    assert main([*remove, "--before", "2026-03-01T08:00"]) == 2
+    assert "states no zone" in capsys.readouterr().err
+    assert main(["gallery", "retain", gallery, "--days", "30", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["sightings"] == 0
+
+
 def test_the_group_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["gallery"], ["gallery", "--help"]):
         assert main(words) == 0

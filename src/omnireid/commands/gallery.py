@@ -20,11 +20,12 @@ from omnireid.commands.options import (
 )
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.gallery.filters import SightingFilter
-from omnireid.gallery.options import AddOptions
+from omnireid.gallery.options import AddOptions, ErasureOptions
 
 if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
     from omnireid.embedding.tables import EmbeddingTable
+    from omnireid.gallery.erasure import ErasureReceipt
     from omnireid.gallery.gallery import Gallery
     from omnireid.types import Crops
 
@@ -35,6 +36,9 @@ GalleryPositional = Annotated[
     str,
     tyro.conf.Positional,
     tyro.conf.arg(metavar="GALLERY", help="The gallery: a folder, or an address such as s3://bucket/folder."),
+]
+ReceiptOption = Annotated[
+    Path | None, tyro.conf.arg(help="Write the signed receipt, which says what was erased, to this JSON file.")
 ]
 _CROPS = "Folders, image files, quoted globs, one manifest (.csv, .parquet), or one table made by omnireid embed."
 CropsPositional = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CROPS", help=_CROPS)]
@@ -146,6 +150,43 @@ def people(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     leave_json(json, {"people": [person.json() for person in listed]})
 
 
+def remove(
+    gallery: GalleryPositional,
+    *,
+    erasing: ErasureOptions = ErasureOptions(),
+    receipt: ReceiptOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Erase sightings: rows, index, old versions, and their names in the log; then search every file for them.
+
+    What is left is written anew, which needs as much free space as the gallery takes. The pictures themselves are not
+    touched. Example: omnireid gallery remove people.gallery --person anna --block --receipt receipt.json
+
+    Args:
+        erasing: Which sightings are erased.
+    """
+    _check_receipt(receipt, json)
+    _leave_receipt(_open(gallery).remove(erasing), receipt, json)
+
+
+def retain(
+    gallery: GalleryPositional,
+    *,
+    days: int,
+    receipt: ReceiptOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Erase sightings older than a number of days, as remove --before does. Sightings without a time stay.
+
+    Example: omnireid gallery retain people.gallery --days 30
+
+    Args:
+        days: Sightings younger than this many days stay.
+    """
+    _check_receipt(receipt, json)
+    _leave_receipt(_open(gallery).retain(days), receipt, json)
+
+
 def info(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     """Show what a gallery is: its model, its size, its cameras and times.
 
@@ -173,6 +214,27 @@ def check(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     if report.problems:
         raise GalleryError(f"{gallery} has {len(report.problems):,} problems, listed above.")
     print(f"{gallery}: {report.sightings:,} sightings, sound", file=say)
+
+
+def _check_receipt(receipt: Path | None, json: Path | None) -> None:
+    from omnireid.files import check_output
+
+    check_json(json)
+    if receipt is not None:
+        check_output(receipt, suffix=".json")
+
+
+def _leave_receipt(erased: ErasureReceipt, receipt: Path | None, json: Path | None) -> None:
+    from omnireid.files import write_json
+
+    if receipt is not None:
+        write_json(receipt, erased.json())
+    leave_json(json, erased.json())
+    print(
+        f"{erased.gallery}: {erased.sightings:,} sightings erased, nothing left of {erased.people:,} people; "
+        f"{erased.bytes:,} bytes in {erased.files:,} files searched, found {erased.found}",
+        file=text_stream(json),
+    )
 
 
 def _open(gallery: str) -> Gallery:

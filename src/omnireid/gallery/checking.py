@@ -34,6 +34,10 @@ def check_gallery(database: Database, facts: GalleryFacts) -> CheckReport:
     """Read every row of every table, and check what must hold between them."""
     problems: list[str] = []
     database = replace(database, _open={})  # a connection of its own, which has nothing of the files in memory
+    if facts.erasing:
+        problems.append(
+            "An erasure was stopped, and files of what it erased may be left. Run the same command again to finish it."
+        )
     if AUDIT not in database.table_names():
         problems.append(f"The table {AUDIT!r} is missing: nobody can say who searched and changed what.")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnireid.errors import DataError, FilterError
@@ -27,6 +28,7 @@ class SightingFilter:
         since: Only sightings at this time or later, in ISO 8601 with a zone. Those without a time are left out.
         until: Only sightings before this time.
         persons: Only sightings of these people.
+        paths: Only sightings of these files.
         where: Only sightings that fit this condition on the columns, such as "bag = 'red' and age >= 30".
 
     Raises:
@@ -38,10 +40,11 @@ class SightingFilter:
     since: str | None = None
     until: str | None = None
     persons: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     where: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("cameras", "not_cameras", "persons"):
+        for name in ("cameras", "not_cameras", "persons", "paths"):
             values = getattr(self, name)
             if isinstance(values, str):
                 raise FilterError(f"{name} must be a list of names, not the text {values!r}.")
@@ -75,6 +78,9 @@ class SightingFilter:
             parts.append(Comparison("time", "<", (until,)))
         if self.persons:
             parts.append(Comparison("person", "in", self.persons))
+        if self.paths:
+            absolute = (str(Path(path).absolute()) for path in self.paths)
+            parts.append(Comparison("path", "in", tuple(dict.fromkeys((*self.paths, *absolute)))))
         if self.where is not None:
             parts.append(parse_condition(self.where, filter_columns(schema)))
         return to_sql(Junction("and", tuple(parts))) if parts else None

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,11 +18,12 @@ from omnireid.files import as_path
 from omnireid.gallery.audit import AuditEntry, log_action, read_audit
 from omnireid.gallery.checking import CheckReport, check_gallery
 from omnireid.gallery.database import Database
+from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches
 from omnireid.gallery.info import GalleryInfo, Person, describe_gallery, list_people
 from omnireid.gallery.ingest import AddSummary, add_crops, add_table
-from omnireid.gallery.options import FloatType
+from omnireid.gallery.options import ErasureOptions, FloatType
 from omnireid.gallery.queries import Query, embed_queries
 from omnireid.gallery.schema import (
     SIGHTINGS,
@@ -233,6 +235,56 @@ class Gallery:
         """Who searched, changed and removed what, oldest first."""
         _ = self.facts
         return read_audit(self.database)
+
+    def remove(self, options: ErasureOptions) -> ErasureReceipt:
+        """Erase sightings: rows, index, old versions, and their names in the log.
+
+        What is left of the gallery is written anew, so this needs as much free space as it takes, and memory for all
+        embeddings. Copies, backups and the pictures themselves are not touched.
+
+        Args:
+            options: Which sightings, and whether the same crops are refused from now on.
+
+        Returns:
+            The receipt, signed by the gallery. Nothing of it is kept in the gallery but a count and the signature.
+
+        Raises:
+            FilterError: no sightings are chosen, or the filter is none.
+            GalleryError: something of the sightings is left.
+            DiskFullError: there is no room to write what is left; nothing was erased.
+        """
+        which = options.filter
+        with self.database.sole_writer():
+            facts = finish_erasure(self.database, self.facts)
+            where = which.sql(self.database.table(SIGHTINGS).schema)
+            assert where is not None
+            receipt = erase(self.database, facts, where, which.json(), block=options.block)
+            details = {"sightings": receipt.sightings, "blocked": options.block, "signature": receipt.signature}
+            log_action(self.database, "remove", details)
+        self._snapshot.clear()
+        return receipt
+
+    def retain(self, days: int, *, block: bool = False) -> ErasureReceipt:
+        """Erase all sightings that are older than `days` days. Those without a time stay.
+
+        Raises:
+            SettingError: `days` is below 0.
+            GalleryError: the clock is behind the gallery's log, so nobody knows how old a sighting is.
+        """
+        check_whole_number(days, "days", least=0)
+        now = datetime.now(UTC)
+        last = max((entry.time for entry in self.audit()), default=now)
+        if last > now:
+            raise GalleryError(
+                f"The clock says {now.isoformat(timespec='seconds')}, but the log of {self.database.uri} has an entry "
+                f"of {last.isoformat(timespec='seconds')}: the clock went backwards. Set it right first."
+            )
+        before = (now - timedelta(days=days)).isoformat(timespec="seconds")
+        return self.remove(ErasureOptions(before=before, block=block))
+
+    def is_own_receipt(self, receipt: ErasureReceipt) -> bool:
+        """Whether this gallery signed a receipt, and nothing in it was changed since."""
+        return receipt == receipt.signed(self.facts.salt)
 
     def set_calibration(self, calibration: Mapping[str, Any] | None) -> None:
         """Keep a calibration of the gallery's model with it, as a record of plain values; None removes it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +17,11 @@ from omnireid.embedding.chunks import embed_chunks
 from omnireid.embedding.tables import EmbeddingTable
 from omnireid.errors import DataError, DataNotFoundError, ImageError, StoppedError
 from omnireid.files import sha256_of
+from omnireid.gallery.blocking import read_blocked, salted_hash
 from omnireid.gallery.columns import describe_crops, embedding_column, sighting_key
 from omnireid.gallery.database import Database
 from omnireid.gallery.schema import OWN_COLUMNS, SIGHTINGS, GalleryFacts, read_facts
+from omnireid.images.decode import check_regular_file
 from omnireid.machine import usable_cores
 from omnireid.progress import progress_bar
 from omnireid.types import Crops, FloatArray
@@ -33,6 +35,9 @@ CHUNK_CROPS = 1024
 """Crops that are embedded between two writes, which is the most work that a kill can cost."""
 CHUNK_ROWS = 16_384
 """Rows of a table of embeddings between two writes."""
+
+_HASHED_TOGETHER = 256
+_BLOCKED_REASON = "it was removed with --block, and is not to come back"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class _Known:
     database: Database
     version: int = -1
     keys: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
     next_number: int = 1
 
     def refresh(self) -> None:
@@ -76,6 +82,7 @@ class _Known:
         numbers = rows.column("sighting").to_numpy()
         self.keys = set(rows.column("key").to_pylist())
         self.next_number = 1 + max(int(numbers.max(initial=0)), 0 if facts is None else facts.highest)
+        self.blocked = read_blocked(self.database)
         self.version = table.version
 
 
@@ -105,7 +112,9 @@ def add_crops(
     keyed = _with_keys(described, contents)
     known = _Known(database)
     known.refresh()
-    readable = [row for row, content in enumerate(contents) if content is not None]
+    blocked = _blocked_rows(contents, known.blocked, facts.salt)
+    unreadable += [(str(crops.paths[row]), _BLOCKED_REASON) for row in sorted(blocked)]
+    readable = [row for row, content in enumerate(contents) if content is not None and row not in blocked]
     todo = _first_of_each(keyed.column("key").to_pylist(), readable, known.keys)
     summary = AddSummary(0, len(readable) - len(todo), tuple(unreadable))
     chunks = [range(start, min(start + CHUNK_CROPS, len(todo))) for start in range(0, len(todo), CHUNK_CROPS)]
@@ -147,11 +156,15 @@ def add_table(
     contents = _hash_contents(crops.paths, table.embeddings)
     keyed = _with_keys(described, contents)
     known = _Known(database)
-    summary = AddSummary(0)
+    known.refresh()
+    blocked = _blocked_rows(contents, known.blocked, facts.salt)
+    summary = AddSummary(0, 0, tuple((str(crops.paths[row]), _BLOCKED_REASON) for row in sorted(blocked)))
+    allowed = np.array([row for row in range(len(table)) if row not in blocked], dtype=np.int64)
     with progress_bar("add", len(table), show=progress) as advance:
-        for start in range(0, len(table), CHUNK_ROWS):
-            part = keyed.slice(start, CHUNK_ROWS)
-            added = _write(database, facts, part, table.embeddings[start : start + CHUNK_ROWS], known)
+        for start in range(0, len(allowed), CHUNK_ROWS):
+            rows = allowed[start : start + CHUNK_ROWS]
+            part = keyed.take(rows)
+            added = _write(database, facts, part, table.embeddings[rows], known)
             summary += AddSummary(added, len(part) - added)
             advance(len(part))
     return summary
@@ -216,6 +229,13 @@ def _fit(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+def _blocked_rows(contents: Sequence[str | None], blocked: set[str], salt: str) -> set[int]:
+    """The rows whose contents are blocked."""
+    if not blocked:
+        return set()
+    return {row for row, content in enumerate(contents) if content and salted_hash(salt, content) in blocked}
+
+
 def _embedded(crops: Crops, chunk: range, table: EmbeddingTable) -> Sequence[int]:
     """Positions in a chunk of the crops that could be embedded."""
     skipped = {path for path, _ in table.provenance.skipped}
@@ -246,7 +266,7 @@ def _hash_files(paths: Sequence[Path], skip_unreadable: bool) -> tuple[list[str 
     """SHA-256 of each file, None where it cannot be read; and the reasons, if such files are to be left out."""
     contents: list[str | None] = []
     unreadable = []
-    for path, content in zip(paths, _in_threads(_try_to_hash, paths), strict=True):
+    for path, content in zip(paths, _hash_in_threads(paths), strict=True):
         if content is None:
             reason = f"{path} is not there, or is no file that can be read. Check the path, or the list it came from."
             if not skip_unreadable:
@@ -258,23 +278,31 @@ def _hash_files(paths: Sequence[Path], skip_unreadable: bool) -> tuple[list[str 
 
 def _hash_contents(paths: Sequence[Path], embeddings: FloatArray) -> list[str]:
     """SHA-256 of each file; of the embedding where there is no such file."""
-    files = list(_in_threads(_try_to_hash, paths))
+    files = list(_hash_in_threads(paths))
     return [
         file or "embedding:" + hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()
         for file, row in zip(files, embeddings, strict=True)
     ]
 
 
+def _hash_each(paths: Sequence[Path]) -> list[str | None]:
+    return [_try_to_hash(path) for path in paths]
+
+
 def _try_to_hash(path: Path) -> str | None:
     try:
-        return sha256_of(path) if path.is_file() else None
-    except (OSError, ValueError):
+        check_regular_file(path, str(path))
+        return sha256_of(path)
+    except (OSError, ValueError, ImageError):
         return None
 
 
-def _in_threads(function: Callable[[Path], str | None], paths: Sequence[Path]) -> Iterator[str | None]:
+def _hash_in_threads(paths: Sequence[Path]) -> Iterator[str | None]:
+    """SHA-256 of each file; None where it cannot be read. A task takes many files, as one costs less than its task."""
+    parts = [paths[start : start + _HASHED_TOGETHER] for start in range(0, len(paths), _HASHED_TOGETHER)]
     with ThreadPoolExecutor(usable_cores()) as pool:
-        yield from pool.map(function, paths, chunksize=64)
+        for part in pool.map(_hash_each, parts):
+            yield from part
 
 
 def _absolute_if_there(path: Path) -> Path:

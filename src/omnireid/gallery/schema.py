@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 SIGHTINGS = "sightings"
 AUDIT = "audit"
+BLOCKED = "blocked"
 FACTS = "facts"
 
 OWN_COLUMNS = (
@@ -124,6 +125,7 @@ class GalleryFacts:
         format_version: Version of the stored form.
         calibration: Similarity to probability, as a record that `omnireid.retrieval` reads; None where there is none.
         highest: The highest number that a removed sighting had, so that no number is given twice.
+        erasing: Whether an erasure has begun that is not finished, so that files of it may be left.
     """
 
     model: GalleryModel
@@ -134,6 +136,7 @@ class GalleryFacts:
     format_version: int = FORMAT_VERSION
     calibration: Mapping[str, Any] | None = None
     highest: int = 0
+    erasing: bool = False
 
     def __post_init__(self) -> None:
         if self.float_type not in get_args(FloatType):
@@ -149,13 +152,13 @@ def read_facts(database: Database) -> GalleryFacts | None:
     names = set(database.table_names())
     records = database.rows(FACTS).column("record").to_pylist() if FACTS in names else []
     if len(records):
-        for name in (SIGHTINGS, AUDIT):
+        for name in (SIGHTINGS, AUDIT, BLOCKED):
             if name not in names:
                 raise _incomplete(database.uri, name)
         return _parse_facts(records[-1], database.uri)
     if SIGHTINGS in names and database.table(SIGHTINGS).count_rows():
         raise _incomplete(database.uri, FACTS)
-    _refuse_other_content(database, names - {SIGHTINGS, AUDIT, FACTS})
+    _refuse_other_content(database, names - {SIGHTINGS, AUDIT, BLOCKED, FACTS})
     return None
 
 
@@ -175,7 +178,7 @@ def _refuse_other_content(database: Database, tables: set[str]) -> None:
         return
     if not folder.is_dir():
         raise GalleryError(f"{place} is a file. A gallery is a folder; choose another name.")
-    own = {f"{name}.lance" for name in (SIGHTINGS, AUDIT, FACTS)}
+    own = {f"{name}.lance" for name in (SIGHTINGS, AUDIT, BLOCKED, FACTS)}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in own and not path.name.startswith("."))
     if strange:
         raise GalleryError(
@@ -217,6 +220,7 @@ def create_gallery(database: Database, facts: GalleryFacts) -> None:
         make_folder(database.folder)
     database.create(SIGHTINGS, sightings_schema(facts))
     database.create(AUDIT, audit_schema())
+    database.create(BLOCKED, blocked_schema())
     database.create(FACTS, pa.schema([("record", pa.string())]))
     write_facts(database, facts)
 
@@ -250,6 +254,13 @@ def audit_schema() -> pa.Schema:
 
     texts = [(name, pa.string()) for name in ("who", "action", "details")]
     return pa.schema([("time", pa.timestamp("us", tz="UTC")), *texts])
+
+
+def blocked_schema() -> pa.Schema:
+    """The columns of the list of crops that must not come back."""
+    import pyarrow as pa
+
+    return pa.schema([("hash", pa.string())])
 
 
 def check_column_name(name: str) -> None:

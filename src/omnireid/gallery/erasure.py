@@ -1,0 +1,200 @@
+"""Erasing sightings so that nothing of them is left on the disk, with a receipt that says so."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import mmap
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnireid.errors import GalleryError, list_briefly
+from omnireid.gallery.audit import this_user
+from omnireid.gallery.blocking import block_contents
+from omnireid.gallery.database import Database
+from omnireid.gallery.schema import AUDIT, SIGHTINGS, GalleryFacts, write_facts
+from omnireid.gallery.snapshot import embeddings_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SEARCHED_SIGHTINGS = 8
+"""Erased sightings whose bytes are looked for in every file. That no old file is left is checked for all of them."""
+_QUOTED = re.compile(r"'((?:[^']|'')*)'|\"((?:[^\"]|\"\")*)\"")
+
+
+@dataclass(frozen=True)
+class ErasureReceipt:
+    """What was erased, when, by whom, and how it was verified.
+
+    Attributes:
+        gallery: The gallery.
+        erased: What was asked for, such as ``{"persons": ["anna"]}``.
+        time: When it was done, in UTC.
+        who: User and machine.
+        sightings: Number of sightings that were erased.
+        people: Number of people of whom nothing is left.
+        blocked: Whether the same crops are refused from now on.
+        files: Files of the gallery that were read byte by byte afterwards.
+        bytes: Their size together.
+        found: Times that a path or embedding of an erased sighting was found in them, and old files that were left.
+        verified: Whether nothing was found. On object storage only the rows are verified, not the bytes.
+        signature: HMAC of all this with the gallery's secret, by which the gallery knows its own receipts.
+    """
+
+    gallery: str
+    erased: Mapping[str, Any]
+    time: str
+    who: str
+    sightings: int
+    people: int
+    blocked: bool
+    files: int
+    bytes: int
+    found: int
+    verified: bool
+    signature: str = ""
+
+    def json(self) -> dict[str, Any]:
+        """The receipt as plain values."""
+        return asdict(self)
+
+    def signed(self, salt: str) -> ErasureReceipt:
+        """The receipt with its signature."""
+        text = json.dumps(asdict(replace(self, signature="")), sort_keys=True)
+        return replace(self, signature=hmac.new(salt.encode(), text.encode(), hashlib.sha256).hexdigest())
+
+
+def erase(
+    database: Database, facts: GalleryFacts, where: str, asked_for: Mapping[str, Any], *, block: bool
+) -> ErasureReceipt:
+    """Erase the sightings that fit a filter: rows, index, old versions, and their names in the log.
+
+    The caller holds the lock. Killed at any moment, the gallery holds either all of these sightings or none of them,
+    and `finish_erasure` removes the files that are left.
+
+    Args:
+        database: The gallery's database.
+        facts: Its facts.
+        where: The filter.
+        asked_for: The same in words, for the receipt.
+        block: Refuse the same crops from now on.
+
+    Raises:
+        GalleryError: something of the sightings is left. What it is, is in the message.
+        DiskFullError: there is no room for the sightings that stay; nothing was erased.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = database.rows(SIGHTINGS)
+    numbers = database.rows(SIGHTINGS, ["sighting"], where).column("sighting")
+    is_erased = pc.is_in(rows.column("sighting"), value_set=numbers.combine_chunks())
+    erased, kept = rows.filter(is_erased), rows.filter(pc.invert(is_erased))
+    if block:
+        block_contents(database, facts.salt, erased.column("content_sha256").to_pylist())
+    gone = _people_gone(erased, kept)
+    old_files = _files(database, SIGHTINGS)
+    if len(erased):
+        highest = max(facts.highest, int(pc.max(erased.column("sighting")).as_py()))
+        facts = replace(facts, highest=highest, erasing=True)
+        write_facts(database, facts)
+        _erase_from_log(database, {*gone, *erased.column("path").to_pylist()})  # first: later nobody knows the names
+        database.rewrite(SIGHTINGS, pa.RecordBatchReader.from_batches(kept.schema, kept.to_batches()))
+        write_facts(database, replace(facts, erasing=False))
+    left = [str(path) for path in _files(database, SIGHTINGS) & old_files] if len(erased) else []
+    files = [] if database.folder is None else sorted(path for path in database.folder.rglob("*") if path.is_file())
+    found = _search_bytes(files, _needles(erased, kept)) if len(erased) else []
+    still = database.rows(SIGHTINGS, ["sighting"], where)
+    receipt = ErasureReceipt(
+        gallery=database.uri,
+        erased=dict(asked_for),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=this_user(),
+        sightings=len(erased),
+        people=len(gone),
+        blocked=block,
+        files=len(files),
+        bytes=sum(path.stat().st_size for path in files),
+        found=len(left) + len(found) + len(still),
+        verified=not left and not found and not len(still),
+    )
+    if not receipt.verified:
+        raise GalleryError(
+            f"Something of the erased sightings is left in {database.uri}: {list_briefly(left + found) or 'rows'}. "
+            "Another process may have written meanwhile; run the same command again."
+        )
+    return receipt.signed(facts.salt)
+
+
+def finish_erasure(database: Database, facts: GalleryFacts) -> GalleryFacts:
+    """Remove what an erasure that was killed has left behind. The caller holds the lock."""
+    if not facts.erasing:
+        return facts
+    for name in (SIGHTINGS, AUDIT):
+        rows = database.rows(name)
+        database.rewrite(name, rows.to_reader())
+    finished = replace(facts, erasing=False)
+    write_facts(database, finished)
+    return finished
+
+
+def _people_gone(erased: pa.Table, kept: pa.Table) -> set[str]:
+    """The people of whom no sighting is left."""
+    left = set(kept.column("person").to_pylist())
+    return {person for person in set(erased.column("person").to_pylist()) - left if person is not None}
+
+
+def _erase_from_log(database: Database, texts: set[str]) -> None:
+    """Take names and paths out of the filters that the log holds. Other entries stay as they are."""
+    rows = database.rows(AUDIT)
+    details = [json.loads(text) for text in rows.column("details").to_pylist()]
+    changed = False
+    for entry in details:
+        named = entry.get("filter") or entry.get("erased") or {}
+        persons, where = set(named.get("persons", ())), str(named.get("where", ""))
+        quoted = {(one or two).replace("''", "'").replace('""', '"') for one, two in _QUOTED.findall(where)}
+        if (persons | quoted) & texts:
+            changed = True
+            entry.update({key: {"erased": True} for key in ("filter", "erased") if key in entry})
+    if changed:
+        import pyarrow as pa
+
+        texts_column = pa.array([json.dumps(entry, sort_keys=True) for entry in details])
+        rows = rows.set_column(rows.schema.get_field_index("details"), "details", texts_column)
+    database.rewrite(AUDIT, rows.to_reader())
+
+
+def _files(database: Database, name: str) -> set[Path]:
+    if database.folder is None:
+        return set()
+    hint = "latest_version_hint.json"  # a number, which every version replaces
+    return {path for path in (database.folder / f"{name}.lance").rglob("*") if path.is_file() and path.name != hint}
+
+
+def _needles(erased: pa.Table, kept: pa.Table) -> list[bytes]:
+    """Bytes of erased sightings that no kept one has: paths and embeddings."""
+    chosen = erased.slice(0, _SEARCHED_SIGHTINGS)
+    kept_paths = "\n".join(kept.column("path").to_pylist())
+    kept_contents = set(kept.column("content_sha256").to_pylist())
+    needles = [path.encode() for path in chosen.column("path").to_pylist() if path not in kept_paths]
+    for content, embedding in zip(chosen.column("content_sha256").to_pylist(), embeddings_of(chosen), strict=True):
+        if content not in kept_contents and embedding.any():
+            needles.append(embedding.tobytes())
+    return needles
+
+
+def _search_bytes(files: Sequence[Path], needles: Sequence[bytes]) -> list[str]:
+    """The files that hold any of the needles."""
+    found = []
+    for path in files:
+        if not path.stat().st_size:
+            continue
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found += [str(path)] if any(content.find(needle) >= 0 for needle in needles) else []
+    return found
