@@ -42,6 +42,7 @@ SUBCOMMANDS = {
         "people": "list the people, those seen most often first",
         "remove": "erase sightings so that nothing of them is left on the disk, with a receipt",
         "retain": "erase sightings older than a number of days",
+        "optimize": "join files, and make an index where it is faster; its recall is measured and printed",
         "info": "show the model, the size, the cameras and times",
         "check": "read everything, and list what is wrong",
     },

@@ -187,6 +187,19 @@ def retain(
     _leave_receipt(_open(gallery).retain(days), receipt, json)
 
 
+def optimize(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+    """Join small files, delete old versions, and make an index where it is faster than comparing every sighting.
+
+    Its recall is measured against the exact answer and printed; an index that finds too little is not used.
+
+    Example: omnireid gallery optimize people.gallery
+    """
+    check_json(json)
+    report = _open(gallery).optimize()
+    print(report.table(), file=text_stream(json))
+    leave_json(json, report.json())
+
+
 def info(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     """Show what a gallery is: its model, its size, its cameras and times.
 

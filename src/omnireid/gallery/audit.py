@@ -45,7 +45,7 @@ def this_user() -> str:
 
 
 def log_action(database: Database, action: str, details: Mapping[str, Any], who: str | None = None) -> None:
-    """Append an entry. Several processes may do so at once."""
+    """Append an entry. A search does not wait for its entry to reach the disk."""
     import pyarrow as pa
 
     row = {
@@ -54,7 +54,8 @@ def log_action(database: Database, action: str, details: Mapping[str, Any], who:
         "action": [action],
         "details": [json.dumps(dict(details), sort_keys=True)],
     }
-    database.append(AUDIT, pa.table(row, schema=audit_schema()))
+    with database.sole_writer("log"):
+        database.append(AUDIT, pa.table(row, schema=audit_schema()), flush=action != "search")
 
 
 def read_audit(database: Database) -> list[AuditEntry]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from omnireid.errors import DiskFullError, GalleryError, OutputError, OutputInUseError, first_line, require
 from omnireid.files import cache_folder, sole_writer
@@ -89,8 +89,19 @@ class Database:
             query = query.where(where)
         if columns is not None:
             query = query.select(list(columns))
+        return self.fetch(query)
+
+    def fetch(self, query: Any) -> pa.Table:
+        """Run a query of LanceDB's."""
+        self.check_process()
         with self._errors("read"):
             return query.to_arrow()
+
+    def compact(self, name: str) -> None:
+        """Join a table's small files, bring its index up to date, and delete all older versions."""
+        handle = self.table(name)
+        with self.writing():
+            handle.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=True)
 
     def create(self, name: str, schema: pa.Schema) -> Any:
         """Create an empty table, in the place of one that has the name."""
@@ -98,9 +109,9 @@ class Database:
         with self.writing():
             return self._connection().create_table(name, schema=schema, mode=mode)
 
-    def append(self, name: str, rows: pa.Table) -> None:
-        """Append rows. They are on the disk when this returns."""
-        with self.writing():
+    def append(self, name: str, rows: pa.Table, *, flush: bool = True) -> None:
+        """Append rows. With `flush`, they are on the disk when this returns."""
+        with self.writing(flush=flush):
             self.table(name).add(rows)
 
     def rewrite(self, name: str, rows: pa.RecordBatchReader) -> None:
@@ -114,30 +125,32 @@ class Database:
             table.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=True)
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, *, flush: bool = True) -> Iterator[None]:
         """Turn LanceDB's errors of the body into typed ones, and bring new files of a local folder to the disk."""
         self.check_process()
         with self._errors("write"):
             yield
-            if self.folder is not None:
+            if flush and self.folder is not None:
                 self._bring_to_disk(self.folder)
 
     @contextmanager
-    def sole_writer(self) -> Iterator[None]:
+    def sole_writer(self, what: Literal["gallery", "log"] = "gallery") -> Iterator[None]:
         """Hold the lock of writers, waiting for another one. The system releases it when a process dies.
 
-        A local gallery's lock is a file in its folder. Writers of an address wait for each other on one machine only.
+        The log has a lock of its own, which is held for milliseconds, so that a search never waits for an `add`. A
+        local gallery's lock is a file in its folder. Writers of an address wait for each other on one machine only.
         """
         self.check_process()
         if self.folder is not None:
-            locked = self.folder / "gallery"
+            locked = self.folder / what
         else:
-            locked = cache_folder() / "galleries" / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+            locked = cache_folder() / "galleries" / hashlib.sha256(self.uri.encode()).hexdigest()[:16] / what
         with ExitStack() as stack:
             try:
                 stack.enter_context(sole_writer(locked))
             except OutputInUseError:
-                warnings.warn(f"Waiting for another process that writes the gallery {self.uri}.", stacklevel=3)
+                if what == "gallery":
+                    warnings.warn(f"Waiting for another process that writes the gallery {self.uri}.", stacklevel=3)
                 stack.enter_context(sole_writer(locked, wait=True))
             yield
 

@@ -17,6 +17,7 @@ from omnireid.errors import GalleryError, list_briefly
 from omnireid.gallery.audit import this_user
 from omnireid.gallery.blocking import block_contents
 from omnireid.gallery.database import Database
+from omnireid.gallery.index import build_index
 from omnireid.gallery.schema import AUDIT, SIGHTINGS, GalleryFacts, write_facts
 from omnireid.gallery.snapshot import embeddings_of
 
@@ -106,6 +107,8 @@ def erase(
         write_facts(database, facts)
         _erase_from_log(database, {*gone, *erased.column("path").to_pylist()})  # first: later nobody knows the names
         database.rewrite(SIGHTINGS, pa.RecordBatchReader.from_batches(kept.schema, kept.to_batches()))
+        if facts.index is not None:
+            build_index(database, facts, facts.index.partitions)
         write_facts(database, replace(facts, erasing=False))
     left = [str(path) for path in _files(database, SIGHTINGS) & old_files] if len(erased) else []
     files = [] if database.folder is None else sorted(path for path in database.folder.rglob("*") if path.is_file())
@@ -136,9 +139,11 @@ def finish_erasure(database: Database, facts: GalleryFacts) -> GalleryFacts:
     """Remove what an erasure that was killed has left behind. The caller holds the lock."""
     if not facts.erasing:
         return facts
-    for name in (SIGHTINGS, AUDIT):
-        rows = database.rows(name)
-        database.rewrite(name, rows.to_reader())
+    database.rewrite(SIGHTINGS, database.rows(SIGHTINGS).to_reader())
+    with database.sole_writer("log"):
+        database.rewrite(AUDIT, database.rows(AUDIT).to_reader())
+    if facts.index is not None:
+        build_index(database, facts, facts.index.partitions)
     finished = replace(facts, erasing=False)
     write_facts(database, finished)
     return finished
@@ -152,6 +157,11 @@ def _people_gone(erased: pa.Table, kept: pa.Table) -> set[str]:
 
 def _erase_from_log(database: Database, texts: set[str]) -> None:
     """Take names and paths out of the filters that the log holds. Other entries stay as they are."""
+    with database.sole_writer("log"):
+        _rewrite_log(database, texts)
+
+
+def _rewrite_log(database: Database, texts: set[str]) -> None:
     rows = database.rows(AUDIT)
     details = [json.loads(text) for text in rows.column("details").to_pylist()]
     changed = False

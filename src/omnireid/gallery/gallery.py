@@ -21,11 +21,15 @@ from omnireid.gallery.database import Database
 from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches
+from omnireid.gallery.index import OptimizeReport, choose_index, search_index
 from omnireid.gallery.info import GalleryInfo, Person, describe_gallery, list_people
 from omnireid.gallery.ingest import AddSummary, add_crops, add_table
 from omnireid.gallery.options import ErasureOptions, FloatType
 from omnireid.gallery.queries import Query, embed_queries
 from omnireid.gallery.schema import (
+    AUDIT,
+    BLOCKED,
+    FACTS,
     SIGHTINGS,
     GalleryFacts,
     GalleryModel,
@@ -198,6 +202,12 @@ class Gallery:
         distance = check_distance(facts.model.distance)
 
         def rank() -> GalleryMatches:
+            if facts.index is not None:
+                handle, index = self.database.table(SIGHTINGS), facts.index
+                found = search_index(
+                    self.database, handle, embedded.embeddings, count, which, distance, index, left_out
+                )
+                return GalleryMatches(embedded.names, *found, distance, index.recall)
             snapshot = self._newest()
             ranked = rank_sightings(self.database, snapshot, embedded.embeddings, count, which, distance, left_out)
             return GalleryMatches(embedded.names, ranked, snapshot.sightings, distance)
@@ -235,6 +245,28 @@ class Gallery:
         """Who searched, changed and removed what, oldest first."""
         _ = self.facts
         return read_audit(self.database)
+
+    def optimize(self) -> OptimizeReport:
+        """Join small files, delete old versions, and make an index where it is faster than comparing every sighting.
+
+        The index is measured against the exact answer, with and without a filter, and kept only where it finds at
+        least 98 % of the true nearest ten. Searches keep to the choice until the next `optimize`; sightings that are
+        added meanwhile are found too.
+
+        Raises:
+            DiskFullError: there is no room; the gallery is as it was.
+        """
+        before = self.info().bytes
+        with self.database.sole_writer():
+            facts = finish_erasure(self.database, self.facts)
+            facts, report = choose_index(self.database, facts)
+            for name in (SIGHTINGS, FACTS, BLOCKED):
+                self.database.compact(name)
+            with self.database.sole_writer("log"):
+                self.database.compact(AUDIT)
+        self._snapshot.clear()
+        log_action(self.database, "optimize", {"sightings": report.sightings, "index_kept": report.index_kept})
+        return replace(report, bytes_before=before, bytes_after=self.info().bytes)
 
     def remove(self, options: ErasureOptions) -> ErasureReceipt:
         """Erase sightings: rows, index, old versions, and their names in the log.

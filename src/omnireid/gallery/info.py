@@ -53,6 +53,7 @@ class GalleryInfo:
         last: Time of the last sighting.
         columns: The user's own columns.
         calibrated: Whether it holds a calibration.
+        index_recall: Share of the true nearest ten that the index finds; None where every sighting is compared.
         bytes: Size of its folder; None for an address.
     """
 
@@ -68,6 +69,7 @@ class GalleryInfo:
     last: datetime | None
     columns: tuple[str, ...]
     calibrated: bool
+    index_recall: float | None
     bytes: int | None
 
     def json(self) -> dict[str, Any]:
@@ -91,6 +93,9 @@ class GalleryInfo:
             "times": "not known" if self.first is None or self.last is None else f"{self.first} to {self.last}",
             "columns": ", ".join(self.columns) or "none of your own",
             "calibration": "yes" if self.calibrated else "none: distances are no probabilities",
+            "search": "every sighting is compared"
+            if self.index_recall is None
+            else f"through an index that finds {100 * self.index_recall:.1f} % of the true nearest ten",
             "size": "not known" if self.bytes is None else f"{self.bytes / 1e6:,.1f} MB",
             "created": self.created,
         }
@@ -139,6 +144,7 @@ def describe_gallery(database: Database, facts: GalleryFacts, sightings: Sightin
         first=times["min"],
         last=times["max"],
         columns=tuple(name for name in table.column_names if name not in OWN_COLUMNS),
+        index_recall=None if facts.index is None else facts.index.recall,
         calibrated=facts.calibration is not None,
         bytes=None if folder is None else sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
     )

@@ -113,6 +113,21 @@ def model_of_embedder(embedder: Embedder) -> GalleryModel:
 
 
 @dataclass(frozen=True)
+class IndexFacts:
+    """The index of a large gallery.
+
+    Attributes:
+        partitions: Number of its cells.
+        probes: Cells that a search looks into.
+        recall: Share of the true nearest ten that it found when it was measured.
+    """
+
+    partitions: int
+    probes: int
+    recall: float
+
+
+@dataclass(frozen=True)
 class GalleryFacts:
     """What holds for a whole gallery.
 
@@ -125,6 +140,7 @@ class GalleryFacts:
         format_version: Version of the stored form.
         calibration: Similarity to probability, as a record that `omnireid.retrieval` reads; None where there is none.
         highest: The highest number that a removed sighting had, so that no number is given twice.
+        index: The index that searches use; None where they compare every sighting.
         erasing: Whether an erasure has begun that is not finished, so that files of it may be left.
     """
 
@@ -136,6 +152,7 @@ class GalleryFacts:
     format_version: int = FORMAT_VERSION
     calibration: Mapping[str, Any] | None = None
     highest: int = 0
+    index: IndexFacts | None = None
     erasing: bool = False
 
     def __post_init__(self) -> None:
@@ -192,7 +209,8 @@ def _parse_facts(text: str, place: str) -> GalleryFacts:
         record = json.loads(text)
         version = int(record["format_version"])
         if version <= FORMAT_VERSION:
-            return GalleryFacts(**{**record, "model": GalleryModel(**record["model"])})
+            index = None if record.get("index") is None else IndexFacts(**record["index"])
+            return GalleryFacts(**{**record, "model": GalleryModel(**record["model"]), "index": index})
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryError(
             f"The facts of the gallery {place} are damaged ({error!r}). Restore its folder from a copy."
