@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "attributes": {"data", "weights", "embedding", "evaluation"},
     "explanation": {"images", "data", "models", "weights", "embedding"},
     "reports": {"images", "data", "embedding", "retrieval", "evaluation", "explanation", "gallery"},
-    "training": {"images", "data", "models", "weights", "embedding", "evaluation"},
+    "training": {"images", "data", "models", "weights", "embedding", "evaluation", "attributes"},
     "export": {"images", "data", "models", "weights", "embedding", "evaluation"},
     "bench": {"images", "data", "weights", "embedding", "evaluation"},
     "experiments": {

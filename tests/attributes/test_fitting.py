@@ -66,7 +66,7 @@ def test_an_attribute_in_which_all_training_crops_agree_is_left_out_and_named() 
     data = make_data()
     constant = data.values.copy()
     constant[:, 1] = True
-    with pytest.warns(UserWarning, match=r"all agree in 1 of 3 attributes, which the head leaves out: upper=red"):
+    with pytest.warns(UserWarning, match=r"all agree in 1 of 3 attributes, which are left out: upper=red"):
         head = fit_attribute_head(replace(data, values=constant))
     assert head.names == ("hat", "upper=blue")
     assert head.record.left_out == ("upper=red",)

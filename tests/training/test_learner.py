@@ -123,7 +123,7 @@ def test_a_step_is_the_mean_loss_and_plain_gradient_descent() -> None:
     entropy = cross_entropy(head.train()(embeddings, batch.identities), batch.identities, smoothing=0.1)
     triplet = batch_hard_triplet(embeddings, batch.identities, margin=None, ranks=Ranks())
     (entropy + 0.5 * triplet).backward()  # type: ignore[no-untyped-call]
-    expected = torch.stack([entropy + 0.5 * triplet, entropy, triplet, *[torch.zeros_like(entropy)] * 2]).detach()
+    expected = torch.stack([entropy + 0.5 * triplet, entropy, triplet, *[torch.zeros_like(entropy)] * 3]).detach()
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-5)
     for trained, module, rate in ((learner.network, network, 0.01), (learner.head, head, 0.03)):
         for weight, before in zip(trained.parameters(), module.parameters(), strict=True):
@@ -136,7 +136,7 @@ def test_without_triplets_and_a_teacher_the_loss_is_the_cross_entropy() -> None:
     learner.begin_epoch(0)
     loss, entropy, *others = learner.step(batch_of(), 0).tolist()
     assert loss == entropy > 0
-    assert others == [0, 0, 0]
+    assert others == [0, 0, 0, 0]
 
 
 def test_the_loss_falls_on_one_batch() -> None:

@@ -140,6 +140,7 @@ RANGES: list[tuple[str, list[float], list[float]]] = [
     ("teacher_weight", [-1.0], [0.0]),
     ("graph_weight", [-1.0], [0.0]),
     ("graph_temperature", [0.0, -0.1], [0.001]),
+    ("attribute_weight", [-1.0], [0.0]),
     ("triplet_weight", [-1.0], [0.0]),
     ("learning_rate", [-0.1], [0.0]),
     ("head_learning_rate", [-1.0], [0.0]),

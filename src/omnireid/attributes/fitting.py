@@ -41,20 +41,9 @@ def fit_attribute_head(data: AttributedEmbeddings, options: FittingOptions = Fit
     Recognition", 2020. OSNet's paper uses it (section 4.2).
     """
     data = _without(data, options.leave_out)
-    shares = data.values.mean(axis=0) if len(data) else np.zeros(len(data.names))
-    is_learnable = (shares > 0) & (shares < 1)
-    if not is_learnable.any():
-        raise DataError(
-            f"The {len(data):,} training crops of {data.data} agree in every attribute ({list_briefly(data.names)}), "
-            "so there is nothing to learn. Add crops that differ."
-        )
+    is_learnable = find_learnable(data.values, data.names, data.data)
     left_out = tuple(name for name, learnable in zip(data.names, is_learnable, strict=True) if not learnable)
-    if left_out:
-        warnings.warn(
-            f"The training crops all agree in {len(left_out)} of {len(data.names)} attributes, which the head leaves "
-            f"out: {list_briefly(left_out, 8)}.",
-            stacklevel=2,
-        )
+    shares = data.values.mean(axis=0)
     weights, biases = fit_logistic(data.table.embeddings, data.values[:, is_learnable], penalty=options.penalty)
     people = data.table.crops.person_ids
     made = data.table.provenance
@@ -90,6 +79,28 @@ def _without(data: AttributedEmbeddings, leave_out: Sequence[str]) -> Attributed
     if not kept:
         raise SettingError("leave_out (--leave-out) names every attribute, so there is nothing to learn.")
     return replace(data, names=tuple(data.names[k] for k in kept), values=data.values[:, kept])
+
+
+def find_learnable(values: BoolArray, names: Sequence[str], data: str) -> BoolArray:
+    """(K,) which of (N, K) attributes can be learned: not all crops agree in them. The others are named in a warning.
+
+    Raises:
+        DataError: There are no crops, or they agree in every attribute.
+    """
+    is_learnable = np.logical_and(values.any(axis=0), ~values.all(axis=0))
+    if not is_learnable.any():
+        raise DataError(
+            f"The {len(values):,} training crops of {data} agree in every attribute ({list_briefly(names)}), so there "
+            "is nothing to learn. Add crops that differ."
+        )
+    left_out = [name for name, learnable in zip(names, is_learnable, strict=True) if not learnable]
+    if left_out:
+        warnings.warn(
+            f"The training crops all agree in {len(left_out)} of {len(names)} attributes, which are left out: "
+            f"{list_briefly(left_out, 8)}.",
+            stacklevel=3,
+        )
+    return is_learnable
 
 
 def balance_weights(values: BoolArray) -> DoubleArray:

@@ -34,6 +34,7 @@ class TrainingBatch:
         plan: How the images are augmented.
         patch_images: (P, H, W, 3) uint8, the crops from which the plan's patches are cut.
         targets: (B, E) float32, the teacher's embeddings of the crops as the plan flips them; None without a teacher.
+        attributes: (B, 2, K) float32, attributes and their weights, see `AttributeTargets`; None without attributes.
     """
 
     indices: IntArray
@@ -42,6 +43,7 @@ class TrainingBatch:
     plan: AugmentationPlan
     patch_images: Tensor
     targets: Tensor | None = None
+    attributes: Tensor | None = None
 
 
 class Pixels:
@@ -111,6 +113,7 @@ def feed(
     images_a_step: int,
     device: torch.device,
     targets: FloatArray | None = None,
+    attributes: FloatArray | None = None,
 ) -> Generator[TrainingBatch]:
     """Yield the batches of an epoch, or of the rest of one, in order.
 
@@ -126,6 +129,7 @@ def feed(
         images_a_step: Number of images in one step of all ranks.
         device: Device on which batches are needed.
         targets: (N, 2, E) the teacher's embeddings of all crops and of their mirror images; None without a teacher.
+        attributes: (N, 2, K) attributes of all crops and their weights; None without attributes.
     """
 
     def prepare(step: int) -> TrainingBatch:
@@ -148,6 +152,7 @@ def feed(
             plan,
             pixels.take(plan.patch_indices),
             None if targets is None else to_device(torch.from_numpy(_targets_of(targets, indices[step], plan)), device),
+            None if attributes is None else to_device(torch.from_numpy(attributes[indices[step]]), device),
         )
 
     waiting: deque[Future[TrainingBatch]] = deque()

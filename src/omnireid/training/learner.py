@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,28 +19,32 @@ from omnireid.training.distributed import Ranks
 from omnireid.training.feeding import TrainingBatch
 from omnireid.training.head import create_head, create_projection
 from omnireid.training.imitation import cosine_loss, similarity_graph_loss
-from omnireid.training.losses import batch_hard_triplet, cross_entropy
+from omnireid.training.losses import attribute_loss, batch_hard_triplet, cross_entropy
 from omnireid.training.precision import autocast
 from omnireid.training.recipes import Recipe
 from omnireid.training.synchronised_norm import synchronise_norms
 
-LOSS_NAMES = ("loss", "cross_entropy_loss", "triplet_loss", "teacher_loss", "graph_loss")
+LOSS_NAMES = ("loss", "cross_entropy_loss", "triplet_loss", "teacher_loss", "graph_loss", "attribute_loss")
 """What `Learner.step` returns, in order: the weighted sum, then its parts without their weights."""
 
 
 class _Trainee(nn.Module):
-    """Network, head and projection as one module, so that one DDP reducer handles all gradients."""
+    """Network, heads and projection as one module, so that one DDP reducer handles all gradients."""
 
-    def __init__(self, network: nn.Module, head: nn.Module, projection: nn.Module | None) -> None:
+    def __init__(
+        self, network: nn.Module, head: nn.Module, projection: nn.Module | None, attribute_head: nn.Module | None
+    ) -> None:
         super().__init__()
         self.network = network
         self.head = head
         self.projection = projection
+        self.attribute_head = attribute_head
 
-    def forward(self, images: Tensor, identities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor, identities: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         embeddings = self.network(images)
         projected = embeddings if self.projection is None else self.projection(embeddings)
-        return embeddings, self.head(embeddings, identities), projected
+        attributes = None if self.attribute_head is None else self.attribute_head(embeddings)
+        return embeddings, self.head(embeddings, identities), projected, attributes
 
 
 class Learner:
@@ -55,6 +59,7 @@ class Learner:
         ranks: This process among the ranks of the run.
         compile_network: Compile the network with ``torch.compile``.
         target_width: Width of the teacher's embeddings; None without a teacher.
+        attribute_count: Number of attributes that are learned; 0 without any.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Learner:
         ranks: Ranks,
         compile_network: bool = False,
         target_width: int | None = None,
+        attribute_count: int = 0,
     ) -> None:
         self.recipe = recipe
         self.device = device
@@ -88,8 +94,10 @@ class Learner:
         if recipe.precision == "fp64":
             self.network.double()
             self.head.double()
-        self.projection = self._create_projection(target_width)
-        self.optimiser = _create_optimiser(recipe, self.network, self.head, self.projection)
+        self.projection = self._create_projection(target_width if recipe.teacher_weight else None, 2)
+        self.attribute_head = self._create_projection(attribute_count or None, 3)
+        further = [module for module in (self.projection, self.attribute_head) if module is not None]
+        self.optimiser = _create_optimiser(recipe, self.network, [self.head, *further])
         self.schedule = recipe.rate_schedule
         self.frozen_epochs = recipe.timetable.frozen_epochs
         self.average = MovingAverage(self.network, recipe.average) if recipe.average else None
@@ -97,7 +105,7 @@ class Learner:
         is_head_averaged = recipe.average > 0 and recipe.task == "classify"
         self.head_average = MovingAverage(self.head, recipe.average) if is_head_averaged else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self._trainee = _Trainee(self.network, self.head, self.projection)
+        self._trainee = _Trainee(self.network, self.head, self.projection, self.attribute_head)
         if compile_network:
             self.network.compile()
         self._wrapped: nn.Module | None = None
@@ -139,7 +147,8 @@ class Learner:
         parts = torch.zeros(len(LOSS_NAMES), device=self.device)
         count = recipe.accumulate
         targets = [None] * count if batch.targets is None else batch.targets.chunk(count)
-        shares = list(zip(images.chunk(count), batch.identities.chunk(count), targets, strict=True))
+        attributes = [None] * count if batch.attributes is None else batch.attributes.chunk(count)
+        shares = list(zip(images.chunk(count), batch.identities.chunk(count), targets, attributes, strict=True))
         for number, share in enumerate(shares, start=1):
             with self._accumulating(last=number == len(shares)):
                 loss, terms = self._loss(*share)
@@ -176,6 +185,8 @@ class Learner:
         }
         if self.projection is not None:
             state["projection"] = self.projection.state_dict()
+        if self.attribute_head is not None:
+            state["attribute_head"] = self.attribute_head.state_dict()
         if self.average is not None:
             state["average"] = self.average.state_dict()
         if self.head_average is not None:
@@ -188,6 +199,8 @@ class Learner:
         self.head.load_state_dict(state["head"])
         if self.projection is not None:
             self.projection.load_state_dict(state["projection"])
+        if self.attribute_head is not None:
+            self.attribute_head.load_state_dict(state["attribute_head"])
         groups = self.optimiser.state_dict()["param_groups"]
         optimiser = {int(index): values for index, values in state.get("optimiser", {}).items()}
         self.optimiser.load_state_dict({"state": optimiser, "param_groups": groups})
@@ -197,23 +210,25 @@ class Learner:
         if self.head_average is not None:
             self.head_average.load_state_dict(state["head_average"])
 
-    def _create_projection(self, target_width: int | None) -> nn.Module | None:
-        """The linear map into the teacher's space, where the recipe compares embeddings there."""
-        if target_width is None or not self.recipe.teacher_weight:
+    def _create_projection(self, target_width: int | None, seed: int) -> nn.Module | None:
+        """A linear map from embeddings to a teacher's space or to attributes; None where no width is given."""
+        if target_width is None:
             return None
-        generator = torch.Generator().manual_seed(self.recipe.seed + 2)
+        generator = torch.Generator().manual_seed(self.recipe.seed + seed)
         projection = create_projection(self.network.embedding_width, target_width, generator=generator)
         projection.to(self.device, torch.float64 if self.recipe.precision == "fp64" else torch.float32)
         return projection
 
-    def _loss(self, images: Tensor, identities: Tensor, targets: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _loss(
+        self, images: Tensor, identities: Tensor, targets: Tensor | None, attributes: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The weighted sum of the recipe's losses, and the values for `LOSS_NAMES`."""
         assert self._wrapped is not None
         recipe = self.recipe
         with autocast(recipe.precision, self.device):
-            embeddings, logits, projected = self._wrapped(images, identities)
+            embeddings, logits, projected, attribute_logits = self._wrapped(images, identities)
         entropy = cross_entropy(logits, identities, smoothing=recipe.label_smoothing)
-        parts = [entropy, *[torch.zeros_like(entropy)] * 3]
+        parts = [entropy, *[torch.zeros_like(entropy)] * 4]
         if recipe.triplet_weight:
             parts[1] = batch_hard_triplet(embeddings, identities, margin=recipe.triplet_margin, ranks=self.ranks)
         if targets is not None and recipe.teacher_weight:
@@ -221,7 +236,12 @@ class Learner:
         if targets is not None and recipe.graph_weight:
             temperature = recipe.graph_temperature
             parts[3] = similarity_graph_loss(embeddings, targets, temperature=temperature, ranks=self.ranks)
-        weights = (recipe.identity_weight, recipe.triplet_weight, recipe.teacher_weight, recipe.graph_weight)
+        if attributes is not None:
+            parts[4] = attribute_loss(attribute_logits, attributes)
+        weights = (
+            *(recipe.identity_weight, recipe.triplet_weight, recipe.teacher_weight, recipe.graph_weight),
+            recipe.attribute_weight,
+        )
         # A loss of weight 0 stays in the sum, where it changes nothing: a DDP reducer waits for the head's gradient.
         loss = torch.stack([weight * part for weight, part in zip(weights, parts, strict=True)]).sum()
         return loss, torch.stack([loss, *parts]).detach()
@@ -239,16 +259,18 @@ class Learner:
 
 def logged_losses(recipe: Recipe) -> frozenset[str]:
     """The losses of `LOSS_NAMES` worth a curve: the sum, and its parts where there are several."""
-    parts = {"triplet_loss": recipe.triplet_weight, "teacher_loss": recipe.teacher_weight}
-    used = {name for name, weight in (parts | {"graph_loss": recipe.graph_weight}).items() if weight}
+    parts = {
+        "triplet_loss": recipe.triplet_weight,
+        "teacher_loss": recipe.teacher_weight,
+        "graph_loss": recipe.graph_weight,
+        "attribute_loss": recipe.attribute_weight,
+    }
+    used = {name for name, weight in parts.items() if weight}
     return frozenset({"loss", "cross_entropy_loss", *used} if used else {"loss"})
 
 
-def _create_optimiser(
-    recipe: Recipe, network: nn.Module, head: nn.Module, projection: nn.Module | None
-) -> torch.optim.Optimizer:
-    """The recipe's optimiser, with one group for the network and one for the head and the projection."""
-    heads = [head] if projection is None else [head, projection]
+def _create_optimiser(recipe: Recipe, network: nn.Module, heads: Sequence[nn.Module]) -> torch.optim.Optimizer:
+    """The recipe's optimiser, with one group for the network and one for everything that learns on its embeddings."""
     groups: list[dict[str, Any]] = [
         {
             "params": [weight for module in modules for weight in module.parameters() if weight.requires_grad],

@@ -66,6 +66,7 @@ class Loop:
     progress: Progress
     journal: Journal | None
     targets: FloatArray | None = None  # (N, 2, E), the teacher's embeddings of crops and mirror images
+    attributes: FloatArray | None = None  # (N, 2, K), see AttributeTargets
     start: WeightsMetadata | None = None  # what is known of the weights the run began from
 
     def __post_init__(self) -> None:
@@ -121,6 +122,7 @@ class Loop:
             images_a_step=self.recipe.batch_size,
             device=self.device,
             targets=self.targets,
+            attributes=self.attributes,
         )
         self.learner.begin_epoch(epoch)
         self._last_logged = time.perf_counter()  # earlier work, such as decoding, does not count in images per second

@@ -63,6 +63,23 @@ def batch_hard_triplet(embeddings: Tensor, identities: Tensor, *, margin: float 
         return torch.where(is_counted, each, 0).sum() * ranks.world_size / total
 
 
+def attribute_loss(logits: Tensor, attributes: Tensor) -> Tensor:
+    """Weighted sigmoid cross-entropy, averaged over crops and attributes.
+
+    A crop whose attributes are not known has weight 0 and adds 0 to the mean, like a crop without an identity.
+
+    Args:
+        logits: (B, K).
+        attributes: (B, 2, K) values, 0 or 1, and weights; see `omnireid.training.attribute_targets`.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        values, weights = at_least_float32(attributes).unbind(dim=1)
+        wanted = at_least_float32(logits)
+        return functional.binary_cross_entropy_with_logits(
+            wanted, values.to(wanted.dtype), weight=weights.to(wanted.dtype)
+        )
+
+
 def _distances(anchors: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
     """(B,) Euclidean distance of each anchor to its chosen candidate; the gradient between equal ones is 0."""
     # By subtraction, since |a|² + |b|² - 2ab loses the digits of small distances.

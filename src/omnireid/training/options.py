@@ -34,6 +34,8 @@ class RunOptions:
         teacher: Weights to imitate, of any kind that omnireid runs. The recipe says by which losses.
         unlabelled: Folder of further crops, or a manifest, whose people need not be known: only the teacher says what
             to learn from them. Person ids are not read.
+        attributes: Attributes of the crops: a file or folder as for omnireid attributes train. The recipe says how much
+            their loss counts. Those of people belong to the people of the first data set.
         layout: Layout of the data sets, such as market1501 or folder; auto recognises it.
         split_index: Which published split to learn from and score on, counted from 0, where a data set has several
             (CUHK03 classic, VIPeR, GRID).
@@ -64,6 +66,7 @@ class RunOptions:
     weights: str | None = None
     teacher: str | None = None
     unlabelled: tuple[Path, ...] = ()
+    attributes: Path | None = None
     layout: str = "auto"
     split_index: int = 0
     use_test_identities: bool = False

@@ -59,6 +59,7 @@ class Recipe:
         teacher_weight: Weight of the loss that pulls a projection of the embedding towards the teacher's embedding.
         graph_weight: Weight of the loss that gives a batch the similarities it has for the teacher.
         graph_temperature: Temperature of those similarities; a small one looks at the nearest crops only.
+        attribute_weight: Weight of the loss over attributes of the crops (weighted sigmoid cross-entropy).
         triplet_weight: Weight of the batch-hard triplet loss beside the cross-entropy; 0 leaves it out.
         triplet_margin: Margin of the triplet loss; None means the soft margin, log(1 + exp(difference)).
         optimiser: ``sgd``, ``adam`` or ``adamw``.
@@ -108,6 +109,7 @@ class Recipe:
     teacher_weight: float = 0.0
     graph_weight: float = 0.0
     graph_temperature: float = 0.1
+    attribute_weight: float = 0.0
     triplet_weight: float = 0.0
     triplet_margin: float | None = None
     optimiser: OptimiserName = "sgd"
@@ -233,6 +235,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "teacher_weight": (0, _MANY),
     "graph_weight": (0, _MANY),
     "graph_temperature": (1e-3, _MANY),
+    "attribute_weight": (0, _MANY),
     "triplet_weight": (0, _MANY),
     "learning_rate": (0, _MANY),
     "head_learning_rate": (0, _MANY),

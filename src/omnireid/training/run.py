@@ -38,6 +38,7 @@ from omnireid.files import check_output, sha256_of, sole_writer, write_json
 from omnireid.models.backbone import Backbone
 from omnireid.models.zoo import create_model, find_architecture
 from omnireid.training.assessment import Validation, hold_out, load_validation, load_validations, refuse_learned
+from omnireid.training.attribute_targets import find_attribute_targets
 from omnireid.training.classification import PictureValidation, load_pictures
 from omnireid.training.curves import draw_curves
 from omnireid.training.distributed import Ranks, barrier, start_ranks
@@ -165,6 +166,7 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         if options.progress and ranks.rank == 0 and not is_resumed(options, CHECKPOINT_NAME):
             print(_describe_start(options.weights, f"{data.identity_count:,} {labels}"), file=sys.stderr)
     teacher, targets = _find_targets(recipe, options, data, ranks)
+    attributes = find_attribute_targets(recipe, options, data)
     learner = Learner(
         recipe,
         network,
@@ -174,11 +176,12 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         ranks=ranks,
         compile_network=options.compile,
         target_width=None if targets is None else targets.shape[2],
+        attribute_count=0 if attributes is None else attributes.count,
     )
     facts = {images: len(data), labels: data.identity_count, "files": data.fingerprint}
     identity = RunIdentity(
         recipe.json(),
-        {"names": list(data.names), **facts, **teacher},
+        {"names": list(data.names), **facts, **teacher, **({} if attributes is None else attributes.facts)},
         start_sha256,
         ranks.world_size,
         {validation.name: validation.fingerprint for validation in validations},
@@ -191,9 +194,9 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
             _begin_folder(recipe, options, identity, data)
         # A log without a checkpoint belongs to a run that was killed before its first one: it begins again.
         journal = Journal(options.output, resume_at=progress.step if resuming else -1)
-    return Loop(
-        recipe, options, ranks, device, data, validations, sampler, learner, identity, progress, journal, targets, start
-    )
+    wanted = None if attributes is None else attributes.targets
+    state = (data, validations, sampler, learner, identity, progress, journal, targets, wanted, start)
+    return Loop(recipe, options, ranks, device, *state)
 
 
 def _load_data(
