@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,8 +26,11 @@ from omnireid.explanation.explanation import MOST_CROPS, Explanation
 from omnireid.explanation.gates import find_nearest_gates
 from omnireid.images.decode import read_image
 from omnireid.images.preprocess import Preprocessing
+from omnireid.models.backbone import Backbone
 from omnireid.models.osnet import OSNet
+from omnireid.models.state import load_state
 from omnireid.models.zoo import ARCHITECTURES
+from omnireid.reports.explanation_page import draw_explanation
 from omnireid.types import FloatArray
 from omnireid.weights.artefact import WeightsMetadata, write_artefact
 from omnireid.weights.graph_file import seal_onnx
@@ -52,10 +56,10 @@ def lived_in(name: str) -> OSNet:
     return model
 
 
-def load(model: OSNet, name: str, folder: Path) -> Embedder:
+def load(model: Backbone, name: str, folder: Path) -> Embedder:
     path = folder / f"{name}.safetensors"
     tensors = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
-    write_artefact(path, tensors, WeightsMetadata(name, 512, preprocessing=SIZE))
+    write_artefact(path, tensors, WeightsMetadata(name, model.embedding_width, preprocessing=SIZE))
     return load_embedder(path, RuntimeOptions(runtime="onnxruntime"))
 
 
@@ -93,6 +97,34 @@ def test_the_parts_of_every_pair_add_up_to_its_similarity(name: str, tmp_path: P
             assert abs(parts - squares[first, second]) <= 1e-5 * max(1, squares.max())
             assert abs(pair.squared_distance - squares[first, second]) <= 1e-5 * max(1, squares.max())
     assert np.abs(constants).min() > 1e-3, "the constant term would not be tested"
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_x1_0", pytest.param("resnet50_fc512", marks=pytest.mark.slow)])
+def test_networks_without_streams_show_maps_and_pairs_and_say_that_they_have_no_gates(
+    name: str, tmp_path: Path, crops: list[Path], rule: Any
+) -> None:
+    model = create_model(name).eval()
+    shapes = ARCHITECTURES[name].key_layout.shapes
+    load_state(model, {key: rule.array(key, list(shape)) for key, shape in shapes.items()})
+    embedder = load(model, name, tmp_path)
+    explanation = explain(embedder, crops[:3])
+    pixels = np.stack([np.asarray(Image.fromarray(read_image(path)).resize((32, 64))) for path in crops[:3]])
+    with torch.inference_mode():
+        maps = model.forward_features(torch.from_numpy(SIZE.normalise(pixels))).numpy()
+    assert np.allclose(explanation.maps, maps, rtol=1e-4, atol=1e-4 * maps.max())
+    cosines, squares = similarities(embedder, crops[:3])
+    lengths = (explanation.embeddings.astype(np.float64) ** 2).sum(axis=1)
+    assert cosines[0, 1] < 0.9999, "the crops would not be told apart"
+    for first, second in ((0, 1), (2, 0), (1, 1)):
+        pair = explanation.pair(first, second)
+        for part in pair.cosine_maps:
+            assert abs(part.places.sum() + part.constant - cosines[first, second]) <= 1e-5
+        parts = sum(part.places.sum() + part.constant for part in pair.distance_maps)
+        assert abs(parts - squares[first, second]) <= 1e-5 * lengths.max()
+    with pytest.raises(ExplanationError, match=f"{name} has no gates: it has no parallel streams"):
+        measure_gates(embedder, crops[:1])
+    draw_explanation(explanation, tmp_path / "page.html")
+    assert "it has no parallel streams" in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("name", [*GATED, "osnet_x0_25_fixed_gates"])
@@ -251,7 +283,7 @@ def test_a_network_whose_tensors_nobody_named_is_refused(
 
 def test_weights_that_changed_since_they_were_loaded_are_refused(crops: list[Path], tmp_path: Path) -> None:
     embedder = load(lived_in("osnet_x0_25"), "osnet_x0_25", tmp_path)
-    load(create_model("osnet_x0_25"), "osnet_x0_25", tmp_path)  # type: ignore[arg-type]
+    load(create_model("osnet_x0_25"), "osnet_x0_25", tmp_path)
     with pytest.raises(CheckpointError, match="has changed since the embedder was loaded"):
         explain(embedder, crops)
 

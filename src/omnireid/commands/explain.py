@@ -43,8 +43,9 @@ def explain(
     """Show on one page where a network responds, which places make two crops alike, and what its gates weigh.
 
     The first crop is compared with each of the others. Its cosine similarity, and squared distance where the weights
-    are compared by that, is spread over the places exactly: the parts add up to it. Weights of any OSNet will do; of a
-    graph made by others only the embeddings are known. Crops that cannot be read are reported and left out.
+    are compared by that, is spread over the places exactly: the parts add up to it. Weights of any network that
+    omnireid has by name will do, and an OSNet shows its gates too. Of a graph made by others only the embeddings are
+    known. Crops that cannot be read are reported and left out.
 
     Example: omnireid explain osnet_x0_25.drawn a.jpg b.jpg --among people/bounding_box_test --output page.html
 

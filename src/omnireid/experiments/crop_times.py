@@ -19,7 +19,7 @@ from omnireid.experiments.table import ExperimentTable
 from omnireid.images.preprocess import Preprocessing
 from omnireid.images.probes import probe_crops
 from omnireid.machine import describe
-from omnireid.models.zoo import find_architecture
+from omnireid.models.zoo import Architecture, find_architecture
 from omnireid.training.recipes import Recipe
 from omnireid.types import FloatArray
 from omnireid.weights.artefact import WeightsMetadata
@@ -72,13 +72,17 @@ def _open(name: str, height: int, width: int) -> Network:
     """Open a network with random weights; opening it runs it once, which warms it up."""
     architecture = find_architecture(name)
     metadata = WeightsMetadata(name, architecture.embedding_width, Preprocessing(height, width))
-    tensors = {key: _draw(key, shape) for key, shape in architecture.key_layout.shapes.items()}
-    graph = make_graph(tensors, GraphMetadata(metadata), where=f"{name} with random weights")
+    graph = make_graph(draw_tensors(architecture), GraphMetadata(metadata), where=f"{name} with random weights")
     return open_network(graph, threads=1, device="cpu")
 
 
+def draw_tensors(architecture: Architecture) -> dict[str, FloatArray]:
+    """Random weights of a network, with which its activations keep their scale from layer to layer."""
+    return {key: _draw(key, shape) for key, shape in architecture.key_layout.shapes.items()}
+
+
 def _draw(key: str, shape: tuple[int, ...]) -> FloatArray:
-    """Draw a weight so that activations keep their scale; a norm changes nothing."""
+    """Draw a weight, or the values with which a norm changes nothing."""
     if len(shape) > 1:
         spread = math.sqrt(2 / math.prod(shape[1:]))
         drawn: FloatArray = np.random.default_rng(0).normal(0, spread, shape).astype(np.float32)

@@ -1,7 +1,8 @@
 """The likeness of two crops as a sum over places: exact, not an estimate.
 
 The embedding is e = ReLU(W · mean over places p of F_p + b), with the batch norm
-folded into W and b. Let m be 1 where e is above zero and 0 elsewhere. For the
+folded into W and b; where the mean itself is the embedding, W is the identity
+and b is 0. Let m be 1 where e is above zero and 0 elsewhere. For the
 crop at hand m is fixed, so the rest is linear:
 
     e = Σ_p m ⊙ W F_p / P  +  m ⊙ b

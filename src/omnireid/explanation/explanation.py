@@ -114,7 +114,8 @@ def explain(embedder: Embedder, crops: Crops | Sequence[str | Path]) -> Explanat
     needs no torch.
 
     Args:
-        embedder: Weights of an OSNet: an artefact, a checkpoint, or an ONNX graph in float32 that omnireid exported.
+        embedder: Weights of a network of `ARCHITECTURES`, such as an OSNet or a ResNet-50: an artefact, a checkpoint,
+            or an ONNX graph in float32 that omnireid exported.
         crops: Crops, or a list of paths; at most `MOST_CROPS`. Unreadable ones are left out and listed.
 
     Raises:

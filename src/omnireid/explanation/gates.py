@@ -145,9 +145,15 @@ class Gates:
         """
         if not self.blocks:
             raise ExplanationError(
-                f"{self.architecture} has no gates: it adds or concatenates its streams as they are. Activation maps "
-                "and pairs can be explained; for gates take a network with a gated sum, such as osnet_x0_25."
+                f"{self.absence()} Activation maps and pairs can be explained; for gates take a network with a gated "
+                "sum, such as osnet_x0_25."
             )
+
+    def absence(self) -> str:
+        """Why a network without gates has none, as a sentence."""
+        if not self.receptive_fields:
+            return f"{self.architecture} has no gates: it has no parallel streams that they could weigh."
+        return f"{self.architecture} has no gates: it adds or concatenates its streams as they are."
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ Shapes: N crops, C channels, D values of an embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Head:
     """What turns the average of the last maps over all places into an embedding: a linear layer, then a ReLU.
+
+    Where the average itself is the embedding, the layer is the identity. The ReLU then changes nothing, because the
+    maps of such networks are nowhere negative.
 
     Attributes:
         weight: (D, C) float64, with the batch norm folded in.
@@ -72,8 +75,8 @@ def check_explainable(weights_file: WeightsFile) -> ObservedTensors:
     architecture = ARCHITECTURES.get(name)
     possible = (
         "Possible with any weights: omnireid evaluate --picture, which draws what was found for a query, and search. "
-        "Maps and gates need an OSNet as a checkpoint or artefact, or as an ONNX graph in float32 that omnireid "
-        "exported."
+        "Maps need a network that 'omnireid models' lists, and gates an OSNet: as a checkpoint or artefact, or as an "
+        "ONNX graph in float32 that omnireid exported."
     )
     if architecture is None:
         raise ExplanationError(
@@ -159,8 +162,8 @@ def _open_graph(graph: Graph, observed: ObservedTensors, threads: int) -> Observ
     made = {name for node in model.graph.node for name in node.output}
     gates = [gate for block in observed.blocks for gate in block.gates]
     streams = [stream for block in observed.blocks for stream in block.streams]
-    needed = {observed.maps, observed.head_weight, observed.head_bias, *gates, *streams}
-    if missing := sorted(needed - made - set(constants)):
+    head = {name for name in (observed.head_weight, observed.head_bias) if name is not None}
+    if missing := sorted({observed.maps, *head, *gates, *streams} - made - set(constants)):
         raise ExplanationError(
             f"{graph.where} lacks {missing[0]}, a tensor that omnireid's graphs of "
             f"{graph.metadata.weights.architecture} have: another program has rewritten it. Give the weights it was "
@@ -186,9 +189,16 @@ def _open_graph(graph: Graph, observed: ObservedTensors, threads: int) -> Observ
         ) from error
     return ObservedNetwork(
         observed=observed,
-        head=Head(constant(observed.head_weight).astype(np.float64), constant(observed.head_bias).astype(np.float64)),
+        head=_find_head(observed, constant, graph.metadata.weights.embedding_dimension),
         preprocessing=graph.metadata.weights.preprocessing,
         takes_pixels=graph.metadata.takes_pixels,
         constant_gates={gate: constant(gate).reshape(1, -1) for gate in gates if gate in constants},
         session=session,
     )
+
+
+def _find_head(observed: ObservedTensors, constant: Callable[[str], Any], embedding_width: int) -> Head:
+    """The head among a graph's constants, or the identity of a network without one."""
+    if observed.head_weight is None or observed.head_bias is None:
+        return Head(np.eye(embedding_width), np.zeros(embedding_width))
+    return Head(constant(observed.head_weight).astype(np.float64), constant(observed.head_bias).astype(np.float64))

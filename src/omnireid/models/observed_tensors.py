@@ -25,12 +25,13 @@ class ObservedBlock:
 class ObservedTensors:
     """Names of tensors in a network's graph.
 
-    The embedding is the ReLU of ``head_weight · mean over the places of maps + head_bias``.
+    The embedding is the ReLU of ``head_weight · mean over the places of maps + head_bias``. In a network without a head
+    it is that mean itself, and the maps are nowhere negative.
 
     Attributes:
         maps: Last feature map, (N, C, H, W), which global average pooling reduces to (N, C).
-        head_weight: Constant (D, C), with the norm folded in.
-        head_bias: Constant (D,).
+        head_weight: Constant (D, C), with the norm folded in; None in a network without a head.
+        head_bias: Constant (D,); None in a network without a head.
         blocks: Blocks of streams, first to last; empty in a network without streams.
         receptive_fields: Side in pixels of what one value of a stream sees of the block's reduced input, for each of
             the T streams.
@@ -38,8 +39,8 @@ class ObservedTensors:
     """
 
     maps: str
-    head_weight: str
-    head_bias: str
+    head_weight: str | None
+    head_bias: str | None
     blocks: tuple[ObservedBlock, ...] = ()
     receptive_fields: tuple[int, ...] = ()
     gates_follow_input: bool = False

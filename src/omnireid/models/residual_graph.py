@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.graph_builder import Array, GraphBuilder
+from omnireid.models.observed_tensors import ObservedTensors
 from omnireid.models.residual_design import ConvLayer, ResidualDesign, ResidualUnit, shrink
 
 if TYPE_CHECKING:
@@ -60,6 +61,15 @@ def build_residual_graph(
     if design.neck is not None:
         embeddings = builder.projection(embeddings, "fc", design.maps_channels, design.neck)
     return builder.finish(embeddings, design.embedding_width, name=design.family)
+
+
+def name_observed_maps(design: ResidualDesign) -> ObservedTensors:
+    """Name the tensors of the graph that `build_residual_graph` makes of this design: last maps and head."""
+    stage = len(design.stages) - 1
+    maps = f"stages.{stage}.{len(design.stages[stage]) - 1}" if design.last is None else "last"
+    if design.neck is None:
+        return ObservedTensors(maps, head_weight=None, head_bias=None)
+    return ObservedTensors(maps, head_weight="fc.weight", head_bias="fc.bias")
 
 
 def _add_unit(builder: GraphBuilder, maps: str, name: str, unit: ResidualUnit, size: tuple[int, int]) -> str:

@@ -30,7 +30,7 @@ from omnireid.models.osnet_graph import build_osnet_graph, name_observed_tensors
 from omnireid.models.osnet_keys import published_name
 from omnireid.models.osnet_plan import plan_osnet
 from omnireid.models.residual_design import ResidualDesign
-from omnireid.models.residual_graph import build_residual_graph
+from omnireid.models.residual_graph import build_residual_graph, name_observed_maps
 from omnireid.models.residual_plan import plan_residual_network
 
 if TYPE_CHECKING:
@@ -177,6 +177,7 @@ def _residual(
         plan=partial(plan_residual_network, design),
         publishers=publishers,
         source=source,
+        observed=name_observed_maps(design),
     )
 
 

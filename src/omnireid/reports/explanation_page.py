@@ -55,8 +55,7 @@ def draw_explanation(
         if among is not None:
             sections.append(_nearest_section(explanation, among, count, block))
     else:
-        text = f"{explanation.metadata.architecture} has no gates: it adds or concatenates its streams as they are."
-        sections.append(Section("Gates", text))
+        sections.append(Section("Gates", explanation.gates.absence()))
     skipped = explanation.skipped + (among.skipped if among is not None else ())
     if skipped:
         text = "\n".join(reason if path in reason else f"{path}: {reason}" for path, reason in skipped[:20])
