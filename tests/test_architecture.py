@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "explanation": {"images", "data", "models", "weights", "embedding"},
     "reports": {"images", "data", "embedding", "retrieval", "evaluation", "explanation", "gallery"},
     "training": {"images", "data", "models", "weights", "embedding", "evaluation", "attributes"},
-    "export": {"images", "data", "models", "weights", "embedding", "evaluation"},
+    "export": {"images", "data", "models", "weights", "embedding", "evaluation", "attributes"},
     "bench": {"images", "data", "weights", "embedding", "evaluation"},
     "experiments": {
         *("images", "data", "synthetic", "weights", "models", "embedding", "evaluation", "training"),

@@ -103,7 +103,11 @@ class AttributeHead:
             raise EmbeddingError(
                 f"The head takes embeddings of {len(self.weights)} values; {where} have {table.embeddings.shape[1]}."
             )
-        logits = table.embeddings @ self.weights + self.biases
+        return self.score_embeddings(table.embeddings)
+
+    def score_embeddings(self, embeddings: FloatArray) -> FloatArray:
+        """(N, K) scores of (N, D) embeddings, without asking which weights made them."""
+        logits = embeddings @ self.weights + self.biases
         scores: FloatArray = 0.5 * (1 + np.tanh(0.5 * logits))  # the logistic function, without overflow
         return scores
 

@@ -9,6 +9,7 @@ import tyro
 
 from omnireid.commands.options import ArchitectureOption, WeightsPositional
 from omnireid.data.options import DataOptions
+from omnireid.errors import list_briefly
 from omnireid.export.options import SUFFIXES, ExportOptions
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
@@ -27,6 +28,7 @@ def export(
     calibration: CropsOption = (),
     data: Path | None = None,
     reading: DataOptions = DataOptions(),
+    attributes: Path | None = None,
     architecture: ArchitectureOption = None,
 ) -> None:
     """Turn weights into a graph for ONNX Runtime or OpenVINO, and refuse it unless it gives torch's embeddings.
@@ -46,7 +48,9 @@ def export(
             a flag of its own. Up to 512 crops are used, for the gate too.
         data: Data set to score weights and graph on. Rank-1 and mAP may move by 0.1 points, in int8 by 0.5.
         reading: How that data set is read.
+        attributes: A head made by omnireid attributes train for these weights. Its scores become a second output.
     """
+    from omnireid.attributes.head_file import read_attribute_head
     from omnireid.data.datasets import load_splits
     from omnireid.data.listing import list_crops
     from omnireid.embedding.torch_runtime import require_torch
@@ -60,6 +64,7 @@ def export(
     refuse_graph(path)
     crops = list_crops(calibration).paths if calibration else None
     target = output or _default_output(path, graph)
+    head = None if attributes is None else read_attribute_head(attributes)
     inputs: list[str | Path] = [path, path.with_suffix(".bin"), *calibration, *(crops or ())]
     check_output(target, suffix=SUFFIXES[graph.to], inputs=inputs)
     if graph.to == "openvino":
@@ -69,6 +74,7 @@ def export(
         graph,
         architecture=architecture,
         calibration=crops,
+        head=head,
         datasets=[] if data is None else load_splits(data, reading),
         progress=True,
     )
@@ -103,6 +109,8 @@ def _report(target: Path, exported: ExportedGraph) -> None:
     print(f"{target}: {architecture}, {metadata.precision}, {size:.2f} MB; compared on {exported.compared_on}")
     if metadata.kept_in_float:
         print(f"kept in float32: {', '.join(metadata.kept_in_float)}")
+    if metadata.attributes:
+        print(f"second output: {len(metadata.attributes)} attributes, {list_briefly(metadata.attributes)}")
     print(f"licence of the weights: {metadata.weights.licence}")
 
 

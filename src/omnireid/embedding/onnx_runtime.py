@@ -64,7 +64,7 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
             "--runtime openvino, which has bf16 where the processor has it."
         )
     number = check_threads(threads)
-    session = _session(graph, number, device)
+    session = open_session(graph, number, device)
     provider = session.get_providers()[0]
     if provider == "CPUExecutionProvider" and device not in ("auto", "cpu"):
         raise ModelError(
@@ -77,14 +77,20 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
         return Network("onnxruntime", stored, name, when_needed(make, make()), batch_size=_ACCELERATOR_BATCH)
     where = count_threads(number)
     # A session's threads do not survive a fork, so a forked process makes a session of its own.
-    run = when_needed(lambda: _runner(_session(graph, number, "cpu"), graph), _runner(session, graph))
+    run = when_needed(lambda: _runner(open_session(graph, number, "cpu"), graph), _runner(session, graph))
     if number == 1:
         return Network("onnxruntime", stored, where, run, batch_size=_STREAM_BATCH)
-    run_stream = when_needed(lambda: _runner(_session(graph, 1, "cpu"), graph))
+    run_stream = when_needed(lambda: _runner(open_session(graph, 1, "cpu"), graph))
     return Network("onnxruntime", stored, where, run, run_stream, number, _STREAM_BATCH)
 
 
-def _session(graph: Graph, threads: int, device: str) -> onnxruntime.InferenceSession:
+def open_session(graph: Graph, threads: int, device: str) -> onnxruntime.InferenceSession:
+    """A session that runs a graph.
+
+    Raises:
+        ModelError: The device is not there.
+        CheckpointError: ONNX Runtime cannot run the graph.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

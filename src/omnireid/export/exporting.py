@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from omnireid.attributes.head import AttributeHead, check_weights
 from omnireid.embedding.parity import Parity, compare_embeddings
 from omnireid.embedding.torch_runtime import load_network
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import ExportError
+from omnireid.export.attribute_output import add_attributes, check_attributes
 from omnireid.export.calibration import check_calibration, read_calibration
 from omnireid.export.graph_network import open_graph, run_in_batches
 from omnireid.export.options import SUFFIXES, ExportOptions
@@ -80,6 +82,7 @@ def export_weights(
     architecture: str | None = None,
     calibration: Sequence[ImageSource] | RgbArray | None = None,
     datasets: Sequence[Dataset] = (),
+    head: AttributeHead | None = None,
     progress: bool = False,
 ) -> ExportedGraph:
     """Turn weights into a graph, and refuse the graph if it does not embed as torch does.
@@ -93,6 +96,7 @@ def export_weights(
             them the embeddings are compared on drawn patches of colour.
         datasets: A data set, or the published splits of one, to score weights and graph on. Rank-1 and mAP may move
             by 0.1 percentage points, in int8 by 0.5.
+        head: A head of these weights. Its attributes become a second output of the graph, compared with the head.
         progress: Show progress bars on standard error.
 
     Returns:
@@ -103,6 +107,7 @@ def export_weights(
         ParityError: The graph gives other embeddings, and the message names the first layer that differs; or it
             moves the scores too far.
         WeightsError: The file cannot be used.
+        EmbeddingError: The head is of other weights.
         ImageError: A calibration image cannot be decoded.
         MissingDependencyError: torch, the library onnx or OpenVINO is not installed.
     """
@@ -113,6 +118,8 @@ def export_weights(
     if options.to == "openvino":
         shared_core()  # a missing library is noticed before the work, not after
     source = WeightsFile(path, architecture)
+    if head is not None:
+        check_weights(head, source.sha256, source.metadata.architecture, "the graph's embeddings")
     size = source.metadata.preprocessing
     crops = None if calibration is None else read_calibration(calibration, size)
     if options.precision == "int8" and crops is not None:
@@ -124,7 +131,12 @@ def export_weights(
     if options.precision == "int8":
         assert crops is not None
         graph = _quantise(graph, crops, pixels, reference, progress=progress)
+    if head is not None:
+        metadata = replace(graph.metadata, attributes=head.names)
+        graph = replace(graph, content=add_attributes(graph.content, head), metadata=metadata)
     graph = _seal(graph, options.to)
+    if head is not None:
+        check_attributes(graph, head, pixels[: max(BATCH_SIZES)])
     parities = check_embeddings(graph, pixels, reference, path, architecture=architecture)
     scores = check_scores(graph, datasets, path, architecture=architecture, progress=progress) if datasets else None
     compared_on = f"{len(pixels)} {'drawn patches of colour' if crops is None else 'crops of yours'}"

@@ -134,6 +134,8 @@ def _examine_graph(path: Path, architecture: str | None) -> WeightsExamination:
     }
     if described.precision == "int8":
         facts["in float32"] = ", ".join(described.kept_in_float) or "nothing: every layer is int8"
+    if described.attributes:
+        facts["attributes"] = f"second output: {', '.join(described.attributes)}"
     facts |= _facts_of(metadata)
     values = {"file": str(path), "kind": "graph", "format": graph.format, "sha256": sha256, **described.json()}
     if _is_foreign(described):

@@ -51,6 +51,7 @@ class GraphMetadata:
             of others it may cover a choice too; see `omnireid.weights.foreign_interface.describe_foreign`.
         kept_in_float: Layers of an int8 graph that are not int8.
         fixed_batch: Images in one run of a graph whose batch is fixed; None where it is free.
+        attributes: Names of the attributes whose scores are the second output; empty where there is none.
     """
 
     weights: WeightsMetadata
@@ -59,6 +60,7 @@ class GraphMetadata:
     weights_sha256: str = "unknown"
     kept_in_float: tuple[str, ...] = ()
     fixed_batch: int | None = None
+    attributes: tuple[str, ...] = ()
 
     def json(self) -> dict[str, Any]:
         """The metadata as plain values."""
@@ -69,6 +71,7 @@ class GraphMetadata:
             "weights_sha256": self.weights_sha256,
             "kept_in_float": list(self.kept_in_float),
             "fixed_batch": self.fixed_batch,
+            "attributes": list(self.attributes),
         }
 
 
@@ -266,7 +269,8 @@ def _read_record(path: Path, text: str) -> GraphMetadata:
             record["takes_pixels"],
             record["weights_sha256"],
             tuple(record["kept_in_float"]),
-            record.get("fixed_batch"),  # earlier versions did not write it
+            record.get("fixed_batch"),  # earlier versions wrote neither this nor the attributes
+            tuple(record.get("attributes", ())),
         )
         batch = metadata.fixed_batch
         checks = (
