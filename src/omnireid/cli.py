@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "score weights, or stored embeddings, on a data set",
     "attributes": "read what people wear and carry off their embeddings: train, evaluate, predict",
     "calibrate": "learn which probability of the same person a distance stands for",
+    "report": "write a report of an evaluation or a training run as one HTML file",
     "explain": "show where a network responds, which places make two crops alike, and what its gates weigh",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",
     "bench": "measure weights in every runtime and precision on this machine",

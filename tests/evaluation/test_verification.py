@@ -240,5 +240,5 @@ def test_distractors_and_training_people_are_left_out() -> None:
     assert [path.name for path in crops.paths] == ["q1.jpg", "q2.jpg", "g1.jpg"]
     assert crops.person_ids is not None
     assert crops.person_ids.tolist() == [1, 2, 1]
-    with pytest.raises(LabelsError, match="no person of the query is in the gallery"):
+    with pytest.raises(LabelsError, match="No person of the query is in the gallery"):
         people_to_calibrate(replace(dataset, gallery=gallery.select([0])))

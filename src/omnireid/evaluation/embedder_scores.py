@@ -8,6 +8,7 @@ from typing import Any
 
 from omnireid.embedding.chunks import embed_crops
 from omnireid.embedding.embedder import Embedder
+from omnireid.embedding.tables import EmbeddingTable
 from omnireid.evaluation.evaluation import DEPTH, Evaluation, evaluate
 from omnireid.evaluation.protocols import check_labels, check_neighbourhood
 from omnireid.evaluation.scores import RankingScores, average_scores
@@ -85,16 +86,33 @@ def evaluate_embedder(
         EmbeddingError: every query is decided by a tie, because the embeddings are all equal.
         ImageError: a crop cannot be decoded.
     """
-    searches = _plan_searches(datasets, ranking)
-    paths = dict.fromkeys(path for search in searches for path in (*search.query.paths, *search.gallery.paths))
     embedded = embed_crops(
         embedder,
-        Crops(tuple(paths)),
+        crops_to_embed(datasets, ranking),
         batch_size=batch_size,
         skip_unreadable=skip_unreadable,
         progress=progress,
         label=label,
     )
+    return evaluate_table(embedded, datasets, ranking, depth=depth, progress=progress)
+
+
+def crops_to_embed(datasets: Sequence[Dataset], ranking: RankingOptions) -> Crops:
+    """The crops of all searches in the splits of a data set, each once; raises what can be seen without embedding."""
+    searches = _plan_searches(datasets, ranking)
+    paths = dict.fromkeys(path for search in searches for path in (*search.query.paths, *search.gallery.paths))
+    return Crops(tuple(paths))
+
+
+def evaluate_table(
+    embedded: EmbeddingTable,
+    datasets: Sequence[Dataset],
+    ranking: RankingOptions = RankingOptions(),
+    *,
+    depth: int = DEPTH,
+    progress: bool = False,
+) -> EvaluatedSplits:
+    """Score the splits of a data set whose crops are embedded; see `evaluate_embedder`."""
     evaluations = tuple(
         evaluate(
             embedded.pick(search.query),
@@ -103,7 +121,7 @@ def evaluate_embedder(
             depth=depth,
             progress=progress,
         )
-        for search in searches
+        for search in _plan_searches(datasets, ranking)
     )
     return EvaluatedSplits(average_scores([one.scores for one in evaluations]), evaluations)
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 
 from omnireid.data.capture_times import TIME_COLUMN, column_values, find_capture_times
+from omnireid.data.numbering import number_together
 from omnireid.embedding.tables import EmbeddingTable
 from omnireid.errors import CalibrationError, LabelsError
 from omnireid.evaluation.curves import LabelledDistances, adapt_calibration, fit_curve
@@ -18,7 +19,7 @@ from omnireid.evaluation.pairs import KnownCrops, PairKind, draw_pairs
 from omnireid.retrieval.calibration import Calibration
 from omnireid.retrieval.distance import as_embeddings, pair_distances
 from omnireid.terms import Distance
-from omnireid.types import AnyArray, BoolArray, Crops, Dataset, IntArray
+from omnireid.types import AnyArray, BoolArray, Crops, Dataset, IntArray, Labels
 from omnireid.version import __version__
 
 GAPS_S = (5.0, 60.0, 600.0)
@@ -82,23 +83,40 @@ def people_to_calibrate(dataset: Dataset) -> Crops:
     Raises:
         LabelsError: query and gallery have no person in common.
     """
-    query, gallery = dataset.query, dataset.gallery
-    searched = np.isin(gallery.person_ids, query.person_ids)
-    paths = dict.fromkeys(query.paths)
-    kept = np.flatnonzero(searched & np.array([path not in paths for path in gallery.paths], dtype=bool))
+    return _join_people(dataset.query, dataset.gallery, dataset.query.labels, dataset.gallery.labels)[0]
+
+
+def join_people(query: EmbeddingTable, gallery: EmbeddingTable) -> EmbeddingTable:
+    """The rows of two tables that show people who are searched for, as `people_to_calibrate` chooses them.
+
+    Raises:
+        EmbeddingError: the tables were made by different weights.
+        LabelsError: a table has no person ids, or they have no person in common.
+    """
+    query.check_comparable(gallery)
+    labels = number_together(query.crops, gallery.crops)
+    crops, kept = _join_people(query.crops, gallery.crops, *labels)
+    return EmbeddingTable(crops, np.concatenate([query.embeddings, gallery.embeddings[kept]]), query.provenance)
+
+
+def _join_people(query: Crops, gallery: Crops, asked: Labels, there: Labels) -> tuple[Crops, IntArray]:
+    """The joined crops, and the rows of the gallery that are among them."""
+    paths = set(query.paths)
+    is_new = np.array([path not in paths for path in gallery.paths], dtype=bool)
+    kept = np.flatnonzero(np.isin(there.person_ids, asked.person_ids) & is_new)
     if not len(kept):
         raise LabelsError(
-            f"{dataset.name}: no person of the query is in the gallery, so there is no pair of one person."
+            "No person of the query is in the gallery, so there is no pair of one person to calibrate with."
         )
-    others = gallery.select(kept)
     cameras = None
-    if query.camera_ids is not None and others.camera_ids is not None:
-        cameras = np.concatenate([query.camera_ids, others.camera_ids])
+    if asked.camera_ids is not None and there.camera_ids is not None:
+        cameras = np.concatenate([asked.camera_ids, there.camera_ids[kept]])
+    others = gallery.select(kept)
     columns = {}
     if TIME_COLUMN in query.columns and TIME_COLUMN in others.columns:
         columns[TIME_COLUMN] = [*column_values(query, TIME_COLUMN), *column_values(others, TIME_COLUMN)]
-    people = np.concatenate([query.person_ids, others.person_ids])
-    return Crops(query.paths + others.paths, people, cameras, columns)
+    people = np.concatenate([asked.person_ids, there.person_ids[kept]])
+    return Crops(query.paths + others.paths, people, cameras, columns), kept
 
 
 def calibrate(

@@ -15,7 +15,8 @@ from omnireid.explanation.gates import Gates, find_nearest_gates
 from omnireid.files import check_output
 from omnireid.images.decode import open_rgb
 from omnireid.reports.heat_maps import draw_gates, draw_table, overlay_activation, overlay_signed
-from omnireid.reports.page import Panel, Section, check_page_name, write_page
+from omnireid.reports.page import check_page_name, write_page
+from omnireid.reports.parts import Panel, Section
 from omnireid.types import DoubleArray, check_whole_number
 
 CROP_SIZE = (96, 192)

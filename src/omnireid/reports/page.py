@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from omnireid.errors import OutputError
 from omnireid.files import atomic_output
+from omnireid.reports.document import render_html
 from omnireid.reports.heat_maps import PALE, PAPER, TEXT
+from omnireid.reports.parts import Document, Section
 
 PAGE_SUFFIXES = (".png", ".html")
 _MARGIN = 24
@@ -22,42 +20,6 @@ _LINE = 17
 _TITLE_LINE = 24
 _LEAST_WIDTH = 860
 _LEAST_CAPTION = 90
-
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1e1e1e; margin: 24px; max-width: 1100px; }
-h1 { font-size: 21px } h2 { font-size: 18px; margin: 32px 0 4px }
-p, figcaption { color: #555 } p { max-width: 52em; white-space: pre-line }
-.row { display: flex; flex-wrap: wrap; gap: 12px; margin: 12px 0 }
-figure { margin: 0 } figcaption { white-space: pre-line; font-size: 13px; overflow-wrap: anywhere }
-"""
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """A picture with a caption.
-
-    Attributes:
-        image: The picture, drawn in its own size.
-        caption: Lines of text below it.
-    """
-
-    image: Image.Image
-    caption: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Section:
-    """A part of a page.
-
-    Attributes:
-        title: Its heading.
-        text: What it shows and how to read it.
-        rows: Rows of panels.
-    """
-
-    title: str
-    text: str
-    rows: Sequence[Sequence[Panel]] = ()
 
 
 def check_page_name(output: Path) -> None:
@@ -83,33 +45,7 @@ def write_page(output: Path, title: str, sections: Sequence[Section]) -> None:
         if output.suffix.lower() == ".png":
             _compose_picture(title, sections).save(temporary, format="PNG", optimize=True)
         else:
-            temporary.write_text(_compose_html(title, sections), encoding="utf-8")
-
-
-def _compose_html(title: str, sections: Sequence[Section]) -> str:
-    parts = [
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>{escape(title)}</h1>",
-    ]
-    for section in sections:
-        parts.append(f"<h2>{escape(section.title)}</h2>\n<p>{escape(section.text)}</p>")
-        for row in section.rows:
-            figures = "".join(_compose_figure(panel) for panel in row)
-            parts.append(f'<div class="row">{figures}</div>')
-    return "\n".join([*parts, "</body></html>\n"])
-
-
-def _compose_figure(panel: Panel) -> str:
-    content = io.BytesIO()
-    panel.image.save(content, format="PNG", optimize=True)
-    data = base64.b64encode(content.getvalue()).decode()
-    caption = escape(panel.caption, quote=True)
-    return (
-        f'<figure style="max-width:{max(panel.image.width, 100)}px"><img src="data:image/png;base64,{data}" '
-        f'width="{panel.image.width}" height="{panel.image.height}" alt="{caption}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+            temporary.write_text(render_html(Document(title, sections)), encoding="utf-8")
 
 
 def _compose_picture(title: str, sections: Sequence[Section]) -> Image.Image:
