@@ -1,4 +1,4 @@
-"""The whole job on people nobody has to ask: draw them, embed them, search, score, and write pictures.
+"""The whole job on people nobody has to ask: draw them, embed them, search, score, and write pictures and a report.
 
 Run by ``make quickstart``. The default network ships with the package. Drawn people of other seeds are among what it
 learned from, so it never saw these. Nothing here needs torch; examples/quickstart_training.py trains a network.
@@ -38,6 +38,7 @@ def show_nearest(query_table: Path, gallery_table: Path) -> None:
 def quickstart(folder: Path) -> None:
     """Draw people into `folder`, and show what the network finds among them."""
     people, sheet, ranked, scores = (folder / name for name in ("people", "people.png", "ranked.png", "scores.json"))
+    report = folder / "report.html"
     tables = {split: folder / f"{split}.parquet" for split in ("query", "gallery")}
     run("synthesize", str(people), "--identities", "60", "--seed", "0", "--sheet", str(sheet))
     for split, table in tables.items():
@@ -45,7 +46,9 @@ def quickstart(folder: Path) -> None:
     show_nearest(*tables.values())
     words = [word for split, table in tables.items() for word in (f"--{split}", str(table))]
     run("evaluate", *words, "--picture", str(ranked), "--json", str(scores))
+    run("report", *words, "--output", str(report))
     print("\nOpen these files:")
+    print(f"  {report}   everything on one page: scores, cameras, what a distance means, the worst and best queries")
     print(f"  {sheet}   some of the drawn people: a row for each person, a column for each camera")
     print(f"  {ranked}   what the network found for some of them")
     print(f"  {scores}   the scores above")

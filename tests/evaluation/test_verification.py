@@ -6,8 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnireid import CalibrationOptions, calibrate, people_to_calibrate
+from omnireid import (
+    CalibrationOptions,
+    RuntimeOptions,
+    calibrate,
+    load_dataset,
+    load_embedder,
+    people_to_calibrate,
+)
 from omnireid.data.capture_times import CaptureTimes
+from omnireid.embedding.chunks import embed_crops
 from omnireid.embedding.tables import EmbeddingTable, Provenance
 from omnireid.errors import CalibrationError, LabelsError
 from omnireid.evaluation.curves import LabelledDistances, adapt_calibration, fit_curve
@@ -182,6 +190,7 @@ def moved(table: EmbeddingTable) -> EmbeddingTable:
     return replace(table, embeddings=people_table(len(table) // 4, noise=1.2, camera_shift=1.0, seed=3).embeddings)
 
 
+@pytest.mark.slow
 def test_few_pairs_set_most_of_another_data_set_right() -> None:
     calibration = calibrate(people_table(240)).calibration
     harder = moved(people_table(200))
@@ -242,3 +251,14 @@ def test_distractors_and_training_people_are_left_out() -> None:
     assert crops.person_ids.tolist() == [1, 2, 1]
     with pytest.raises(LabelsError, match="No person of the query is in the gallery"):
         people_to_calibrate(replace(dataset, gallery=gallery.select([0])))
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_probabilities_hold_on_people_of_market_1501_who_were_held_out(shared: Path) -> None:
+    crops = people_to_calibrate(load_dataset(shared / "data" / "Market-1501-v15.09.15"))
+    embedder = load_embedder(options=RuntimeOptions(precision="fp32"))
+    found = calibrate(embed_crops(embedder, crops), CalibrationOptions(frame_rate=25))
+    errors = {one.curve.name: one.calibration_error.value for one in found.scores}
+    assert max(errors[kind] for kind in ("any", "same-camera", "other-cameras")) <= 0.02
+    assert len(errors) == 11, "one curve for each kind of pair"

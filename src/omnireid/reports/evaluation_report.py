@@ -150,14 +150,16 @@ def _camera_sections(scores: RankingScores) -> Iterator[Section]:
         return
     query = sorted({pair[0] for pair in pairs})
     gallery = sorted({pair[1] for pair in pairs})
+    lowest, highest = (choose(pair.rank1 for pair in pairs.values()) for choose in (min, max))
+    spread = max(highest - lowest, 1e-9)
     rows, shades = [], []
     for one in query:
         found = [pairs.get((one, other)) for other in gallery]
         rows.append((f"camera {one}", *("" if pair is None else f"{100 * pair.rank1:.1f}" for pair in found)))
-        shades.append(tuple(None if pair is None else pair.rank1 for pair in found))
+        shades.append(tuple(None if pair is None else (pair.rank1 - lowest) / spread for pair in found))
     text = (
         "rank-1 in percent of the queries of one camera (down) among the crops of another (across); the deeper the "
-        "colour, the higher. A pale row or column is a camera to look at."
+        "colour, the higher, from the lowest to the highest here. A pale row or column is a camera to look at."
     )
     columns = ("query \\ gallery", *(f"camera {camera}" for camera in gallery))
     yield Section("Camera by camera", text, blocks=[Table(columns, tuple(rows), tuple(shades))])
