@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.experiments.conftest import TABLE
-from tests.training.runs import same, wait_for_step
+from tests.training.runs import kill_torchrun, losses, same, torchrun, wait_for_step
 
 from omnireid import evaluate_embedder, load_embedder, load_splits
 from omnireid.cli import main
@@ -217,6 +217,29 @@ def test_a_killed_command_goes_on_to_the_same_weights(
         last = tmp_path / "cut" / row / "seed-0" / "last.safetensors"
         assert same(last, finished.folder / whole / "seed-0" / "last.safetensors")
     assert "| one-stream | 153,632 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_ranks_killed_in_a_row_go_on_with_it_and_print_one_table(
+    people: Path, options: ExperimentOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--device cpu --threads 1 --checkpoint-every 1 --seeds 0 --rows unified-gate one-stream"
+    scale = "--epochs 3 --resolutions 32x16@0 --batch-size 4 --warmup-epochs 0 --average 0"
+    places = f"--data {people} --output {tmp_path / 'cut'} --pixel-cache-folder {options.pixel_cache_folder}"
+    words = ["experiment", "ablation", *f"{flags} {scale} {places}".split()]
+    process = subprocess.Popen(torchrun(words), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    row = tmp_path / "cut" / "one-stream" / "seed-0"
+    wait_for_step(row, 1, process)
+    kill_torchrun(process)
+    assert [run["row"] for run in record_of(tmp_path / "cut")["runs"]] == ["unified-gate"]
+    again = subprocess.run(torchrun(words), capture_output=True, text=True, timeout=300, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "run 1 of 2" not in again.stdout
+    assert again.stdout.count("| one-stream | 153,632 |") == 1
+    assert len(losses(row)) == 9
+    assert record_of(tmp_path / "cut")["identity"]["world_size"] == 2
+    assert main(words) == 2
+    assert "ranks: it has 2, started are 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +53,23 @@ def torchrun(words: list[str]) -> list[str]:
     """The command line that runs omnireid in two processes."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return [sys.executable, *launcher, "-m", "omnireid", *words]
+
+
+def ranks_of(launcher: int) -> list[int]:
+    """The processes of torchrun's ranks, by rank."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    found: dict[int, int] = {}
+    for child in children:
+        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        found |= {int(one[5:]): int(child) for one in variables if one.startswith(b"RANK=")}
+    return [found[rank] for rank in sorted(found)]
+
+
+def kill_torchrun(process: subprocess.Popen[str]) -> None:
+    """Kill torchrun and its ranks, which have sessions of their own and would go on without it."""
+    for each in (process.pid, *ranks_of(process.pid)):
+        os.kill(each, signal.SIGKILL)
+    process.communicate(timeout=60)
 
 
 def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.training.runs import command, losses, same, torchrun, wait_for_step
+from tests.training.runs import command, kill_torchrun, losses, ranks_of, same, torchrun, wait_for_step
 
 from omnireid.cli import main
 from omnireid.weights.artefact import read_artefact
@@ -49,12 +49,10 @@ def test_two_ranks_give_the_curve_of_one_process(people: Path, others: Path, two
 @pytest.mark.slow
 def test_ranks_that_were_killed_go_on_to_the_same_weights(people: Path, two_ranks: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
-    process = subprocess.Popen(
-        torchrun(command(people, cut, *DISTRIBUTED)), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen(torchrun(command(people, cut, *DISTRIBUTED)), stderr=subprocess.PIPE, text=True)
     wait_for_step(cut, 9, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    kill_torchrun(process)
+    assert len(losses(cut)) < 21
     again = subprocess.run(
         torchrun(command(people, cut, *DISTRIBUTED, "--resume")),
         capture_output=True,
@@ -75,20 +73,12 @@ def test_another_number_of_ranks_is_refused(
     assert "ranks: it has 2, started are 1" in capsys.readouterr().err
 
 
-def rank_one(launcher: int) -> int:
-    """The process of rank 1, a child of torchrun."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    found = [int(child) for child in children if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes()]
-    assert len(found) == 1
-    return found[0]
-
-
 def test_a_rank_that_dies_ends_the_run_with_a_message(people: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
     words = torchrun(command(people, cut, *DISTRIBUTED, "--epochs", "4000"))
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for_step(cut, 3, process)
-    os.kill(rank_one(process.pid), signal.SIGKILL)
+    os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
     _, message = process.communicate(timeout=90)
     assert process.returncode != 0
     assert "exitcode: -9" in message
@@ -104,7 +94,7 @@ def test_after_the_loss_of_a_rank_torchrun_goes_on_to_the_same_weights(
     words[3:3] = ["--max-restarts", "1", "--monitor-interval", "0.1"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for_step(cut, 9, process)
-    os.kill(rank_one(process.pid), signal.SIGKILL)
+    os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
     _, message = process.communicate(timeout=180)
     assert process.returncode == 0, message
     assert "exitcode: -9" in message
