@@ -38,7 +38,7 @@ def fit_attribute_head(data: AttributedEmbeddings, options: FittingOptions = Fit
 
     Source: the loss of Li et al., "Multi-attribute Learning for Pedestrian Attribute Recognition in Surveillance
     Scenarios", ACPR 2015, with weights on both sides as in Jia et al., "Rethinking of Pedestrian Attribute
-    Recognition", 2020. OSNet's paper uses it (section 4.2).
+    Recognition", 2020. OSNet's paper trains with a weighted sigmoid cross-entropy too.
     """
     data = _without(data, options.leave_out)
     is_learnable = find_learnable(data.values, data.names, data.data)
