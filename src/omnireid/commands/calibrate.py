@@ -37,7 +37,7 @@ class CalibrationOutputs:
     """Files that are written besides the calibration.
 
     Attributes:
-        picture: Draw distances, error rates and reliability in this PNG file.
+        picture: Draw distances, error rates and reliability in this PNG file, which takes omnireid[train].
     """
 
     json: JsonOption = None

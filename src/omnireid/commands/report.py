@@ -65,7 +65,7 @@ def report(
 
     Args:
         options: What is written.
-        data: Folder or manifest of a data set to score on.
+        data: Data set to report on, as its folder or a manifest.
         tables: Stored embeddings to score instead of a data set.
         run: Folder of a training run, instead of an evaluation.
         reading: How the data set is read.
