@@ -9,6 +9,11 @@ from omnireid.commands.options import StateOption, WeightsPositional
 from omnireid.weights.description import WeightsDescription
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
     from omnireid.weights.artefact import WeightsMetadata
 
 
@@ -20,7 +25,8 @@ def convert(
     state: StateOption = None,
     half: bool = False,
     scores: tuple[Path, ...] = (),
-    to: Literal["artefact", "reid"] = "artefact",
+    to: Literal["artefact", "reid", "osnet"] = "artefact",
+    crops: tuple[str, ...] = (),
 ) -> None:
     """Turn a checkpoint, or a graph made by others, into an artefact that says what it is and how to use it.
 
@@ -31,6 +37,11 @@ def convert(
     artefact too (--output OURS.onnx, or OURS.xml with OURS.bin beside it); flags must
     say whatever the graph does not say. It is run first, and refused unless it gives
     each crop an embedding of its own.
+
+    With --to osnet one of the Open Model Zoo's OSNets (an .xml of
+    person-reidentification-retail-0277, -0286, -0287 or -0288) becomes the nearest
+    network of ours, which omnireid train can go on from: shared tensors are copied, and
+    what differs is fitted on --crops. It is a start, to be trained before it is used.
 
     With --to reid the weights become a folder for roboflow's package reid, whose
     ReIDModel.from_pretrained(FOLDER) gives the same embeddings. WEIGHTS may be such
@@ -45,13 +56,15 @@ def convert(
         half: Store the weights in half precision, which halves the size and hardly changes the embeddings.
         scores: Results of omnireid evaluate --json for these weights, on one data set or several. The artefact keeps
             rank-1 and mAP instead of the scores it had, and omnireid models shows them.
-        to: What to write: artefact, or reid for the folder of roboflow's package, which has the plain OSNet in its four
-            widths.
+        to: What to write: artefact; reid for the folder of roboflow's package, which has the plain OSNet in its four
+            widths; or osnet for a network to train, made from a graph of the Open Model Zoo.
+        crops: Crops of people for --to osnet, at least 256: folders, files, globs or a manifest. The best are those
+            that the network will be trained on.
     """
     from dataclasses import replace
 
     from omnireid.errors import ExportError
-    from omnireid.files import check_new_folder, check_output, sha256_of
+    from omnireid.files import check_output, sha256_of
     from omnireid.weights.artefact import halve, write_artefact
     from omnireid.weights.fetch import resolve_weights
     from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
@@ -63,20 +76,19 @@ def convert(
 
     path = resolve_weights(weights)
     kind = identify_weights(path)
-    inputs = [path, path.with_suffix(".bin")]
-    if to == "reid":
-        if kind in GRAPH_KINDS:
-            raise ExportError(f"{path} is a graph, and roboflow's reid takes weights: leave --to reid out.")
-        check_new_folder(output)
-    else:
-        check_output(output, suffix={"onnx": ".onnx", "openvino": ".xml"}.get(kind, ".safetensors"), inputs=inputs)
+    _check_request(path, kind, output, to, crops)
+    if to == "osnet":
+        tensors, metadata = _adopt_osnet(path, crops, description)
+        write_artefact(output, halve(tensors) if half else tensors, metadata)
+        _print_summary(output, metadata)
+        return
     if kind in GRAPH_KINDS:
         if half:
             raise ExportError(f"{path} is a graph, whose weights convert does not change: leave --half out.")
         if scores:
             raise ExportError(f"{path} is a graph, which keeps no scores: leave --scores out.")
         if kind == "openvino":
-            check_output(output.with_suffix(".bin"), inputs=inputs)
+            check_output(output.with_suffix(".bin"), inputs=[path, path.with_suffix(".bin")])
         graph = adopt_graph(path, description)
         write_graph(output, graph)
         _print_summary(output, graph.metadata.weights)
@@ -98,6 +110,60 @@ def convert(
     write = write_reid_folder if to == "reid" else write_artefact
     write(output, halve(tensors) if half else tensors, metadata)
     _print_summary(output, metadata)
+
+
+def _check_request(path: Path, kind: str, output: Path, to: str, crops: tuple[str, ...]) -> None:
+    """Refuse what does not go together, before anything is read or written.
+
+    Raises:
+        ExportError: These weights cannot become what `to` says, or crops are missing, or are not needed.
+        OutputError: The output exists, or has the wrong suffix.
+    """
+    from omnireid.errors import ExportError
+    from omnireid.files import check_new_folder, check_output
+    from omnireid.weights.file_kind import GRAPH_KINDS
+
+    inputs = [path, path.with_suffix(".bin")]
+    if crops and to != "osnet":
+        raise ExportError("Only --to osnet looks at crops: leave --crops out.")
+    if to == "osnet" and kind != "openvino":
+        raise ExportError(
+            f"{path} is no OpenVINO graph; --to osnet makes a network to train from the .xml of one of the Open Model "
+            "Zoo's OSNets. omnireid train --weights goes on from other weights as they are."
+        )
+    if to == "osnet" and not crops:
+        raise ExportError(
+            "--to osnet fits what differs between the two networks on crops of people: add --crops FOLDER."
+        )
+    if to == "reid":
+        if kind in GRAPH_KINDS:
+            raise ExportError(f"{path} is a graph, and roboflow's reid takes weights: leave --to reid out.")
+        check_new_folder(output)
+        return
+    suffix = {"onnx": ".onnx", "openvino": ".xml"}.get(kind, ".safetensors")
+    check_output(output, suffix=".safetensors" if to == "osnet" else suffix, inputs=inputs)
+
+
+def _adopt_osnet(
+    path: Path, crops: tuple[str, ...], description: WeightsDescription
+) -> tuple[Mapping[str, npt.NDArray[np.generic]], WeightsMetadata]:
+    """One of the Open Model Zoo's OSNets as a network of ours, with what the user says of it."""
+    from dataclasses import replace
+
+    from omnireid.data.listing import list_crops
+    from omnireid.errors import require
+
+    require("torch", "train", "Making a network to train")
+    from omnireid.training.adoption import adopt_retail_osnet
+
+    tensors, found = adopt_retail_osnet(path, list_crops(crops).paths)
+    return tensors, replace(
+        found,
+        distance=description.distance or found.distance,
+        licence=description.licence or found.licence,
+        training_data=description.training_data or found.training_data,
+        origin=found.origin if description.source is None else f"{description.source}: {found.origin}",
+    )
 
 
 def _origin(name: str, path: Path, description: WeightsDescription) -> str:
