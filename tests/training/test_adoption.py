@@ -17,6 +17,7 @@ from omnireid.cli import main
 from omnireid.data.listing import list_crops
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.errors import CheckpointError, DataError
+from omnireid.images.preprocess import Preprocessing
 from omnireid.models.osnet import OSNet
 from omnireid.models.zoo import create_model
 from omnireid.training.adoption import FEWEST_CROPS, adopt_retail_osnet, measure_norms
@@ -147,6 +148,7 @@ def test_the_new_network_starts_near_the_old_one(shared: Path, tmp_path: Path) -
     assert main([*words, "--output", str(output)]) == 0
     metadata = read_metadata(output)
     assert (metadata.architecture, metadata.licence, metadata.distance) == ("osnet_in_x0_25", "Apache-2.0", "cosine")
+    assert metadata.preprocessing == Preprocessing(256, 128)
     assert main(["convert", str(retail(shared, "0288")), "--output", str(tmp_path / "old.xml")]) == 0
     crops = list_crops([str(data / "query")]).paths
     old, new = (

@@ -77,7 +77,8 @@ def adopt_retail_osnet(path: Path, crops: Sequence[Path], *, seed: int = 0) -> t
         for key, values in found.tensors.items():
             state[key].copy_(torch.from_numpy(np.array(values)))
     generator = torch.Generator().manual_seed(seed)
-    preprocessing = description.preprocessing
+    # Their graph subtracts ImageNet's mean and divides by its deviation itself; here that is the artefact's part.
+    preprocessing = Preprocessing(description.preprocessing.height, description.preprocessing.width)
     for name, group_gate in found.group_gates.items():
         gate = cast(ChannelGate, model.get_submodule(f"{name}.gate"))
         averages = _averages_before(model, gate, pixels, preprocessing)
@@ -139,8 +140,8 @@ def _fit_gate(gate: ChannelGate, averages: Tensor, wanted: GroupGate, generator:
             loss = functional.mse_loss(gate(averages[:, :, None, None]).flatten(1), weights)
             torch.autograd.backward(loss)
             optimiser.step()
-        if best is None or float(loss) < best[0]:
-            best = float(loss), {key: values.clone() for key, values in gate.state_dict().items()}
+        if best is None or float(loss.detach()) < best[0]:
+            best = float(loss.detach()), {key: values.clone() for key, values in gate.state_dict().items()}
     if best is not None:
         gate.load_state_dict(best[1])
 
