@@ -74,6 +74,40 @@ def test_erasing_leaves_a_receipt(
     assert json.loads(capsys.readouterr().out)["sightings"] == 0
 
 
+def test_people_are_decided_and_taken_back(
+    tmp_path: Path, crop_folder: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery = str(tmp_path / "g")
+    assert main(["gallery", "add", str(crop_folder), "--gallery", gallery, "--weights", str(untrained)]) == 0
+    for words in (
+        ["merge", gallery, "1", "2", "--reason", "the same coat"],
+        ["rename", gallery, "1", "anna"],
+        ["split", gallery, "1", "2", "--name", "bert"],
+        ["assign", gallery, "3", "--person", "bert"],
+        ["assign", gallery, "4", "--nobody"],
+        ["undo", gallery, "--event", "1"],
+    ):
+        assert main(["gallery", *words]) == 0
+    capsys.readouterr()
+    assert main(["gallery", "people", gallery, "--json", "-"]) == 0
+    listed = json.loads(capsys.readouterr().out)["people"]
+    assert {person["person"]: person["sightings"] for person in listed} == {"2": 4, "3": 4, "bert": 3}
+    assert main(["gallery", "decisions", gallery]) == 0
+    assert "merge people ['2'], person 1 (undone): the same coat" in capsys.readouterr().out
+    search = ["gallery", "search", "--gallery", gallery, "--person", "bert", "--method", "vote", "--count", "2"]
+    assert main([*search, "--json", "-"]) == 0
+    matches = json.loads(capsys.readouterr().out)["queries"][0]["matches"]
+    assert len(matches) == 2
+    assert "bert" not in {match.get("person") for match in matches}
+    for words, message in (
+        (["assign", gallery, "4"], "Give either --person or --nobody"),
+        (["search", "--gallery", gallery], "Give crops to search for, or --person"),
+        (["merge", gallery, "bert", "bert"], "to be merged with themselves"),
+    ):
+        assert main(["gallery", *words]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_the_group_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["gallery"], ["gallery", "--help"]):
         assert main(words) == 0

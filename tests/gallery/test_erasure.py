@@ -106,7 +106,7 @@ def test_a_clock_that_went_backwards_erases_nothing(gallery: Gallery, monkeypatc
         def now(cls, tz: object = None) -> Earlier:
             return cls(2001, 1, 1, tzinfo=UTC)
 
-    monkeypatch.setattr("omnireid.gallery.gallery.datetime", Earlier)
+    monkeypatch.setattr("omnireid.gallery.audit.datetime", Earlier)
     with pytest.raises(GalleryError, match="the clock went backwards"):
         gallery.retain(30)
     assert len(gallery.sightings()) == 30

@@ -20,7 +20,7 @@ from omnireid.commands.options import (
 )
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.gallery.filters import SightingFilter
-from omnireid.gallery.options import AddOptions, ErasureOptions
+from omnireid.gallery.options import AddOptions, ErasureOptions, PersonQuery
 
 if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
@@ -37,11 +37,32 @@ GalleryPositional = Annotated[
     tyro.conf.Positional,
     tyro.conf.arg(metavar="GALLERY", help="The gallery: a folder, or an address such as s3://bucket/folder."),
 ]
+SightingsPositional = Annotated[
+    tuple[int, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SIGHTINGS", help="Numbers of sightings.")
+]
+PersonPositional = Annotated[
+    str, tyro.conf.Positional, tyro.conf.arg(metavar="PERSON", help="Name of a person of the gallery.")
+]
+ReasonOption = Annotated[str, tyro.conf.arg(help="Why, in your words; it is kept with the decision.")]
 ReceiptOption = Annotated[
     Path | None, tyro.conf.arg(help="Write the signed receipt, which says what was erased, to this JSON file.")
 ]
 _CROPS = "Folders, image files, quoted globs, one manifest (.csv, .parquet), or one table made by omnireid embed."
 CropsPositional = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CROPS", help=_CROPS)]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What is found for each query.
+
+    Attributes:
+        count: Number of sightings to find for each query.
+        not_same_camera: Leave out sightings by the query's own camera, which a manifest or Market-1501-style name
+            must say.
+    """
+
+    count: int = 20
+    not_same_camera: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,37 +116,43 @@ def add(
 
 
 def search(
-    queries: CropsPositional,
+    queries: CropsPositional = (),
     *,
     gallery: GalleryOption,
     weights: OptionalWeights = None,
-    count: int = 20,
+    query: PersonQuery = PersonQuery(),
+    asked: SearchOptions = SearchOptions(),
     which: SightingFilter = SightingFilter(),
-    not_same_camera: bool = False,
     outputs: SearchOutputs = SearchOutputs(),
     runtime: RuntimeOptions = RuntimeOptions(),
 ) -> None:
-    """Find the sightings nearest to each query, nearest first.
+    """Find the sightings nearest to each query, or to a person of the gallery, nearest first.
 
     Example: omnireid gallery search query.jpg --gallery people.gallery --count 20 --picture found.png --json -
 
     Args:
-        count: Number of sightings to find for each query.
+        query: Whom to search for, besides crops.
+        asked: What is found for each query.
         which: Which sightings count.
-        not_same_camera: Leave out sightings by the query's own camera, which a manifest or Market-1501-style name
-            must say.
         outputs: Files that are written.
         runtime: How the model is run.
     """
+    from omnireid.errors import SettingError
     from omnireid.files import check_output
     from omnireid.gallery.gallery import Gallery
 
     check_json(outputs.json)
     if outputs.picture is not None:
         check_output(outputs.picture, suffix=".png", inputs=queries)
-    source = _read_source(queries)
-    embedder = _load_embedder(gallery, weights, runtime, needed=not _is_table(source))
-    found = Gallery.open(gallery, embedder).search(source, count, which, not_same_camera=not_same_camera)
+    if (query.person is None) == (not queries):
+        raise SettingError("Give crops to search for, or --person with somebody of the gallery; one of both.")
+    if query.person is not None:
+        found = Gallery.open(gallery).search_person(query.person, asked.count, which, method=query.method)
+    else:
+        source = _read_source(queries)
+        embedder = _load_embedder(gallery, weights, runtime, needed=not _is_table(source))
+        opened = Gallery.open(gallery, embedder)
+        found = opened.search(source, asked.count, which, not_same_camera=asked.not_same_camera)
     print(found.table(), file=text_stream(outputs.json))
     leave_json(outputs.json, found.json())
     if outputs.picture is not None:
@@ -148,6 +175,93 @@ def people(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
         print(f"{person.name}: {person.sightings:,} sightings{cameras}{times}", file=say)
     print(f"{len(listed):,} people", file=say)
     leave_json(json, {"people": [person.json() for person in listed]})
+
+
+def assign(
+    gallery: GalleryPositional,
+    sightings: SightingsPositional,
+    *,
+    person: str | None = None,
+    nobody: bool = False,
+    reason: ReasonOption = "",
+) -> None:
+    """Say whom sightings are of. Like every decision, this can be undone at any time.
+
+    Example: omnireid gallery assign people.gallery 12 15 --person anna --reason "seen at the desk"
+
+    Args:
+        person: The person, who may be new.
+        nobody: They are of nobody known.
+    """
+    from omnireid.errors import SettingError
+
+    if (person is None) != nobody:
+        raise SettingError("Give either --person or --nobody.")
+    print(_open(gallery).assign(sightings, person, reason=reason))
+
+
+def merge(
+    gallery: GalleryPositional,
+    person: PersonPositional,
+    others: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="OTHERS", help="Who is the same.")],
+    *,
+    reason: ReasonOption = "",
+) -> None:
+    """Say that people are one person, who keeps the first name. It holds for sightings that are added later too.
+
+    Example: omnireid gallery merge people.gallery anna 17 23
+    """
+    print(_open(gallery).merge(person, others, reason=reason))
+
+
+def split(
+    gallery: GalleryPositional, sightings: SightingsPositional, *, name: str | None = None, reason: ReasonOption = ""
+) -> None:
+    """Make some of a person's sightings a person of their own.
+
+    Example: omnireid gallery split people.gallery 15 16 --name bert
+
+    Args:
+        name: Name of the new person; made from the old one by default.
+    """
+    print(_open(gallery).split(sightings, name, reason=reason))
+
+
+def rename(
+    gallery: GalleryPositional,
+    person: PersonPositional,
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="The new name.")],
+    *,
+    reason: ReasonOption = "",
+) -> None:
+    """Give a person another name.
+
+    Example: omnireid gallery rename people.gallery 17 anna
+    """
+    print(_open(gallery).rename(person, name, reason=reason))
+
+
+def undo(gallery: GalleryPositional, *, event: int | None = None, reason: ReasonOption = "") -> None:
+    """Take back a decision, whatever came after it. An undo can be undone too.
+
+    Example: omnireid gallery undo people.gallery --event 3
+
+    Args:
+        event: Number of the decision, as omnireid gallery decisions lists it. By default the last one that counts.
+    """
+    print(_open(gallery).undo(event, reason=reason))
+
+
+def decisions(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+    """List who decided what about people, when and why, oldest first.
+
+    Example: omnireid gallery decisions people.gallery
+    """
+    check_json(json)
+    listed = _open(gallery).decisions()
+    for decision in listed:
+        print(decision, file=text_stream(json))
+    leave_json(json, {"decisions": [decision.json() for decision in listed]})
 
 
 def remove(

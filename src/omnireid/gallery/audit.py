@@ -5,11 +5,13 @@ from __future__ import annotations
 import getpass
 import json
 import platform
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from omnireid.errors import GalleryError, OutputError
 from omnireid.gallery.database import Database
 from omnireid.gallery.schema import AUDIT, audit_schema
 
@@ -62,3 +64,38 @@ def read_audit(database: Database) -> list[AuditEntry]:
     """All entries, in the order in which they were written."""
     rows = database.rows(AUDIT).to_pylist()
     return [AuditEntry(row["time"], row["who"], row["action"], json.loads(row["details"])) for row in rows]
+
+
+def log_search(
+    database: Database, *, queries: int, count: int, asked: Mapping[str, Any], first_found: Sequence[int]
+) -> None:
+    """Log a search. One that cannot be logged, as on a read-only disk, is answered with a warning.
+
+    Args:
+        database: The gallery's database.
+        queries: Number of queries.
+        count: Number of sightings that were asked for.
+        asked: The filter.
+        first_found: Number of the first sighting that each query found; the entry keeps twenty.
+    """
+    details = {"queries": queries, "count": count, "filter": dict(asked), "first_found": sorted(set(first_found))[:20]}
+    try:
+        log_action(database, "search", details)
+    except OutputError as error:
+        warnings.warn(f"This search is not in the gallery's log: {error}", stacklevel=4)
+
+
+def now_after(entries: Sequence[AuditEntry], place: str) -> datetime:
+    """The time, after a check that it is not before the last entry of the log.
+
+    Raises:
+        GalleryError: the clock went backwards, so nobody knows how old a sighting is.
+    """
+    now = datetime.now(UTC)
+    last = max((entry.time for entry in entries), default=now)
+    if last > now:
+        raise GalleryError(
+            f"The clock says {now.isoformat(timespec='seconds')}, but the log of {place} has an entry of "
+            f"{last.isoformat(timespec='seconds')}: the clock went backwards. Set it right first."
+        )
+    return now

@@ -9,6 +9,7 @@ import numpy as np
 
 from omnireid.errors import GalleryError
 from omnireid.gallery.database import Database
+from omnireid.gallery.identities import apply_events, read_decisions
 from omnireid.gallery.schema import AUDIT, SIGHTINGS, GalleryFacts, sightings_schema
 from omnireid.gallery.snapshot import embeddings_of
 
@@ -63,4 +64,12 @@ def check_gallery(database: Database, facts: GalleryFacts) -> CheckReport:
     if not finite.all():
         first = int(numbers[int(np.argmin(finite))])
         problems.append(f"{int((~finite).sum()):,} embeddings are not finite; the first is sighting {first}.")
+    identities = apply_events(read_decisions(database))
+    persons = identities.persons(numbers.tolist(), table.column("given_person").to_pylist())
+    stale = sum(one != two for one, two in zip(persons, table.column("person").to_pylist(), strict=True))
+    if stale:
+        problems.append(
+            f"{stale:,} sightings do not have the person that the decisions give them; a decision was stopped. Bring "
+            "them up to date with: omnireid gallery optimize"
+        )
     return CheckReport(len(table), tuple(problems))

@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnireid.errors import GalleryError, list_briefly
-from omnireid.gallery.audit import this_user
+from omnireid.errors import FilterError, GalleryError, list_briefly
+from omnireid.gallery.audit import log_action, this_user
 from omnireid.gallery.blocking import block_contents
 from omnireid.gallery.database import Database
+from omnireid.gallery.filters import SightingFilter
+from omnireid.gallery.identities import erase_people
 from omnireid.gallery.index import build_index
 from omnireid.gallery.schema import AUDIT, SIGHTINGS, GalleryFacts, write_facts
 from omnireid.gallery.snapshot import embeddings_of
@@ -71,9 +73,7 @@ class ErasureReceipt:
         return replace(self, signature=hmac.new(salt.encode(), text.encode(), hashlib.sha256).hexdigest())
 
 
-def erase(
-    database: Database, facts: GalleryFacts, where: str, asked_for: Mapping[str, Any], *, block: bool
-) -> ErasureReceipt:
+def erase(database: Database, facts: GalleryFacts, which: SightingFilter, *, block: bool) -> ErasureReceipt:
     """Erase the sightings that fit a filter: rows, index, old versions, and their names in the log.
 
     The caller holds the lock. Killed at any moment, the gallery holds either all of these sightings or none of them,
@@ -82,8 +82,7 @@ def erase(
     Args:
         database: The gallery's database.
         facts: Its facts.
-        where: The filter.
-        asked_for: The same in words, for the receipt.
+        which: The filter; one that every sighting fits is refused.
         block: Refuse the same crops from now on.
 
     Raises:
@@ -93,6 +92,9 @@ def erase(
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    where = which.sql(database.table(SIGHTINGS).schema)
+    if where is None:
+        raise FilterError("Nothing says which sightings to erase.")
     rows = database.rows(SIGHTINGS)
     numbers = database.rows(SIGHTINGS, ["sighting"], where).column("sighting")
     is_erased = pc.is_in(rows.column("sighting"), value_set=numbers.combine_chunks())
@@ -105,7 +107,9 @@ def erase(
         highest = max(facts.highest, int(pc.max(erased.column("sighting")).as_py()))
         facts = replace(facts, highest=highest, erasing=True)
         write_facts(database, facts)
-        _erase_from_log(database, {*gone, *erased.column("path").to_pylist()})  # first: later nobody knows the names
+        # The names go first: later nobody would know them.
+        erase_people(database, facts.salt, gone)
+        _erase_from_log(database, {*gone, *erased.column("path").to_pylist()})
         database.rewrite(SIGHTINGS, pa.RecordBatchReader.from_batches(kept.schema, kept.to_batches()))
         if facts.index is not None:
             build_index(database, facts, facts.index.partitions)
@@ -116,7 +120,7 @@ def erase(
     still = database.rows(SIGHTINGS, ["sighting"], where)
     receipt = ErasureReceipt(
         gallery=database.uri,
-        erased=dict(asked_for),
+        erased=which.json(),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         who=this_user(),
         sightings=len(erased),
@@ -132,7 +136,10 @@ def erase(
             f"Something of the erased sightings is left in {database.uri}: {list_briefly(left + found) or 'rows'}. "
             "Another process may have written meanwhile; run the same command again."
         )
-    return receipt.signed(facts.salt)
+    receipt = receipt.signed(facts.salt)
+    details = {"sightings": receipt.sightings, "blocked": block, "signature": receipt.signature}
+    log_action(database, "remove", details)
+    return receipt
 
 
 def finish_erasure(database: Database, facts: GalleryFacts) -> GalleryFacts:

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import EmbeddingTable
-from omnireid.errors import FilterError, GalleryError, GalleryModelError, OutputError, SettingError
+from omnireid.errors import FilterError, GalleryError, GalleryModelError, SettingError
 from omnireid.files import as_path
-from omnireid.gallery.audit import AuditEntry, log_action, read_audit
+from omnireid.gallery import deciding
+from omnireid.gallery.audit import AuditEntry, log_action, log_search, now_after, read_audit
 from omnireid.gallery.checking import CheckReport, check_gallery
 from omnireid.gallery.database import Database
+from omnireid.gallery.deciding import People, Why, read_people
 from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches
-from omnireid.gallery.index import OptimizeReport, choose_index, search_index
+from omnireid.gallery.identities import Decision, Kind, read_decisions
+from omnireid.gallery.index import OptimizeReport, optimize_gallery, search_index
 from omnireid.gallery.info import GalleryInfo, Person, describe_gallery, list_people
 from omnireid.gallery.ingest import AddSummary, add_crops, add_table
-from omnireid.gallery.options import ErasureOptions, FloatType
+from omnireid.gallery.options import ErasureOptions, FloatType, SearchMethod
+from omnireid.gallery.person_search import LEAST_VOTES, check_method, combine, person_queries
 from omnireid.gallery.queries import Query, embed_queries
 from omnireid.gallery.schema import (
-    AUDIT,
-    BLOCKED,
-    FACTS,
     SIGHTINGS,
     GalleryFacts,
     GalleryModel,
@@ -40,7 +39,7 @@ from omnireid.gallery.schema import (
     write_facts,
 )
 from omnireid.gallery.sightings import Sightings
-from omnireid.gallery.snapshot import Snapshot, rank_sightings, read_snapshot
+from omnireid.gallery.snapshot import Snapshot, embeddings_of, rank_sightings, read_snapshot
 from omnireid.gallery.times import as_zone
 from omnireid.retrieval.distance import check_distance
 from omnireid.types import Crops, as_crops, check_whole_number
@@ -213,8 +212,98 @@ class Gallery:
             return GalleryMatches(embedded.names, ranked, snapshot.sightings, distance)
 
         matches: GalleryMatches = self._retrying(rank)
-        self._log_search(matches, count, which, not_same_camera)
+        first = matches.ranked.indices[:, :1].reshape(-1)
+        numbers = matches.sightings.table.column("sighting").to_numpy()[first[first >= 0]]
+        asked = which.json() | ({"not_same_camera": True} if not_same_camera else {})
+        log_search(self.database, queries=len(matches), count=count, asked=asked, first_found=numbers.tolist())
         return matches
+
+    def search_person(
+        self,
+        person: str,
+        count: int = 20,
+        which: SightingFilter = SightingFilter(),
+        *,
+        method: SearchMethod = "best",
+    ) -> GalleryMatches:
+        """Find the sightings nearest to a person, by all sightings of theirs, which are left out themselves.
+
+        Args:
+            person: Name of the person.
+            count: Number of sightings to find.
+            which: Which sightings count.
+            method: ``best`` orders by the smallest distance to any of the person's sightings, ``mean`` by the distance
+                to their mean, ``vote`` by the votes of the rankings of each.
+
+        Raises:
+            GalleryError: there is no gallery, or nobody of this name.
+            SettingError: there is no such method.
+        """
+        method, facts = check_method(method), self.facts
+        schema = self.database.table(SIGHTINGS).schema
+        rows = self.database.rows(SIGHTINGS, ["embedding"], SightingFilter(persons=(person,)).sql(schema))
+        if not len(rows):
+            read_people(self.database).key(person)
+            raise GalleryError(f"The gallery has no sighting of {person!r} to search by.")
+        query = person_queries(embeddings_of(rows), facts.model.distance, method)
+        found = self.search(query, max(count, LEAST_VOTES) + len(rows), which)
+        return replace(found, queries=(f"person {person}",), ranked=combine(found, person, count, method))
+
+    def decisions(self) -> list[Decision]:
+        """All decisions about people, oldest first, with those marked that were undone."""
+        _ = self.facts
+        return read_decisions(self.database)
+
+    def assign(self, sightings: Sequence[int], person: str | None, **why: Unpack[Why]) -> Decision:
+        """Give sightings to a person, who may be new; None says that they are of nobody known.
+
+        Like every decision, this is an event that `undo` takes back at any time.
+
+        Raises:
+            GalleryError: a sighting is not there.
+        """
+        return self._decide(lambda people: deciding.assign(people, sightings, person), why)
+
+    def merge(self, into: str, others: Sequence[str], **why: Unpack[Why]) -> Decision:
+        """Say that people are one person, who keeps the name `into`; this holds for later sightings too.
+
+        Raises:
+            GalleryError: somebody is not there, or is to be merged with themselves.
+        """
+        return self._decide(lambda people: deciding.merge(people, into, others), why)
+
+    def split(self, sightings: Sequence[int], name: str | None = None, **why: Unpack[Why]) -> Decision:
+        """Make some of a person's sightings a person of their own, whose name is made where none is given.
+
+        Raises:
+            GalleryError: they are not of one person, or all of that person's; or the name is taken.
+        """
+        return self._decide(lambda people: deciding.split(people, sightings, name), why)
+
+    def rename(self, person: str, name: str, **why: Unpack[Why]) -> Decision:
+        """Give a person another name.
+
+        Raises:
+            GalleryError: there is nobody of this name, or the new one is taken.
+        """
+        return self._decide(lambda people: deciding.rename(people, person, name), why)
+
+    def undo(self, event: int | None = None, **why: Unpack[Why]) -> Decision:
+        """Take back a decision, by its number, whatever came after it; by default the last one that counts.
+
+        Raises:
+            GalleryError: there is no such decision, or it was undone already.
+        """
+        return self._decide(lambda people: deciding.undo(people, event), why)
+
+    def _decide(self, decision: Callable[[People], tuple[Kind, dict[str, Any]]], why: Why) -> Decision:
+        with self.database.sole_writer():
+            _ = self.facts
+            people = read_people(self.database)
+            kind, details = decision(people)
+            made = people.decide(kind, details, why.get("reason", ""), why.get("evidence"))
+            log_action(self.database, kind, {"event": made.event})
+        return made
 
     def sightings(self, which: SightingFilter = SightingFilter()) -> Sightings:
         """The sightings that fit a filter, in the order in which they were added.
@@ -258,14 +347,8 @@ class Gallery:
         """
         before = self.info().bytes
         with self.database.sole_writer():
-            facts = finish_erasure(self.database, self.facts)
-            facts, report = choose_index(self.database, facts)
-            for name in (SIGHTINGS, FACTS, BLOCKED):
-                self.database.compact(name)
-            with self.database.sole_writer("log"):
-                self.database.compact(AUDIT)
+            report = optimize_gallery(self.database, finish_erasure(self.database, self.facts))
         self._snapshot.clear()
-        log_action(self.database, "optimize", {"sightings": report.sightings, "index_kept": report.index_kept})
         return replace(report, bytes_before=before, bytes_after=self.info().bytes)
 
     def remove(self, options: ErasureOptions) -> ErasureReceipt:
@@ -287,12 +370,7 @@ class Gallery:
         """
         which = options.filter
         with self.database.sole_writer():
-            facts = finish_erasure(self.database, self.facts)
-            where = which.sql(self.database.table(SIGHTINGS).schema)
-            assert where is not None
-            receipt = erase(self.database, facts, where, which.json(), block=options.block)
-            details = {"sightings": receipt.sightings, "blocked": options.block, "signature": receipt.signature}
-            log_action(self.database, "remove", details)
+            receipt = erase(self.database, finish_erasure(self.database, self.facts), which, block=options.block)
         self._snapshot.clear()
         return receipt
 
@@ -304,13 +382,7 @@ class Gallery:
             GalleryError: the clock is behind the gallery's log, so nobody knows how old a sighting is.
         """
         check_whole_number(days, "days", least=0)
-        now = datetime.now(UTC)
-        last = max((entry.time for entry in self.audit()), default=now)
-        if last > now:
-            raise GalleryError(
-                f"The clock says {now.isoformat(timespec='seconds')}, but the log of {self.database.uri} has an entry "
-                f"of {last.isoformat(timespec='seconds')}: the clock went backwards. Set it right first."
-            )
+        now = now_after(self.audit(), self.database.uri)
         before = (now - timedelta(days=days)).isoformat(timespec="seconds")
         return self.remove(ErasureOptions(before=before, block=block))
 
@@ -366,21 +438,6 @@ class Gallery:
             except GalleryError:
                 self._snapshot.pop("newest", None)
         return read()
-
-    def _log_search(self, matches: GalleryMatches, count: int, which: SightingFilter, not_same_camera: bool) -> None:
-        """Log a search. One that cannot be logged, as on a read-only disk, is answered with a warning."""
-        first = matches.ranked.indices[:, :1].reshape(-1)
-        numbers = matches.sightings.table.column("sighting").to_numpy()[first[first >= 0]]
-        details = {
-            "queries": len(matches),
-            "count": count,
-            "filter": which.json() | ({"not_same_camera": True} if not_same_camera else {}),
-            "first_found": sorted(Counter(numbers.tolist()))[:20],
-        }
-        try:
-            log_action(self.database, "search", details)
-        except OutputError as error:
-            warnings.warn(f"This search is not in the gallery's log: {error}", stacklevel=3)
 
 
 def _reopen(uri: str, embedder: Embedder | None, float_type: FloatType, options: dict[str, str]) -> Gallery:

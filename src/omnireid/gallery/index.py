@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from omnireid.gallery.audit import log_action
 from omnireid.gallery.database import Database
+from omnireid.gallery.deciding import apply_decisions
 from omnireid.gallery.filters import SightingFilter
-from omnireid.gallery.schema import SIGHTINGS, GalleryFacts, IndexFacts, write_facts
+from omnireid.gallery.schema import AUDIT, BLOCKED, DECISIONS, FACTS, SIGHTINGS, GalleryFacts, IndexFacts, write_facts
 from omnireid.gallery.sightings import Sightings
 from omnireid.gallery.snapshot import Snapshot, embeddings_of, rank_sightings, read_snapshot
 from omnireid.retrieval.distance import check_distance
@@ -260,3 +262,15 @@ def _worst_recall(truth: list[list[IntArray]], found: list[list[IntArray]]) -> f
         hits = sum(len(np.intersect1d(one, two)) for one, two in zip(true_answers, answers, strict=True))
         recalls.append(hits / max(1, sum(map(len, true_answers))))
     return float(min(recalls))
+
+
+def optimize_gallery(database: Database, facts: GalleryFacts) -> OptimizeReport:
+    """Bring names up to date, choose an index, join small files and delete old versions. The caller holds the lock."""
+    apply_decisions(database)
+    facts, report = choose_index(database, facts)
+    for name in (SIGHTINGS, FACTS, BLOCKED, DECISIONS):
+        database.compact(name)
+    with database.sole_writer("log"):
+        database.compact(AUDIT)
+    log_action(database, "optimize", {"sightings": report.sightings, "index_kept": report.index_kept})
+    return report

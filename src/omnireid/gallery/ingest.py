@@ -20,6 +20,7 @@ from omnireid.files import sha256_of
 from omnireid.gallery.blocking import read_blocked, salted_hash
 from omnireid.gallery.columns import describe_crops, embedding_column, sighting_key
 from omnireid.gallery.database import Database
+from omnireid.gallery.identities import Identities, apply_events, read_decisions
 from omnireid.gallery.schema import OWN_COLUMNS, SIGHTINGS, GalleryFacts, read_facts
 from omnireid.images.decode import check_regular_file
 from omnireid.machine import usable_cores
@@ -71,6 +72,7 @@ class _Known:
     version: int = -1
     keys: set[str] = field(default_factory=set)
     blocked: set[str] = field(default_factory=set)
+    identities: Identities = field(default_factory=Identities)
     next_number: int = 1
 
     def refresh(self) -> None:
@@ -83,6 +85,7 @@ class _Known:
         self.keys = set(rows.column("key").to_pylist())
         self.next_number = 1 + max(int(numbers.max(initial=0)), 0 if facts is None else facts.highest)
         self.blocked = read_blocked(self.database)
+        self.identities = apply_events(read_decisions(self.database))
         self.version = table.version
 
 
@@ -180,7 +183,7 @@ def _write(database: Database, facts: GalleryFacts, rows: pa.Table, embeddings: 
         fresh = np.array(_first_of_each(keys, range(len(keys)), known.keys), dtype=np.int64)
         if not len(fresh):
             return 0
-        chosen = rows.take(fresh)
+        chosen = _with_people(rows.take(fresh), known.identities)
         numbers = np.arange(known.next_number, known.next_number + len(fresh), dtype=np.int64)
         chosen = chosen.append_column("sighting", pa.array(numbers))
         column = embedding_column(embeddings[fresh], facts, chosen.column("path").to_pylist())
@@ -193,6 +196,16 @@ def _write(database: Database, facts: GalleryFacts, rows: pa.Table, embeddings: 
         known.next_number += len(fresh)
         known.version = handle.version
         return len(fresh)
+
+
+def _with_people(rows: pa.Table, identities: Identities) -> pa.Table:
+    """The rows with the people that their labels stand for, after merges and new names."""
+    import pyarrow as pa
+
+    keys = [identities.key_of_label(label) for label in rows.column("given_person").to_pylist()]
+    for name, values in (("given_person", keys), ("person", [identities.name(key) for key in keys])):
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values, pa.string()))
+    return rows
 
 
 def _add_columns(handle: Any, schema: pa.Schema) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from omnireid.errors import FilterError
 from omnireid.gallery.filters import SightingFilter
 
 FloatType = Literal["float16", "float32"]
+SearchMethod = Literal["best", "mean", "vote"]
+METHODS: tuple[SearchMethod, ...] = get_args(SearchMethod)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +62,16 @@ class ErasureOptions:
                 "condition (--person, --camera, --before, --path, --where)."
             )
         return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonQuery:
+    """A person to search for instead of crops.
+
+    Attributes:
+        person: Search for this person of the gallery, by all sightings of theirs, which are left out themselves.
+        method: How their sightings count together: best (the nearest of them), mean, or vote.
+    """
+
+    person: str | None = None
+    method: SearchMethod = "best"

@@ -27,6 +27,9 @@ FORMAT_VERSION = 1
 SIGHTINGS = "sightings"
 AUDIT = "audit"
 BLOCKED = "blocked"
+DECISIONS = "decisions"
+TABLES = (SIGHTINGS, AUDIT, BLOCKED, DECISIONS)
+"""The tables of a gallery besides its facts."""
 FACTS = "facts"
 
 OWN_COLUMNS = (
@@ -169,13 +172,13 @@ def read_facts(database: Database) -> GalleryFacts | None:
     names = set(database.table_names())
     records = database.rows(FACTS).column("record").to_pylist() if FACTS in names else []
     if len(records):
-        for name in (SIGHTINGS, AUDIT, BLOCKED):
+        for name in TABLES:
             if name not in names:
                 raise _incomplete(database.uri, name)
         return _parse_facts(records[-1], database.uri)
     if SIGHTINGS in names and database.table(SIGHTINGS).count_rows():
         raise _incomplete(database.uri, FACTS)
-    _refuse_other_content(database, names - {SIGHTINGS, AUDIT, BLOCKED, FACTS})
+    _refuse_other_content(database, names - {*TABLES, FACTS})
     return None
 
 
@@ -195,7 +198,7 @@ def _refuse_other_content(database: Database, tables: set[str]) -> None:
         return
     if not folder.is_dir():
         raise GalleryError(f"{place} is a file. A gallery is a folder; choose another name.")
-    own = {f"{name}.lance" for name in (SIGHTINGS, AUDIT, BLOCKED, FACTS)}
+    own = {f"{name}.lance" for name in (*TABLES, FACTS)}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in own and not path.name.startswith("."))
     if strange:
         raise GalleryError(
@@ -239,6 +242,7 @@ def create_gallery(database: Database, facts: GalleryFacts) -> None:
     database.create(SIGHTINGS, sightings_schema(facts))
     database.create(AUDIT, audit_schema())
     database.create(BLOCKED, blocked_schema())
+    database.create(DECISIONS, decisions_schema())
     database.create(FACTS, pa.schema([("record", pa.string())]))
     write_facts(database, facts)
 
@@ -279,6 +283,14 @@ def blocked_schema() -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([("hash", pa.string())])
+
+
+def decisions_schema() -> pa.Schema:
+    """The columns of the log of decisions."""
+    import pyarrow as pa
+
+    texts = [(name, pa.string()) for name in ("who", "kind", "details", "reason", "evidence")]
+    return pa.schema([("event", pa.int64()), ("time", pa.timestamp("us", tz="UTC")), *texts])
 
 
 def check_column_name(name: str) -> None:

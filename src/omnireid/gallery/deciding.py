@@ -1,0 +1,211 @@
+"""Taking decisions about people, and writing into the sightings what follows from them. The caller holds the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from omnireid.errors import GalleryError, list_briefly
+from omnireid.gallery.database import Database
+from omnireid.gallery.identities import (
+    Decision,
+    Identities,
+    Kind,
+    append_decision,
+    apply_events,
+    find_person,
+    read_decisions,
+)
+from omnireid.gallery.schema import SIGHTINGS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CHANGED_TOGETHER = 65_536
+
+
+class Why(TypedDict, total=False):
+    """What may be said of a decision: why, in words, and what spoke for it, such as a distance."""
+
+    reason: str
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Who is who at one moment.
+
+    Attributes:
+        database: The gallery's database.
+        decisions: All events so far.
+        identities: What follows from them.
+        given: Key that came with each sighting, by its number.
+    """
+
+    database: Database
+    decisions: tuple[Decision, ...]
+    identities: Identities
+    given: Mapping[int, str | None]
+
+    @property
+    def keys(self) -> set[str]:
+        """Every key there is."""
+        return self.identities.keys(self.given.values())
+
+    def key(self, name: str) -> str:
+        """The key of the person who is shown by a name."""
+        return find_person(name, self.identities, self.keys)
+
+    def name_of(self, sighting: int) -> str | None:
+        """Who a sighting is of."""
+        return self.identities.name(self.identities.assigned.get(sighting, self.given[sighting]))
+
+    def sightings_of(self, name: str) -> set[int]:
+        """Numbers of a person's sightings."""
+        return {number for number in self.given if self.name_of(number) == name}
+
+    def decide(
+        self, kind: Kind, details: Mapping[str, Any], reason: str, evidence: Mapping[str, Any] | None
+    ) -> Decision:
+        """Append an event, and write what follows into the sightings."""
+        event = 1 + max((decision.event for decision in self.decisions), default=0)
+        made = append_decision(self.database, kind, details, event=event, reason=reason, evidence=evidence)
+        apply_decisions(self.database)
+        return made
+
+
+def read_people(database: Database) -> People:
+    """Read all events and what follows from them."""
+    decisions = tuple(read_decisions(database))
+    rows = database.rows(SIGHTINGS, ["sighting", "given_person"])
+    given = dict(zip(rows.column("sighting").to_pylist(), rows.column("given_person").to_pylist(), strict=True))
+    return People(database, decisions, apply_events(decisions), given)
+
+
+def assign(people: People, sightings: Sequence[int], name: str | None) -> tuple[Kind, dict[str, Any]]:
+    """Give sightings to a person, who may be new; None says that they are of nobody known.
+
+    Raises:
+        GalleryError: a sighting is not there, or the name belonged to a person who has another one now.
+    """
+    numbers = _check_sightings(people, sightings)
+    key = name
+    if name is not None and (name in people.keys or name in people.identities.names.values()):
+        key = people.key(name)
+    return "assign", {"sightings": numbers, "person": key}
+
+
+def merge(people: People, into: str, others: Sequence[str]) -> tuple[Kind, dict[str, Any]]:
+    """Say that people are one person, who keeps the name of `into`.
+
+    Raises:
+        GalleryError: somebody is not there, or is to be merged with themselves.
+    """
+    target, keys = people.key(into), [people.key(name) for name in others]
+    if not keys or target in keys:
+        raise GalleryError(
+            f"A merge needs two people; {into!r} was to be merged with {'themselves' if keys else 'nobody'}. Name "
+            "another person."
+        )
+    return "merge", {"person": target, "people": keys}
+
+
+def split(people: People, sightings: Sequence[int], name: str | None) -> tuple[Kind, dict[str, Any]]:
+    """Make some of a person's sightings a person of their own.
+
+    Raises:
+        GalleryError: the sightings are not of one person, are all of them, or the new name is taken.
+    """
+    numbers = _check_sightings(people, sightings)
+    names = {people.name_of(number) for number in numbers}
+    if len(names) != 1 or None in names:
+        shown = list_briefly(sorted(str(one or "nobody") for one in names))
+        raise GalleryError(f"A split takes sightings of one person; these are of {shown}. Assign them instead.")
+    (old,) = names
+    assert old is not None
+    if people.sightings_of(old) <= set(numbers):
+        raise GalleryError(f"These are all sightings of {old!r}, so nothing is split off. Rename the person instead.")
+    taken = people.keys | set(people.identities.names.values())
+    if name is None:
+        name = next(free for number in range(2, 10**9) if (free := f"{old}-{number}") not in taken)
+    if name in taken:
+        raise GalleryError(f"The name {name!r} is taken. Choose another one, or assign the sightings to that person.")
+    return "split", {"sightings": numbers, "person": name}
+
+
+def rename(people: People, name: str, new_name: str) -> tuple[Kind, dict[str, Any]]:
+    """Give a person another name.
+
+    Raises:
+        GalleryError: there is nobody of this name, or the new one is empty or taken.
+    """
+    key = people.key(name)
+    shown = {people.identities.name(other) for other in people.keys}
+    if not new_name.strip() or new_name in shown:
+        problem = "is taken; if both are one person, merge them" if new_name.strip() else "is empty"
+        raise GalleryError(f"The name {new_name!r} {problem}.")
+    return "rename", {"person": key, "name": new_name}
+
+
+def undo(people: People, event: int | None) -> tuple[Kind, dict[str, Any]]:
+    """Take an event back: the last one that counts, or any other.
+
+    Raises:
+        GalleryError: there is no such event, or it was undone already.
+    """
+    if event is None:
+        counting = [decision.event for decision in people.decisions if not decision.undone and decision.kind != "undo"]
+        if not counting:
+            raise GalleryError("There is no decision to undo.")
+        event = counting[-1]
+    found = [decision for decision in people.decisions if decision.event == event]
+    if not found:
+        raise GalleryError(f"There is no decision {event}. omnireid gallery decisions lists them.")
+    if found[0].undone:
+        raise GalleryError(f"Decision {event} was undone already. To have it again, undo the undo.")
+    return "undo", {"event": event}
+
+
+def apply_decisions(database: Database) -> int:
+    """Write the names that follow from all decisions into the sightings, in one step; returns how many changed.
+
+    Killed before, the decision is there and the names are not; the next decision, `optimize` or `add` writes them.
+    """
+    import pyarrow as pa
+
+    identities = apply_events(read_decisions(database))
+    rows = database.rows(SIGHTINGS, ["sighting", "given_person", "person"])
+    numbers = rows.column("sighting").to_pylist()
+    persons = identities.persons(numbers, rows.column("given_person").to_pylist())
+    changes = {
+        number: person
+        for number, person, old in zip(numbers, persons, rows.column("person").to_pylist(), strict=True)
+        if person != old
+    }
+    if not changes:
+        return 0
+    changed = _read_numbers(database, sorted(changes))
+    column = pa.array([changes[number] for number in changed.column("sighting").to_pylist()], pa.string())
+    changed = changed.set_column(changed.schema.get_field_index("person"), "person", column)
+    handle = database.table(SIGHTINGS)
+    with database.writing():
+        handle.merge_insert("sighting").when_matched_update_all().execute(changed.cast(handle.schema))
+    return len(changes)
+
+
+def _read_numbers(database: Database, numbers: Sequence[int]) -> pa.Table:
+    import pyarrow as pa
+
+    parts = [numbers[start : start + _CHANGED_TOGETHER] for start in range(0, len(numbers), _CHANGED_TOGETHER)]
+    wanted = (f"sighting IN ({', '.join(map(str, part))})" for part in parts)
+    return pa.concat_tables([database.rows(SIGHTINGS, None, where) for where in wanted])
+
+
+def _check_sightings(people: People, sightings: Sequence[int]) -> list[int]:
+    numbers = sorted(set(sightings))
+    missing = [number for number in numbers if number not in people.given]
+    if missing or not numbers:
+        gone = f"There is no sighting {list_briefly(missing)}" if missing else "No sighting was named"
+        raise GalleryError(f"{gone}. A search prints the numbers of sightings.")
+    return numbers
