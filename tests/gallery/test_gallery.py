@@ -300,7 +300,7 @@ def test_a_gallery_of_a_newer_version_is_refused(gallery: Gallery, monkeypatch: 
 def test_a_search_of_a_gallery_that_cannot_be_written_is_answered(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **_flags: object) -> None:
         raise OutputError("No permission to write")
 
     monkeypatch.setattr(Database, "append", refuse)

@@ -105,7 +105,13 @@ def add(
     source = _read_source(crops)
     embedder = _load_embedder(gallery, weights, runtime, needed=not _is_table(source))
     opened = Gallery.open(gallery, embedder, float_type=adding.float_type)
-    summary = opened.add(source, timezone=adding.timezone, skip_unreadable=skip_unreadable, progress=True)
+    summary = opened.add(
+        source,
+        timezone=adding.timezone,
+        skip_unreadable=skip_unreadable,
+        keep_all=adding.keep_all,
+        progress=True,
+    )
     say = text_stream(json)
     print(f"{gallery}: {summary.added:,} sightings added, {summary.found:,} were there already", file=say)
     if summary.left_out:

@@ -129,6 +129,7 @@ class Gallery:
         *,
         timezone: str | None = None,
         skip_unreadable: bool = False,
+        keep_all: bool = False,
         progress: bool = False,
     ) -> AddSummary:
         """Add crops, or a table of their embeddings. A crop that is there already is not added again.
@@ -141,6 +142,8 @@ class Gallery:
                 further columns, ``time``, ``track`` and ``box_xyxy`` have a meaning; others are kept to filter by.
             timezone: Zone of times that state none, such as Europe/Berlin. Without it they are refused.
             skip_unreadable: Leave out crops that cannot be decoded, and list them.
+            keep_all: Add crops of low quality too: too small, not upright, blurred, cut off by the frame, or with two
+                people. They are left out and listed otherwise. A table of embeddings shows the last two only.
             progress: Show a bar on standard error.
 
         Raises:
@@ -152,7 +155,7 @@ class Gallery:
         zone = as_zone(timezone)
         if isinstance(source, EmbeddingTable):
             facts = self._facts_for(model_of(source.provenance, source.embeddings.shape[1]))
-            summary = add_table(self.database, facts, source, zone=zone, progress=progress)
+            summary = add_table(self.database, facts, source, zone=zone, keep_all=keep_all, progress=progress)
         else:
             if self.embedder is None:
                 raise SettingError("Adding crops needs the model: Gallery.open(uri, embedder).")
@@ -163,6 +166,7 @@ class Gallery:
                 as_crops(source),
                 zone=zone,
                 skip_unreadable=skip_unreadable,
+                keep_all=keep_all,
                 progress=progress,
             )
         details = {"added": summary.added, "found": summary.found, "left_out": len(summary.left_out)}

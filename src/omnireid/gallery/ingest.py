@@ -21,6 +21,7 @@ from omnireid.gallery.blocking import read_blocked, salted_hash
 from omnireid.gallery.columns import describe_crops, embedding_column, sighting_key
 from omnireid.gallery.database import Database
 from omnireid.gallery.identities import Identities, apply_events, read_decisions
+from omnireid.gallery.quality import frame_problems, measure_files
 from omnireid.gallery.schema import OWN_COLUMNS, SIGHTINGS, GalleryFacts, read_facts
 from omnireid.images.decode import check_regular_file
 from omnireid.machine import usable_cores
@@ -97,6 +98,7 @@ def add_crops(
     *,
     zone: ZoneInfo | None = None,
     skip_unreadable: bool = False,
+    keep_all: bool = False,
     progress: bool = False,
 ) -> AddSummary:
     """Embed crops that are not in the gallery yet, and add them.
@@ -119,7 +121,13 @@ def add_crops(
     unreadable += [(str(crops.paths[row]), _BLOCKED_REASON) for row in sorted(blocked)]
     readable = [row for row, content in enumerate(contents) if content is not None and row not in blocked]
     todo = _first_of_each(keyed.column("key").to_pylist(), readable, known.keys)
-    summary = AddSummary(0, len(readable) - len(todo), tuple(unreadable))
+    found = len(readable) - len(todo)
+    sharpness, poor = _measure(crops, described, todo)
+    keyed = keyed.append_column("quality", sharpness)
+    if not keep_all:
+        unreadable += [(str(crops.paths[row]), poor[row]) for row in todo if row in poor]
+        todo = [row for row in todo if row not in poor]
+    summary = AddSummary(0, found, tuple(unreadable))
     chunks = [range(start, min(start + CHUNK_CROPS, len(todo))) for start in range(0, len(todo), CHUNK_CROPS)]
     chosen, rows = crops.select(np.array(todo, dtype=np.int64)), keyed.take(np.array(todo, dtype=np.int64))
     with progress_bar("add", len(crops), show=progress) as advance:
@@ -144,6 +152,7 @@ def add_table(
     table: EmbeddingTable,
     *,
     zone: ZoneInfo | None = None,
+    keep_all: bool = False,
     progress: bool = False,
 ) -> AddSummary:
     """Add a table of embeddings that the gallery's own model made.
@@ -160,9 +169,10 @@ def add_table(
     keyed = _with_keys(described, contents)
     known = _Known(database)
     known.refresh()
-    blocked = _blocked_rows(contents, known.blocked, facts.salt)
-    summary = AddSummary(0, 0, tuple((str(crops.paths[row]), _BLOCKED_REASON) for row in sorted(blocked)))
-    allowed = np.array([row for row in range(len(table)) if row not in blocked], dtype=np.int64)
+    refused = {} if keep_all else dict(frame_problems(described))
+    refused |= dict.fromkeys(_blocked_rows(contents, known.blocked, facts.salt), _BLOCKED_REASON)
+    summary = AddSummary(0, 0, tuple((str(crops.paths[row]), refused[row]) for row in sorted(refused)))
+    allowed = np.array([row for row in range(len(table)) if row not in refused], dtype=np.int64)
     with progress_bar("add", len(table), show=progress) as advance:
         for start in range(0, len(allowed), CHUNK_ROWS):
             rows = allowed[start : start + CHUNK_ROWS]
@@ -171,6 +181,19 @@ def add_table(
             summary += AddSummary(added, len(part) - added)
             advance(len(part))
     return summary
+
+
+def _measure(crops: Crops, described: pa.Table, rows: Sequence[int]) -> tuple[pa.Array, dict[int, str]]:
+    """Sharpness of the crops in `rows`, as a column for all, and why some of them should be left out."""
+    import pyarrow as pa
+
+    sharpness: list[float | None] = [None] * len(crops)
+    poor = dict(frame_problems(described))
+    for row, quality in zip(rows, measure_files([crops.paths[row] for row in rows]), strict=True):
+        sharpness[row] = quality.sharpness
+        if quality.problem is not None:
+            poor[row] = quality.problem
+    return pa.array(sharpness, pa.float32()), poor
 
 
 def _write(database: Database, facts: GalleryFacts, rows: pa.Table, embeddings: FloatArray, known: _Known) -> int:

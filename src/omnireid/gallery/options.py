@@ -20,10 +20,13 @@ class AddOptions:
     Attributes:
         float_type: How a new gallery stores embeddings. float16 halves the space; float32 keeps every bit.
         timezone: Zone of times that state none, such as Europe/Berlin. Without it such times are refused.
+        keep_all: Add crops of low quality too: too small, not upright, blurred, cut off by the frame, or with two
+            people. They are left out and listed otherwise.
     """
 
     float_type: FloatType = "float16"
     timezone: str | None = None
+    keep_all: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
