@@ -49,6 +49,7 @@ SUBCOMMANDS = {
         "decisions": "list who decided what, when and why",
         "remove": "erase sightings so that nothing of them is left on the disk, with a receipt",
         "retain": "erase sightings older than a number of days",
+        "calibrate": "keep a calibration, so that a search prints probabilities and verdicts",
         "optimize": "join files, and make an index where it is faster; its recall is measured and printed",
         "info": "show the model, the size, the cameras and times",
         "check": "read everything, and list what is wrong",

@@ -59,10 +59,13 @@ class SearchOptions:
         count: Number of sightings to find for each query.
         not_same_camera: Leave out sightings by the query's own camera, which a manifest or Market-1501-style name
             must say.
+        prior: With a calibration, the probability that a sighting shows the query's person, before anybody looked. By
+            default a half, shared among the people of the gallery.
     """
 
     count: int = 20
     not_same_camera: bool = False
+    prior: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def search(
         source = _read_source(queries)
         embedder = _load_embedder(gallery, weights, runtime, needed=not _is_table(source))
         opened = Gallery.open(gallery, embedder)
-        found = opened.search(source, asked.count, which, not_same_camera=asked.not_same_camera)
+        found = opened.search(source, asked.count, which, not_same_camera=asked.not_same_camera, prior=asked.prior)
     print(found.table(), file=text_stream(outputs.json))
     leave_json(outputs.json, found.json())
     if outputs.picture is not None:
@@ -318,6 +321,24 @@ def optimize(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     report = _open(gallery).optimize()
     print(report.table(), file=text_stream(json))
     leave_json(json, report.json())
+
+
+def calibrate(
+    gallery: GalleryPositional,
+    calibration: Annotated[
+        Path, tyro.conf.Positional, tyro.conf.arg(metavar="CALIBRATION", help="File made by omnireid calibrate.")
+    ],
+) -> None:
+    """Keep a calibration with the gallery, so that a search prints probabilities and verdicts.
+
+    It must be for the gallery's own weights. Example: omnireid gallery calibrate people.gallery calibration.json
+    """
+    from omnireid.retrieval.calibration import read_calibration
+
+    kept = read_calibration(calibration)
+    _open(gallery).set_calibration(kept)
+    new, same = kept.thresholds
+    print(f"{gallery}: calibrated on {kept.data}; same from {same:.2f}, new below {new:.2f}, ask between")
 
 
 def info(gallery: GalleryPositional, *, json: JsonOption = None) -> None:

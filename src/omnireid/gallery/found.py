@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from omnireid.gallery.sightings import Sighting, Sightings
+from omnireid.retrieval.calibration import Calibration, Verdict
 from omnireid.retrieval.search import RankedMatches
 from omnireid.terms import Distance
+from omnireid.types import DoubleArray
 
 
 @dataclass(frozen=True)
@@ -18,11 +23,22 @@ class GalleryMatch:
         rank: Its place, from 1.
         distance: Euclidean distance (not squared) or cosine distance to the query.
         sighting: What was found.
+        probability: That both show one person; None without a calibration.
+        verdict: ``same``, ``ask`` (a person) or ``new``; None without a calibration.
     """
 
     rank: int
     distance: float
     sighting: Sighting
+    probability: float | None = None
+    verdict: Verdict | None = None
+
+    def json(self) -> dict[str, Any]:
+        """The match as plain values."""
+        record: dict[str, Any] = {"rank": self.rank, "distance": self.distance}
+        if self.probability is not None:
+            record |= {"probability": self.probability, "verdict": self.verdict}
+        return record | self.sighting.json()
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +52,9 @@ class GalleryMatches:
         distance: How embeddings were compared.
         index_recall: None where every sighting was compared. Else the share of the true nearest ten that the index
             found when it was measured.
+        probabilities: (Q, K) that each match shows the query's person; None without a calibration.
+        thresholds: A probability below the first is *new*, from the second on *same*; None without a calibration.
+        prior: Probability before anybody looked that the probabilities begin with.
     """
 
     queries: tuple[str, ...]
@@ -43,6 +62,9 @@ class GalleryMatches:
     sightings: Sightings
     distance: Distance
     index_recall: float | None = None
+    probabilities: DoubleArray | None = field(default=None, repr=False)
+    thresholds: tuple[float, float] | None = None
+    prior: float | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -50,29 +72,76 @@ class GalleryMatches:
     def __getitem__(self, query: int) -> tuple[GalleryMatch, ...]:
         """The sightings found for one query, nearest first."""
         rows, distances = self.ranked.indices[query].tolist(), self.ranked.distances[query].tolist()
+        likely = [None] * len(rows) if self.probabilities is None else self.probabilities[query].tolist()
         return tuple(
-            GalleryMatch(rank, value, self.sightings[row])
-            for rank, (row, value) in enumerate(zip(rows, distances, strict=True), start=1)
+            GalleryMatch(rank, value, self.sightings[row], probability, self._verdict(probability))
+            for rank, (row, value, probability) in enumerate(zip(rows, distances, likely, strict=True), start=1)
             if row >= 0
         )
 
+    def _verdict(self, probability: float | None) -> Verdict | None:
+        if probability is None or self.thresholds is None:
+            return None
+        new, same = self.thresholds
+        return "same" if probability >= same else "new" if probability < new else "ask"
+
     def json(self) -> dict[str, Any]:
         """What was found as plain values."""
-        found = []
-        for number, name in enumerate(self.queries):
-            matches = [{"rank": m.rank, "distance": m.distance, **m.sighting.json()} for m in self[number]]
-            found.append({"query": name, "matches": matches})
-        return {"distance": self.distance, "index_recall": self.index_recall, "queries": found}
+        found = [
+            {"query": name, "matches": [match.json() for match in self[number]]}
+            for number, name in enumerate(self.queries)
+        ]
+        return {
+            "distance": self.distance,
+            "index_recall": self.index_recall,
+            "prior": self.prior,
+            "queries": found,
+        }
 
     def table(self) -> str:
         """What was found as text, a block for each query."""
         lines = []
         for number, name in enumerate(self.queries):
-            lines.append(f"{name}:" + ("" if self[number] else " nothing fits the filter"))
-            for match in self[number]:
+            matches = self[number]
+            lines.append(f"{name}:" + ("" if matches else " nothing fits the filter"))
+            for match in matches:
                 seen = match.sighting
+                likely = "" if match.probability is None else f"{100 * match.probability:5.1f} %  {match.verdict}"
                 time = "" if seen.time is None else seen.time.isoformat(timespec="seconds")
                 camera = "" if seen.camera is None else f"camera {seen.camera}"
-                parts = (f"sighting {seen.number}", seen.person or "nobody named", camera, time, seen.path)
+                parts = (likely, f"sighting {seen.number}", seen.person or "nobody named", camera, time, seen.path)
                 lines.append(f"  {match.rank:>3}  {match.distance:8.4f}  " + "  ".join(part for part in parts if part))
+        if self.prior is not None:
+            lines.append(
+                f"The probabilities begin with a prior of {self.prior:.2g} for each sighting, before anybody looked."
+            )
         return "\n".join(lines)
+
+
+def with_probabilities(
+    found: GalleryMatches,
+    calibration: Calibration | None,
+    query_cameras: Sequence[str | None] | None,
+    prior: float | None,
+) -> GalleryMatches:
+    """The matches with the probabilities that a calibration gives them; as they are without one.
+
+    Args:
+        found: The matches.
+        calibration: The calibration of the gallery's model.
+        query_cameras: The camera of each query, where they are known.
+        prior: Probability that a sighting shows the query's person, before they are compared. By default a half,
+            shared among the people of the gallery, or its sightings where nobody is named: whoever is searched for is
+            there in half of the searches.
+    """
+    if calibration is None:
+        return found
+    if prior is None:
+        named = len(set(found.sightings.table.column("person").to_pylist()) - {None})
+        prior = 0.5 / max(1, named or len(found.sightings))
+    same_camera = None
+    if query_cameras is not None and None not in query_cameras:
+        cameras = np.array(found.sightings.table.column("camera").to_pylist() or [None], dtype=object)
+        same_camera = cameras[found.ranked.indices] == np.array(query_cameras, dtype=object)[:, None]
+    probabilities = calibration.probabilities(found.ranked.distances, same_camera=same_camera, prior=prior)
+    return replace(found, probabilities=probabilities, thresholds=calibration.thresholds, prior=prior)

@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import EmbeddingTable
-from omnireid.errors import FilterError, GalleryError, GalleryModelError, SettingError
+from omnireid.errors import FilterError, GalleryError, SettingError
 from omnireid.files import as_path
 from omnireid.gallery import deciding
 from omnireid.gallery.audit import AuditEntry, log_action, log_search, now_after, read_audit
@@ -20,7 +20,7 @@ from omnireid.gallery.database import Database
 from omnireid.gallery.deciding import People, Why, read_people
 from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
 from omnireid.gallery.filters import SightingFilter
-from omnireid.gallery.found import GalleryMatches
+from omnireid.gallery.found import GalleryMatches, with_probabilities
 from omnireid.gallery.identities import Decision, Kind, read_decisions
 from omnireid.gallery.index import OptimizeReport, optimize_gallery, search_index
 from omnireid.gallery.info import GalleryInfo, Person, describe_gallery, list_people
@@ -41,6 +41,7 @@ from omnireid.gallery.schema import (
 from omnireid.gallery.sightings import Sightings
 from omnireid.gallery.snapshot import Snapshot, embeddings_of, rank_sightings, read_snapshot
 from omnireid.gallery.times import as_zone
+from omnireid.retrieval.calibration import Calibration
 from omnireid.retrieval.distance import check_distance
 from omnireid.types import Crops, as_crops, check_whole_number
 
@@ -180,6 +181,7 @@ class Gallery:
         which: SightingFilter = SightingFilter(),
         *,
         not_same_camera: bool = False,
+        prior: float | None = None,
     ) -> GalleryMatches:
         """Find the `count` sightings nearest to each query, nearest first, as `omnireid.search` ranks them.
 
@@ -190,6 +192,8 @@ class Gallery:
             count: Number of sightings to find for each query.
             which: Which sightings count.
             not_same_camera: Leave out sightings by the query's own camera, which must be known.
+            prior: With a calibration, the probability that a sighting shows the query's person, before they are
+                compared. By default a half, shared among the people of the gallery.
 
         Raises:
             GalleryError: there is no gallery.
@@ -216,6 +220,7 @@ class Gallery:
             return GalleryMatches(embedded.names, ranked, snapshot.sightings, distance)
 
         matches: GalleryMatches = self._retrying(rank)
+        matches = with_probabilities(matches, self._calibration(facts), embedded.cameras, prior)
         first = matches.ranked.indices[:, :1].reshape(-1)
         numbers = matches.sightings.table.column("sighting").to_numpy()[first[first >= 0]]
         asked = which.json() | ({"not_same_camera": True} if not_same_camera else {})
@@ -251,7 +256,8 @@ class Gallery:
             raise GalleryError(f"The gallery has no sighting of {person!r} to search by.")
         query = person_queries(embeddings_of(rows), facts.model.distance, method)
         found = self.search(query, max(count, LEAST_VOTES) + len(rows), which)
-        return replace(found, queries=(f"person {person}",), ranked=combine(found, person, count, method))
+        ranked = combine(found, person, count, method)
+        return replace(found, queries=(f"person {person}",), ranked=ranked, probabilities=None, prior=None)
 
     def decisions(self) -> list[Decision]:
         """All decisions about people, oldest first, with those marked that were undone."""
@@ -394,22 +400,24 @@ class Gallery:
         """Whether this gallery signed a receipt, and nothing in it was changed since."""
         return receipt == receipt.signed(self.facts.salt)
 
-    def set_calibration(self, calibration: Mapping[str, Any] | None) -> None:
-        """Keep a calibration of the gallery's model with it, as a record of plain values; None removes it.
+    def set_calibration(self, calibration: Calibration | None) -> None:
+        """Keep a calibration of the gallery's model with it, so that a search gives probabilities; None removes it.
 
         Raises:
-            GalleryModelError: the record names other weights.
+            CalibrationError: it is for other weights, another preprocessing or another distance.
         """
         with self.database.sole_writer():
             facts = self.facts
-            made_for = None if calibration is None else calibration.get("weights_sha256")
-            if made_for not in (None, facts.model.weights_sha256):
-                raise GalleryModelError(
-                    f"The gallery {self.database.uri} belongs to weights {facts.model.weights_sha256[:12]}…, and the "
-                    f"calibration was made for {str(made_for)[:12]}…. Calibrate the gallery's own weights."
-                )
-            write_facts(self.database, replace(facts, calibration=None if calibration is None else dict(calibration)))
-        log_action(self.database, "calibrate", {"removed": calibration is None})
+            if calibration is not None:
+                model = facts.model
+                calibration.check_weights(model.weights_sha256, model.preprocessing, model.distance)
+            write_facts(self.database, replace(facts, calibration=None if calibration is None else calibration.json()))
+            log_action(self.database, "calibrate", {"removed": calibration is None})
+
+    def _calibration(self, facts: GalleryFacts) -> Calibration | None:
+        if facts.calibration is None:
+            return None
+        return Calibration.from_json(facts.calibration, f"the calibration of {self.database.uri}")
 
     def _facts_for(self, model: GalleryModel) -> GalleryFacts:
         """The gallery's facts, after a check that `model` is its own; a gallery that is not there yet is made."""
