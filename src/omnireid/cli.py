@@ -51,6 +51,7 @@ SUBCOMMANDS = {
         "retain": "erase sightings older than a number of days",
         "calibrate": "keep a calibration, so that a search prints probabilities and verdicts",
         "optimize": "join files, and make an index where it is faster; its recall is measured and printed",
+        "reindex": "embed every picture again, with other weights",
         "info": "show the model, the size, the cameras and times",
         "check": "read everything, and list what is wrong",
     },

@@ -9,6 +9,11 @@ from PIL import Image
 from omnireid.cli import SUBCOMMANDS, main
 
 
+@pytest.fixture(autouse=True)
+def _no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnireid.gallery.database._flush", lambda _path: True)
+
+
 def test_a_folder_becomes_a_gallery_that_is_searched(
     tmp_path: Path, crop_folder: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -360,6 +360,22 @@ def test_a_search_of_a_gallery_that_cannot_be_written_is_answered(
         assert len(gallery.search(drawn_embeddings(1), 3)[0]) == 3
 
 
+def test_what_is_acknowledged_was_flushed(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: set[Path] = set()
+
+    def flush(path: str) -> bool:
+        flushed.add(Path(path))
+        return True
+
+    monkeypatch.setattr("omnireid.gallery.database._flush", flush)
+    folder = Path(gallery.database.uri) / "sightings.lance"
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    gallery.add(table_of(3, seed=9))
+    written = {path for path in folder.rglob("*") if path.is_file()} - before
+    assert len(written) >= 2
+    assert written | {folder / "data", folder / "_versions"} <= flushed
+
+
 def test_everything_done_is_logged(gallery: Gallery) -> None:
     gallery.search(drawn_embeddings(2), 1, SightingFilter(cameras=("1",)))
     added, searched = gallery.audit()

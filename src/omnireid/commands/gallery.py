@@ -13,6 +13,7 @@ from omnireid.commands.options import (
     JsonOption,
     OptionalWeights,
     SkipUnreadableOption,
+    WeightsOption,
     announce,
     check_json,
     leave_json,
@@ -339,6 +340,33 @@ def calibrate(
     _open(gallery).set_calibration(kept)
     new, same = kept.thresholds
     print(f"{gallery}: calibrated on {kept.data}; same from {same:.2f}, new below {new:.2f}, ask between")
+
+
+def reindex(
+    gallery: GalleryPositional,
+    *,
+    weights: WeightsOption,
+    skip_unreadable: SkipUnreadableOption = False,
+    json: JsonOption = None,
+    runtime: RuntimeOptions = RuntimeOptions(),
+) -> None:
+    """Embed every sighting again from its picture, with other weights, to which the gallery then belongs.
+
+    With --skip-unreadable, sightings whose pictures are gone are dropped. A stopped command goes on when it is run
+    again. Example: omnireid gallery reindex people.gallery --weights osnet_x1_0_msmt17.pth
+
+    Args:
+        runtime: How the model is run.
+    """
+    check_json(json)
+    embedder = _load_embedder(gallery, weights, runtime, needed=True)
+    assert embedder is not None
+    _, summary = _open(gallery).reindex(embedder, skip_unreadable=skip_unreadable, progress=True)
+    say = text_stream(json)
+    print(f"{gallery}: {summary.embedded:,} sightings embedded with {embedder.metadata.architecture}", file=say)
+    for path, reason in summary.left_out:
+        print(f"  dropped {path}: {reason}", file=say)
+    leave_json(json, summary.json())
 
 
 def info(gallery: GalleryPositional, *, json: JsonOption = None) -> None:

@@ -7,6 +7,7 @@ import hmac
 import json
 import mmap
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.identities import erase_people
 from omnireid.gallery.index import build_index
+from omnireid.gallery.reindexing import reindex_folder
 from omnireid.gallery.schema import AUDIT, SIGHTINGS, GalleryFacts, write_facts
 from omnireid.gallery.snapshot import embeddings_of
 
@@ -103,6 +105,7 @@ def erase(database: Database, facts: GalleryFacts, which: SightingFilter, *, blo
         block_contents(database, facts.salt, erased.column("content_sha256").to_pylist())
     gone = _people_gone(erased, kept)
     old_files = _files(database, SIGHTINGS)
+    shutil.rmtree(reindex_folder(database), ignore_errors=True)
     if len(erased):
         highest = max(facts.highest, int(pc.max(erased.column("sighting")).as_py()))
         facts = replace(facts, highest=highest, erasing=True)

@@ -28,6 +28,7 @@ from omnireid.gallery.ingest import AddSummary, add_crops, add_table
 from omnireid.gallery.options import ErasureOptions, FloatType, SearchMethod
 from omnireid.gallery.person_search import LEAST_VOTES, check_method, combine, person_queries
 from omnireid.gallery.queries import Query, embed_queries
+from omnireid.gallery.reindexing import ReindexSummary, reindex
 from omnireid.gallery.schema import (
     SIGHTINGS,
     GalleryFacts,
@@ -360,6 +361,29 @@ class Gallery:
             report = optimize_gallery(self.database, finish_erasure(self.database, self.facts))
         self._snapshot.clear()
         return replace(report, bytes_before=before, bytes_after=self.info().bytes)
+
+    def reindex(
+        self, embedder: Embedder, *, skip_unreadable: bool = False, progress: bool = False
+    ) -> tuple[Self, ReindexSummary]:
+        """Embed every sighting again from its picture, with another model, to which the gallery then belongs.
+
+        A kill loses little: the same call goes on. Until the last step the gallery belongs to its old model.
+
+        Args:
+            embedder: The new model.
+            skip_unreadable: Drop sightings whose pictures cannot be read, and list them, instead of stopping.
+            progress: Show a bar on standard error.
+
+        Returns:
+            The gallery, opened with the new model, and what was done.
+
+        Raises:
+            ImageError: a picture is gone or cannot be read.
+        """
+        with self.database.sole_writer():
+            facts = finish_erasure(self.database, self.facts)
+            summary = reindex(self.database, facts, embedder, skip_unreadable=skip_unreadable, progress=progress)
+        return replace(self, embedder=embedder, _snapshot={}), summary
 
     def remove(self, options: ErasureOptions) -> ErasureReceipt:
         """Erase sightings: rows, index, old versions, and their names in the log.

@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -144,6 +144,7 @@ class GalleryFacts:
         calibration: Similarity to probability, as a record that `omnireid.retrieval` reads; None where there is none.
         highest: The highest number that a removed sighting had, so that no number is given twice.
         index: The index that searches use; None where they compare every sighting.
+        next_model: The model of a `reindex` that has begun; the table of sightings says whether it holds already.
         erasing: Whether an erasure has begun that is not finished, so that files of it may be left.
     """
 
@@ -156,6 +157,7 @@ class GalleryFacts:
     calibration: Mapping[str, Any] | None = None
     highest: int = 0
     index: IndexFacts | None = None
+    next_model: GalleryModel | None = None
     erasing: bool = False
 
     def __post_init__(self) -> None:
@@ -175,7 +177,12 @@ def read_facts(database: Database) -> GalleryFacts | None:
         for name in TABLES:
             if name not in names:
                 raise _incomplete(database.uri, name)
-        return _parse_facts(records[-1], database.uri)
+        facts = _parse_facts(records[-1], database.uri)
+        if facts.next_model is not None:  # a reindex was stopped, before its one step or after it
+            made_by = (database.table(SIGHTINGS).schema.metadata or {}).get(b"weights_sha256", b"").decode()
+            if made_by == facts.next_model.weights_sha256:
+                return replace(facts, model=facts.next_model, calibration=None, index=None, next_model=None)
+        return facts
     if SIGHTINGS in names and database.table(SIGHTINGS).count_rows():
         raise _incomplete(database.uri, FACTS)
     _refuse_other_content(database, names - {*TABLES, FACTS})
@@ -213,7 +220,8 @@ def _parse_facts(text: str, place: str) -> GalleryFacts:
         version = int(record["format_version"])
         if version <= FORMAT_VERSION:
             index = None if record.get("index") is None else IndexFacts(**record["index"])
-            return GalleryFacts(**{**record, "model": GalleryModel(**record["model"]), "index": index})
+            models = {name: record.get(name) and GalleryModel(**record[name]) for name in ("model", "next_model")}
+            return GalleryFacts(**{**record, **models, "index": index})
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryError(
             f"The facts of the gallery {place} are damaged ({error!r}). Restore its folder from a copy."
@@ -251,13 +259,12 @@ def sightings_schema(facts: GalleryFacts) -> pa.Schema:
     """The columns that every gallery has."""
     import pyarrow as pa
 
-    value = pa.float16() if facts.float_type == "float16" else pa.float32()
     return pa.schema(
         [
             pa.field("sighting", pa.int64(), nullable=False),
             pa.field("key", pa.string(), nullable=False, metadata=_PLAIN),
             pa.field("content_sha256", pa.string(), nullable=False, metadata=_PLAIN),
-            pa.field("embedding", pa.list_(value, facts.model.width), nullable=False, metadata=_PLAIN),
+            embedding_field(facts),
             pa.field("path", pa.string(), nullable=False, metadata=_PLAIN),
             pa.field("camera", pa.string()),
             pa.field("time", pa.timestamp("us", tz="UTC")),
@@ -268,6 +275,14 @@ def sightings_schema(facts: GalleryFacts) -> pa.Schema:
             pa.field("given_person", pa.string()),
         ]
     )
+
+
+def embedding_field(facts: GalleryFacts) -> pa.Field:
+    """The column of embeddings."""
+    import pyarrow as pa
+
+    value = pa.float16() if facts.float_type == "float16" else pa.float32()
+    return pa.field("embedding", pa.list_(value, facts.model.width), nullable=False, metadata=_PLAIN)
 
 
 def audit_schema() -> pa.Schema:
