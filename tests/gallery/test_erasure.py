@@ -153,6 +153,13 @@ def test_a_stopped_erasure_is_found_and_finished(gallery: Gallery, monkeypatch: 
     assert again.check().problems == ()
 
 
+def test_half_written_files_of_a_killed_writer_go_too(gallery: Gallery) -> None:
+    leftover = Path(gallery.database.uri) / "sightings.lance" / "data" / ".tmpAbC123"
+    leftover.write_bytes(b"head" + bytes_of(2)[0])
+    assert gallery.remove(ErasureOptions(person=("2",))).verified
+    assert not leftover.exists()
+
+
 def test_a_receipt_is_not_given_where_bytes_are_left(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Path(gallery.database.uri) / "copy.bin"
     kept.write_bytes(b"head" + bytes_of(2)[0])

@@ -102,6 +102,7 @@ class Database:
         handle = self.table(name)
         with self.writing():
             handle.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=True)
+            self._remove_leftovers(name)
 
     def create(self, name: str, schema: pa.Schema) -> Any:
         """Create an empty table, in the place of one that has the name."""
@@ -123,6 +124,7 @@ class Database:
         with self.writing():
             table = self._connection().create_table(name, data=rows, schema=rows.schema, mode="overwrite")
             table.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=True)
+            self._remove_leftovers(name)
 
     @contextmanager
     def writing(self, *, flush: bool = True) -> Iterator[None]:
@@ -161,6 +163,12 @@ class Database:
 
             self._open["connection"] = lancedb.connect(self.uri, storage_options=self.storage_options or None)
         return self._open["connection"]
+
+    def _remove_leftovers(self, name: str) -> None:
+        """Remove half-written files of a writer that was killed, which LanceDB leaves. The caller holds the lock."""
+        if self.folder is not None:
+            for path in (self.folder / f"{name}.lance").rglob(".tmp*"):
+                path.unlink(missing_ok=True)
 
     def _bring_to_disk(self, folder: Path) -> None:
         """Flush files that this process has not flushed yet, so that an acknowledged row survives a power cut."""
