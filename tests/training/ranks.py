@@ -28,6 +28,7 @@ from omnireid.errors import RankError
 from omnireid.training.distributed import (
     Ranks,
     barrier,
+    copy_from_first_rank,
     gather,
     gather_with_gradient,
     mean_over_ranks,
@@ -170,6 +171,7 @@ def _collectives(ranks: Ranks) -> dict[str, Tensor]:
     before = values.clone()
     found = {
         "gather": gather(values, ranks),
+        "first": copy_from_first_rank({"values": values}, ranks)["values"],
         "gather labels": gather(torch.tensor([7, 8]) + 10 * ranks.rank, ranks),
         "sum": sum_over_ranks(values, ranks),
         "mean": mean_over_ranks(values, ranks),

@@ -129,6 +129,7 @@ def test_every_rank_gathers_all_values(found: tuple[Values, Values]) -> None:
     for rank in found:
         assert rank["gather"].tolist() == rank["gather with gradient"].tolist() == torch.cat(both).tolist()
         assert rank["gather labels"].tolist() == [7, 8, 17, 18]
+        assert rank["first"].tolist() == both[0].tolist()
         assert rank["sum"].tolist() == (both[0] + both[1]).tolist()
         assert rank["mean"].tolist() == ((both[0] + both[1]) / 2).tolist()
         assert rank["unchanged"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.training.runs import command, kill_torchrun, losses, ranks_of, same, torchrun, wait_for_step
 
+from omnireid import RankingOptions, RuntimeOptions, evaluate_embedder, load_dataset, load_embedder
 from omnireid.cli import main
 from omnireid.weights.artefact import read_artefact
 
@@ -44,6 +45,27 @@ def test_two_ranks_give_the_curve_of_one_process(people: Path, others: Path, two
     mine, theirs = (read_artefact(folder / "best.safetensors")[1].metrics for folder in (tmp_path / "one", two_ranks))
     assert len(mine) == 4
     assert mine == pytest.approx(theirs, abs=0.02)
+
+
+@pytest.mark.slow
+def test_the_scores_of_ranks_whose_norms_differ_are_those_of_the_weights_they_write(
+    people: Path, tmp_path: Path
+) -> None:
+    words = [word for word in DISTRIBUTED if word != "--synchronise-norms"]
+    folder = tmp_path / "apart"
+    done = subprocess.run(
+        torchrun(command(people, folder, *words, "--epochs", "2", *scored_on(people))),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    logged = read_artefact(folder / "last.safetensors")[1].metrics
+    embedder = load_embedder(folder / "last.safetensors", RuntimeOptions(precision="fp32"))
+    scores = evaluate_embedder(embedder, [load_dataset(people)], RankingOptions(distance="euclidean")).scores
+    found = next(value for name, value in logged.items() if name.endswith("mean_average_precision"))
+    assert found == pytest.approx(scores.mean_average_precision, abs=1e-3)
 
 
 @pytest.mark.slow

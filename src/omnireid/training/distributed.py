@@ -7,7 +7,7 @@ no process group is made.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -137,6 +137,16 @@ def sum_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
 def mean_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
     """The mean over ranks, without gradient; `values` is not changed."""
     return values if ranks.world_size == 1 else sum_over_ranks(values, ranks) / ranks.world_size
+
+
+def copy_from_first_rank(values: Mapping[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
+    """Rank 0's tensors, on every rank; `values` is not changed. Names, shapes and types must agree."""
+    if ranks.world_size == 1:
+        return dict(values)
+    copies = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in values.items()}
+    for copy in copies.values():
+        distributed.broadcast(copy, src=0)
+    return copies
 
 
 def barrier(ranks: Ranks) -> None:

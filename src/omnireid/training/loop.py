@@ -31,7 +31,7 @@ from omnireid.training.assessment import Validation, assess, name_scores, summar
 from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.classification import PictureValidation, assess_classes
 from omnireid.training.curves import SCORES
-from omnireid.training.distributed import Ranks, barrier, mean_over_ranks
+from omnireid.training.distributed import Ranks, barrier, copy_from_first_rank, mean_over_ranks
 from omnireid.training.feeding import Pixels, TrainingBatch, count_repeats, feed
 from omnireid.training.journal import Journal, Kind
 from omnireid.training.learner import LOSS_NAMES, Learner, logged_losses
@@ -237,7 +237,8 @@ class Loop:
         if self._scored_network is None:
             network = create_model(self.recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._scored_network = network
-        weights = self.learner.averaged_state()
+        # Batch norms that are not synchronised differ from rank to rank; rank 0's are those that are written.
+        weights = copy_from_first_rank(self.learner.averaged_state(), self.ranks)
         self._evaluations = {
             validation.name: self._assess(self._scored_network, weights, validation, resolution)
             for validation in self.validations
