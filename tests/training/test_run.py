@@ -33,7 +33,6 @@ from omnireid.training.options import RunOptions
 from omnireid.training.recipes import Recipe
 from omnireid.training.run import train
 from omnireid.weights.artefact import read_artefact
-from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 
 def test_a_run_leaves_all_that_its_readers_need(options: RunOptions) -> None:
@@ -235,7 +234,7 @@ def test_compiled_steps_give_the_curve_of_eager_ones(options: RunOptions, monkey
     compile_network = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda module: compile_network(module, backend="aot_eager"))
     recipe = replace(SMALL, learning_rate=1e-4, average=0.0, precision="fp64")
-    started = replace(options, weights=DEFAULT_WEIGHTS)
+    started = replace(options, weights="osnet_x0_25.market1501")
     train(recipe, started)
     compiled = replace(started, output=options.output.with_name("compiled"), compile=True)
     result = train(recipe, compiled)
