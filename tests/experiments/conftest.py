@@ -30,7 +30,7 @@ TABLE = ExperimentTable(
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def without_curves() -> Iterator[None]:
     """Drawing them would take longer than these runs; tests/training/test_run.py looks at them."""
     with pytest.MonkeyPatch.context() as patch:
