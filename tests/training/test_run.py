@@ -151,7 +151,9 @@ def test_weights_of_another_network_are_refused(options: RunOptions, untrained: 
         train(replace(SMALL, model="osnet_x0_5"), replace(options, weights=str(untrained)))
 
 
-@pytest.mark.parametrize("loss", ["identity sampler", "bnneck", "cosine"])
+@pytest.mark.parametrize(
+    "loss", ["identity sampler", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bnneck", "cosine"))]
+)
 def test_the_other_losses_and_heads_learn(options: RunOptions, loss: str) -> None:
     changes: dict[str, dict[str, Any]] = {
         "identity sampler": {
@@ -176,7 +178,7 @@ def test_the_other_losses_and_heads_learn(options: RunOptions, loss: str) -> Non
     assert np.mean(curve[-6:]) < np.mean(curve[:6])
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_run_that_was_stopped_ends_in_the_weights_of_one_that_was_not(
     people: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
