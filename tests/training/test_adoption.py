@@ -75,6 +75,10 @@ def test_too_few_crops_are_refused_before_any_file_is_read(tmp_path: Path) -> No
     [
         (["--to", "osnet"], "on crops of people: add --crops FOLDER"),
         (["--crops", "folder"], "Only --to osnet looks at crops"),
+        (
+            ["--to", "osnet", "--crops", "folder", "--channels", "bgr", "--height", "128", "--state", "ema"],
+            "leave --height, --channels, --state out",
+        ),
     ],
 )
 def test_crops_and_what_needs_them_go_together(

@@ -78,6 +78,7 @@ def convert(
     kind = identify_weights(path)
     _check_request(path, kind, output, to, crops)
     if to == "osnet":
+        _refuse_known_facts(description, state, scores)
         tensors, metadata = _adopt_osnet(path, crops, description)
         write_artefact(output, halve(tensors) if half else tensors, metadata)
         _print_summary(output, metadata)
@@ -142,6 +143,22 @@ def _check_request(path: Path, kind: str, output: Path, to: str, crops: tuple[st
         return
     suffix = {"onnx": ".onnx", "openvino": ".xml"}.get(kind, ".safetensors")
     check_output(output, suffix=".safetensors" if to == "osnet" else suffix, inputs=inputs)
+
+
+def _refuse_known_facts(description: WeightsDescription, state: str | None, scores: tuple[Path, ...]) -> None:
+    """Refuse what the network decides that ``--to osnet`` starts from.
+
+    Raises:
+        ExportError: One of these flags was given.
+    """
+    from omnireid.errors import ExportError
+
+    decided = ("architecture", "height", "width", "channels", "range", "mean", "std", "output_name")
+    given = [name for name in decided if getattr(description, name) is not None]
+    given += [name for name, value in (("state", state), ("scores", scores)) if value]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ExportError(f"With --to osnet the graph decides, and the result has no scores yet: leave {flags} out.")
 
 
 def _adopt_osnet(
