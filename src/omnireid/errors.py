@@ -194,6 +194,10 @@ class FilterError(GalleryError):
     """A filter that cannot be read, or names a column that the gallery does not have."""
 
 
+class TrackingError(OmnireidError):
+    """Boxes, tracks or a video cannot be used."""
+
+
 class CalibrationError(OmnireidError):
     """A calibration that belongs to other weights, cannot be fitted on the pairs there are, or is damaged."""
 
