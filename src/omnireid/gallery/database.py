@@ -64,7 +64,7 @@ class Database:
         self.check_process()
         if self.folder is not None and not self.folder.is_dir():
             return ()
-        with self._errors("read"):
+        with self.reading():
             return tuple(self._connection().list_tables().tables)
 
     def table(self, name: str) -> Any:
@@ -73,8 +73,7 @@ class Database:
         Raises:
             GalleryError: there is no such table, or its files are damaged.
         """
-        self.check_process()
-        with self._errors("read"):
+        with self.reading():
             return self._connection().open_table(name)
 
     def rows(self, name: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
@@ -93,8 +92,7 @@ class Database:
 
     def fetch(self, query: Any) -> pa.Table:
         """Run a query of LanceDB's."""
-        self.check_process()
-        with self._errors("read"):
+        with self.reading():
             return query.to_arrow()
 
     def compact(self, name: str) -> None:
@@ -125,6 +123,13 @@ class Database:
             table = self._connection().create_table(name, data=rows, schema=rows.schema, mode="overwrite")
             table.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=True)
             self._remove_leftovers(name)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn errors of LanceDB or of the storage in the body into typed ones."""
+        self.check_process()
+        with self._errors("read"):
+            yield
 
     @contextmanager
     def writing(self, *, flush: bool = True) -> Iterator[None]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import mmap
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnireid.errors import FilterError, GalleryError, list_briefly
@@ -24,6 +22,7 @@ from omnireid.gallery.index import build_index
 from omnireid.gallery.reindexing import reindex_folder
 from omnireid.gallery.schema import AUDIT, SIGHTINGS, GalleryFacts, write_facts
 from omnireid.gallery.snapshot import embeddings_of
+from omnireid.gallery.stored_files import files_with_bytes, list_stored_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +47,7 @@ class ErasureReceipt:
         files: Files of the gallery that were read byte by byte afterwards.
         bytes: Their size together.
         found: Times that a path or embedding of an erased sighting was found in them, and old files that were left.
-        verified: Whether nothing was found. On object storage only the rows are verified, not the bytes.
+        verified: Whether nothing was found. On object storage other than S3 only rows are verified, and `files` is 0.
         signature: HMAC of all this with the gallery's secret, by which the gallery knows its own receipts.
     """
 
@@ -117,9 +116,9 @@ def erase(database: Database, facts: GalleryFacts, which: SightingFilter, *, blo
         if facts.index is not None:
             build_index(database, facts, facts.index.partitions)
         write_facts(database, replace(facts, erasing=False))
-    left = [str(path) for path in _files(database, SIGHTINGS) & old_files] if len(erased) else []
-    files = [] if database.folder is None else sorted(path for path in database.folder.rglob("*") if path.is_file())
-    found = _search_bytes(files, _needles(erased, kept)) if len(erased) else []
+    left = sorted(_files(database, SIGHTINGS) & old_files) if len(erased) else []
+    files = list_stored_files(database) or {}
+    found = files_with_bytes(database, files, _needles(erased, kept)) if len(erased) else []
     still = database.rows(SIGHTINGS, ["sighting"], where)
     receipt = ErasureReceipt(
         gallery=database.uri,
@@ -130,7 +129,7 @@ def erase(database: Database, facts: GalleryFacts, which: SightingFilter, *, blo
         people=len(gone),
         blocked=block,
         files=len(files),
-        bytes=sum(path.stat().st_size for path in files),
+        bytes=sum(files.values()),
         found=len(left) + len(found) + len(still),
         verified=not left and not found and not len(still),
     )
@@ -190,11 +189,10 @@ def _rewrite_log(database: Database, texts: set[str]) -> None:
     database.rewrite(AUDIT, rows.to_reader())
 
 
-def _files(database: Database, name: str) -> set[Path]:
-    if database.folder is None:
-        return set()
-    hint = "latest_version_hint.json"  # a number, which every version replaces
-    return {path for path in (database.folder / f"{name}.lance").rglob("*") if path.is_file() and path.name != hint}
+def _files(database: Database, name: str) -> set[str]:
+    """Names of the files of a table, without the hint of its version, a number that every version replaces."""
+    files = list_stored_files(database) or {}
+    return {file for file in files if file.startswith(f"{name}.lance/") and not file.endswith("_version_hint.json")}
 
 
 def _needles(erased: pa.Table, kept: pa.Table) -> list[bytes]:
@@ -207,14 +205,3 @@ def _needles(erased: pa.Table, kept: pa.Table) -> list[bytes]:
         if content not in kept_contents and embedding.any():
             needles.append(embedding.tobytes())
     return needles
-
-
-def _search_bytes(files: Sequence[Path], needles: Sequence[bytes]) -> list[str]:
-    """The files that hold any of the needles."""
-    found = []
-    for path in files:
-        if not path.stat().st_size:
-            continue
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            found += [str(path)] if any(content.find(needle) >= 0 for needle in needles) else []
-    return found

@@ -46,8 +46,8 @@ class OptimizeReport:
         probes: Cells of the index that a search looks into.
         partitions: Cells of the index.
         index_kept: Whether searches use the index from now on.
-        bytes_before: Size of the folder before; None on object storage.
-        bytes_after: Size of the folder after.
+        bytes_before: Size of the gallery's files before; None where they cannot be listed.
+        bytes_after: Size of its files after.
     """
 
     sightings: int

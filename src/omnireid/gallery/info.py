@@ -10,6 +10,7 @@ from typing import Any
 from omnireid.gallery.database import Database
 from omnireid.gallery.schema import OWN_COLUMNS, GalleryFacts
 from omnireid.gallery.sightings import Sightings
+from omnireid.gallery.stored_files import list_stored_files
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class GalleryInfo:
         columns: The user's own columns.
         calibrated: Whether it holds a calibration.
         index_recall: Share of the true nearest ten that the index finds; None where every sighting is compared.
-        bytes: Size of its folder; None for an address.
+        bytes: Size of its files; None where they cannot be listed, as on object storage other than S3.
     """
 
     uri: str
@@ -131,7 +132,7 @@ def describe_gallery(database: Database, facts: GalleryFacts, sightings: Sightin
     table = sightings.table
     cameras = {str(entry["values"]): int(entry["counts"]) for entry in pc.value_counts(table["camera"]).to_pylist()}
     times = pc.min_max(table["time"]).as_py()
-    folder = database.folder
+    files = list_stored_files(database)
     return GalleryInfo(
         uri=database.uri,
         model=asdict(facts.model),
@@ -146,5 +147,5 @@ def describe_gallery(database: Database, facts: GalleryFacts, sightings: Sightin
         columns=tuple(name for name in table.column_names if name not in OWN_COLUMNS),
         index_recall=None if facts.index is None else facts.index.recall,
         calibrated=facts.calibration is not None,
-        bytes=None if folder is None else sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        bytes=None if files is None else sum(files.values()),
     )
