@@ -20,6 +20,7 @@ PUBLIC = {
     "AttributeHead",
     "Attributes",
     "AttributeScores",
+    "BoxEmbeddings",
     "Calibration",
     "CalibrationOptions",
     "Crops",
@@ -45,6 +46,7 @@ PUBLIC = {
     "RuntimeOptions",
     "SightingFilter",
     "Split",
+    "TrackerEmbedder",
     "WeightsMetadata",
     "__version__",
     "attach_attributes",
@@ -115,6 +117,7 @@ ERRORS = {
     "ShapeError",
     "StoppedError",
     "TeacherError",
+    "TrackingError",
     "TrainingError",
     "UnknownLayoutError",
     "UnsafeCheckpointError",
@@ -179,7 +182,9 @@ def test_the_namespace_is_lazy_and_complete_in_a_fresh_process() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("example", [EXAMPLES / "core.py"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "example", [EXAMPLES / "core.py", *sorted(EXAMPLES.glob("tracking_*.py"))], ids=lambda path: path.name
+)
 def test_examples_use_public_names_only(example: Path) -> None:
     for node in ast.walk(ast.parse(example.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("omnireid"):

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from omnireid.data.datasets import load_dataset as load_dataset
     from omnireid.data.datasets import load_splits as load_splits
     from omnireid.data.options import DataOptions as DataOptions
+    from omnireid.embedding.boxes import BoxEmbeddings as BoxEmbeddings
     from omnireid.embedding.embedder import Embedder as Embedder
     from omnireid.embedding.embedder import load_embedder as load_embedder
     from omnireid.embedding.jobs import embed_to_parquet as embed_to_parquet
     from omnireid.embedding.options import RuntimeOptions as RuntimeOptions
     from omnireid.embedding.tables import EmbeddingTable as EmbeddingTable
     from omnireid.embedding.tables import read_embeddings as read_embeddings
+    from omnireid.embedding.tracker_adapter import TrackerEmbedder as TrackerEmbedder
     from omnireid.errors import *  # noqa: F403
     from omnireid.evaluation.embedder_scores import evaluate_embedder as evaluate_embedder
     from omnireid.evaluation.evaluated_datasets import evaluate_datasets as evaluate_datasets
@@ -82,6 +84,7 @@ _HOME_OF = {
     "AttributeHead": "omnireid.attributes.head",
     "Attributes": "omnireid.data.attributes",
     "AttributeScores": "omnireid.attributes.scores",
+    "BoxEmbeddings": "omnireid.embedding.boxes",
     "Calibration": "omnireid.retrieval.calibration",
     "CalibrationOptions": "omnireid.evaluation.options",
     "Crops": "omnireid.types",
@@ -107,6 +110,7 @@ _HOME_OF = {
     "RuntimeOptions": "omnireid.embedding.options",
     "SightingFilter": "omnireid.gallery.filters",
     "Split": "omnireid.types",
+    "TrackerEmbedder": "omnireid.embedding.tracker_adapter",
     "WeightsMetadata": "omnireid.weights.artefact",
     "attach_attributes": "omnireid.attributes.embedded",
     "create_model": "omnireid.models.zoo",

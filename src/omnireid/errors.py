@@ -27,6 +27,7 @@
     ├── GalleryError               a gallery that is damaged, is none, or is used in a fork
     │   ├── GalleryModelError      embeddings or weights of another model than the gallery's
     │   └── FilterError            a filter that is none, or names an unknown column
+    ├── TrackingError              boxes, tracks or a video that cannot be used
     ├── CalibrationError           a calibration of other weights, of too few pairs, or a damaged one
     ├── NoTrueMatchError           no query has a true match
     ├── SettingError               a setting out of range, or useless with the others
@@ -86,6 +87,7 @@ __all__ = [
     "ShapeError",
     "StoppedError",
     "TeacherError",
+    "TrackingError",
     "TrainingError",
     "UnknownLayoutError",
     "UnsafeCheckpointError",

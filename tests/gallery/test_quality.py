@@ -2,69 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pytest
-from PIL import Image, ImageFilter
+from PIL import Image
 from tests.gallery.tables import crops_of, filled, mean_embedder, table_of
+from tests.images.pictures import blurred, drawn
 
 from omnireid.gallery.gallery import Gallery
-from omnireid.gallery.quality import LEAST_SHARPNESS, frame_problems, measure_crop, sharpness_of
-from omnireid.types import ByteArray
-
-
-def drawn(height: int, width: int) -> ByteArray:
-    """A sharp picture: rectangles of random colours and sizes."""
-    rng = np.random.default_rng(3)
-    picture = np.full((height, width, 3), 90, dtype=np.uint8)
-    for _ in range(60):
-        top, left = rng.integers(0, height), rng.integers(0, width)
-        bottom, right = top + rng.integers(2, height // 4), left + rng.integers(2, width // 3)
-        picture[top:bottom, left:right] = rng.integers(0, 255, 3)
-    return picture
-
-
-def blurred(picture: ByteArray, radius: float) -> ByteArray:
-    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(radius)))
-
-
-def slow_sharpness(picture: ByteArray) -> float:
-    """The measure as its paper writes it down, for a picture that is not made smaller."""
-    grey = picture @ np.array([0.299, 0.587, 0.114])
-    shares = []
-    for image in (grey, grey.T):
-        mean = np.empty_like(image)
-        for row in range(len(image)):
-            mean[row] = image[np.clip(np.arange(row - 4, row + 5), 0, len(image) - 1)].mean(axis=0)
-        before, after = np.abs(np.diff(image, axis=0)), np.abs(np.diff(mean, axis=0))
-        shares.append(np.maximum(before - after, 0).sum() / before.sum())
-    return float(min(shares))
-
-
-def test_the_measure_is_that_of_the_paper() -> None:
-    for picture in (drawn(60, 24), blurred(drawn(60, 24), 2)):
-        assert sharpness_of(picture) == pytest.approx(slow_sharpness(picture), rel=1e-9)
-    assert sharpness_of(np.full((60, 24, 3), 7, dtype=np.uint8)) == 0
-
-
-def test_more_blur_is_less_sharp_at_every_resolution() -> None:
-    for height in (128, 512):
-        values = [sharpness_of(blurred(drawn(height, height // 2), sigma * height / 128)) for sigma in (0.01, 1, 2, 4)]
-        assert values == sorted(values, reverse=True)
-        assert values[0] > LEAST_SHARPNESS > values[-1]
-
-
-@pytest.mark.parametrize(
-    ("picture", "problem"),
-    [
-        (drawn(40, 30), "too small: 30 × 40 pixels, at least 20 × 48"),
-        (drawn(64, 64), "not upright: 64 × 64 pixels"),
-        (blurred(drawn(128, 64), 4), "too blurred: sharpness 0.1"),
-        (drawn(128, 64), None),
-    ],
-)
-def test_a_crop_has_at_most_one_problem(picture: ByteArray, problem: str | None) -> None:
-    measured = measure_crop(picture).problem
-    assert measured is None if problem is None else measured is not None and measured.startswith(problem)
+from omnireid.gallery.quality import frame_problems
+from omnireid.images.quality import LEAST_SHARPNESS
 
 
 def test_boxes_show_what_is_cut_off_and_who_stands_together() -> None:

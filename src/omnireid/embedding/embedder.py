@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from omnireid.embedding.boxes import BoxEmbeddings, embed_boxes
 from omnireid.embedding.choice import Choice, choose
 from omnireid.embedding.network import Network, RunNetwork, check_threads
 from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions, check_batch_size
@@ -34,6 +35,7 @@ from omnireid.images.decode import ImageSource, RgbArray
 from omnireid.progress import progress_bar
 from omnireid.types import ByteArray, FloatArray, IntArray
 from omnireid.weights.artefact import WeightsMetadata
+from omnireid.weights.description import ChannelOrder
 from omnireid.weights.fetch import resolve_weights
 from omnireid.weights.reid_folder import sha256_with_config
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
@@ -145,6 +147,33 @@ class Embedder:
                 parts.append(embeddings)
                 advance(len(indices))
         return np.concatenate(parts)
+
+    def embed_boxes(
+        self, frame: ByteArray, boxes_xyxy: object, channels: ChannelOrder, *, batch_size: int | None = None
+    ) -> BoxEmbeddings:
+        """Embed the people in boxes of a frame, one row a box, in the order of the boxes.
+
+        Box edges are rounded to whole pixels and clipped to the frame. Up to 32 boxes are one batch, on all threads.
+        The frame is not copied, and each crop gives the embedding that the same crop gives as a PNG file.
+
+        Args:
+            frame: (H, W, 3) uint8.
+            boxes_xyxy: (N, 4) left, top, right, bottom in pixels, whole or not; right and bottom are excluded.
+            channels: Order of the frame's colours: ``bgr`` as OpenCV reads it, or ``rgb``. There is no default, because
+                the wrong order gives other embeddings and nothing notices.
+            batch_size: Crops per step of the network. The embedder chooses by default.
+
+        Returns:
+            Embeddings with a mask and the quality of each crop. A box without a pixel of the frame has a row of zeros
+            and is not valid.
+
+        Raises:
+            ShapeError: frame or boxes have another shape or type.
+            TrackingError: a box is not finite.
+            SettingError: `channels` or `batch_size` cannot be used.
+            EmbeddingError: the network gave a value that is not finite.
+        """
+        return embed_boxes(lambda crops: self.embed(crops, batch_size=batch_size), frame, boxes_xyxy, channels)
 
     def embed_batches(
         self,
