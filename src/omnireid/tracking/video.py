@@ -1,0 +1,123 @@
+"""The frames of a video file, a folder of images or a live stream, one after the other, in constant memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from omnireid.errors import TrackingError
+from omnireid.tracking.frame_folder import FrameFolder
+from omnireid.tracking.live_stream import newest_frames
+from omnireid.tracking.video_container import UndecodedFrame, VideoCounts, is_address, pictures_of, read_container
+from omnireid.tracking.video_options import VideoOptions
+from omnireid.types import ByteArray, check_whole_number
+from omnireid.weights.description import ChannelOrder
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a video.
+
+    Attributes:
+        number: Number of the frame, counted from 0. Broken and dropped frames have a number too, so the numbers of the
+            frames that are given may have gaps.
+        time: Seconds since the first frame, by the video's own timestamps. It rises from frame to frame.
+        pixels: (H, W, 3) uint8, turned upright as the video's rotation flag says.
+    """
+
+    number: int
+    time: float
+    pixels: ByteArray
+
+
+@dataclass(eq=False)
+class Video:
+    """A video that is being read. Made by `open_video`; it may be read once.
+
+    Attributes:
+        name: Path or address.
+        width: Width of a frame in pixels, after turning it upright.
+        height: Height of a frame in pixels, after turning it upright.
+        is_live: Whether frames are lost when they are not taken in time.
+        frame_count: Number of frames, where the file states it.
+        channels: Order of the colours in `Frame.pixels`.
+        counts: What has happened so far: frames read, broken, dropped, and reconnections.
+    """
+
+    name: str
+    width: int
+    height: int
+    is_live: bool
+    frame_count: int | None
+    channels: ChannelOrder
+    counts: VideoCounts
+    _pictures: Iterator[UndecodedFrame] = field(repr=False)
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """The frames from number `start` on.
+
+        A file or folder gives every frame that can be decoded. A live stream gives the newest frames: while the caller
+        is busy, at most `VideoOptions.waiting_frames` wait, and older ones are dropped and counted. It ends when the
+        stream cannot be opened again, and `counts.ended_because` says why.
+
+        Raises:
+            TrackingError: a frame has another size than the first, or too many in a row are broken.
+        """
+        check_whole_number(start, "start", least=0)
+        for picture in self._pictures:
+            if picture.number < start:
+                continue
+            pixels = picture.decode(self.channels)
+            if pixels is None:
+                continue
+            height, width, _ = pixels.shape
+            if (width, height) != (self.width, self.height):
+                raise TrackingError(
+                    f"Frame {picture.number} of {self.name} has {width} × {height} pixels, but the video began with "
+                    f"{self.width} × {self.height}. Cut it into parts of one size."
+                )
+            yield Frame(picture.number, picture.time, pixels)
+
+    def close(self) -> None:
+        """Stop reading, and let go of the file or connection. Frames that wait are dropped."""
+        close = getattr(self._pictures, "close", None)
+        if close is not None:
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_video(
+    source: str | os.PathLike[str], options: VideoOptions = VideoOptions(), *, channels: ChannelOrder = "bgr"
+) -> Video:
+    """Open a video.
+
+    Args:
+        source: A video file, a folder of images, or an address such as ``rtsp://camera/stream``. An address whose
+            length is not known is live.
+        options: How it is read.
+        channels: Order of the colours in the frames.
+
+    Raises:
+        TrackingError: there is no such file or no answer, or no video in it.
+        MissingDependencyError: PyAV is not installed, and the source is no folder.
+    """
+    name = os.fspath(source)
+    counts = VideoCounts()
+    if not is_address(name) and Path(name).is_dir():
+        folder = FrameFolder.open(Path(name), options)
+        pictures = folder.pictures(counts, options)
+        return Video(name, folder.width, folder.height, False, len(folder.paths), channels, counts, pictures)
+    opened = read_container(name, options)
+    pictures = newest_frames(opened, options, counts) if opened.is_live else pictures_of(opened, counts)
+    return Video(name, opened.width, opened.height, opened.is_live, opened.frame_count, channels, counts, pictures)
