@@ -55,8 +55,9 @@ def test_the_default_is_the_library_tracker_with_its_own_settings() -> None:
     ):
         given = supervision.Detections(xyxy=detections.boxes, confidence=detections.scores)
         result = theirs.update(given, timestamp=time)
-        kept = result.tracker_id >= 0
-        assert {(n, *box) for n, box in zip(result.tracker_id[kept], result.xyxy[kept].tolist(), strict=True)} == {
+        theirs_numbers = np.asarray(result.tracker_id)
+        kept = theirs_numbers >= 0
+        assert {(n, *box) for n, box in zip(theirs_numbers[kept], result.xyxy[kept].tolist(), strict=True)} == {
             (n, *box) for n, box in zip(ours.numbers, ours.boxes.tolist(), strict=True)
         }
 
