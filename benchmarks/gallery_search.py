@@ -25,6 +25,7 @@ from typing import Any
 
 import lancedb
 import numpy as np
+from lancedb.index import IvfPq
 
 from omnireid import Crops, EmbeddingTable, Gallery, SightingFilter
 from omnireid.embedding.tables import Provenance
@@ -131,7 +132,7 @@ def plain_search(place: Path, queries: FloatArray) -> Callable[[int], IntArray]:
     """A search as LanceDB's documentation has it: its default index, a filter, and its own ranking."""
     table: Any = lancedb.connect(str(place)).open_table("sightings")
     if table.count_rows() >= 10_000:
-        table.create_index(metric="cosine", vector_column_name="embedding")
+        table.create_index("embedding", config=IvfPq(distance_type="cosine"))
 
     def find(query: int) -> IntArray:
         asked = table.search(queries[query], vector_column_name="embedding").distance_type("cosine")

@@ -223,7 +223,7 @@ def _paths(values: object) -> tuple[Path, ...]:
     try:
         if isinstance(values, (str, bytes, Path)):
             raise TypeError("one path where a list of paths is expected")
-        return tuple(Path(path) for path in values)  # type: ignore[attr-defined]
+        return tuple(path if isinstance(path, Path) else Path(path) for path in values)  # type: ignore[attr-defined]
     except TypeError as error:
         raise DataError(
             f"paths must be a list of paths, one a crop; got a {type(values).__name__} ({error})."

@@ -43,7 +43,7 @@ def indexed(made: Path, tmp_path: Path) -> Gallery:
 def test_a_small_gallery_needs_no_index(gallery: Gallery) -> None:
     report = gallery.optimize()
     assert not report.index_kept
-    assert "below 50,000 sightings" in report.table()
+    assert "below 10,000 sightings" in report.table()
     assert gallery.facts.index is None
     assert gallery.check().problems == ()
 

@@ -25,8 +25,9 @@ from omnireid.types import AnyArray, IntArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LEAST_SIGHTINGS = 50_000
-"""Below this an exact search takes a few milliseconds, and no index is tried."""
+LEAST_SIGHTINGS = 10_000
+"""Below this no index is tried: what LanceDB does for a search through one takes longer than comparing every sighting.
+From here on both are measured."""
 TARGET_RECALL = 0.98
 _QUERIES = 50
 _RECALL_AT = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from omnireid.embedding.chunks import embed_chunks
 from omnireid.embedding.tables import EmbeddingTable
 from omnireid.errors import DataError, DataNotFoundError, ImageError, StoppedError
 from omnireid.files import sha256_of
 from omnireid.gallery.blocking import read_blocked, salted_hash
 from omnireid.gallery.columns import describe_crops, embedding_column, sighting_key
 from omnireid.gallery.database import Database
+from omnireid.gallery.examining import Examination
 from omnireid.gallery.identities import Identities, apply_events, read_decisions
-from omnireid.gallery.quality import frame_problems, measure_files
+from omnireid.gallery.quality import frame_problems
 from omnireid.gallery.schema import OWN_COLUMNS, SIGHTINGS, GalleryFacts, read_facts
 from omnireid.images.decode import check_regular_file
 from omnireid.machine import usable_cores
@@ -121,29 +121,50 @@ def add_crops(
     unreadable += [(str(crops.paths[row]), _BLOCKED_REASON) for row in sorted(blocked)]
     readable = [row for row, content in enumerate(contents) if content is not None and row not in blocked]
     todo = _first_of_each(keyed.column("key").to_pylist(), readable, known.keys)
-    found = len(readable) - len(todo)
-    sharpness, poor = _measure(crops, described, todo)
-    keyed = keyed.append_column("quality", sharpness)
-    if not keep_all:
-        unreadable += [(str(crops.paths[row]), poor[row]) for row in todo if row in poor]
-        todo = [row for row in todo if row not in poor]
-    summary = AddSummary(0, found, tuple(unreadable))
-    chunks = [range(start, min(start + CHUNK_CROPS, len(todo))) for start in range(0, len(todo), CHUNK_CROPS)]
-    chosen, rows = crops.select(np.array(todo, dtype=np.int64)), keyed.take(np.array(todo, dtype=np.int64))
+    rows, chosen = keyed.take(np.array(todo, dtype=np.int64)), [crops.paths[row] for row in todo]
+    problems = frame_problems(described)
+    poor = {place: problems[row] for place, row in enumerate(todo) if row in problems}
+    summary = AddSummary(0, len(readable) - len(todo), tuple(unreadable))
     with progress_bar("add", len(crops), show=progress) as advance:
         advance(len(crops) - len(todo))
+        examination = Examination(chosen, embedder.metadata.preprocessing, poor, keep_all, skip_unreadable, advance)
         try:
-            tables = embed_chunks(embedder, chosen, chunks, skip_unreadable=skip_unreadable, advance=advance)
-            for chunk, table in zip(chunks, tables, strict=True):
-                kept = _embedded(chosen, chunk, table)
-                part = rows.slice(chunk.start, len(chunk)).take(kept)
-                added = _write(database, facts, part, table.embeddings, known)
-                summary += AddSummary(added, len(table) - added, table.provenance.skipped)
+            for first, embeddings in _embed_in_chunks(embedder, examination, advance):
+                part = _examined_rows(rows, examination, slice(first, first + len(embeddings)))
+                added = _write(database, facts, part, embeddings, known)
+                summary += AddSummary(added, len(part) - added)
         except KeyboardInterrupt:
             raise StoppedError(
                 f"Stopped. {summary.added:,} crops were added and kept; the same command goes on there."
             ) from None
-    return summary
+    if examination.failure is not None:
+        raise examination.failure
+    return summary + AddSummary(0, 0, tuple(examination.left_out))
+
+
+def _embed_in_chunks(
+    embedder: Embedder, examination: Examination, advance: Callable[[int], None]
+) -> Iterator[tuple[int, FloatArray]]:
+    """The embeddings of the crops that are taken, a chunk at a time, with the number of crops before each chunk."""
+    waiting: list[FloatArray] = []
+    first = count = 0
+    for _, embeddings in embedder.embed_batches(examination.images()):
+        waiting.append(embeddings)
+        count += len(embeddings)
+        advance(len(embeddings))
+        if count >= CHUNK_CROPS:
+            yield first, np.concatenate(waiting)
+            waiting, first, count = [], first + count, 0
+    if count:
+        yield first, np.concatenate(waiting)
+
+
+def _examined_rows(rows: pa.Table, examination: Examination, which: slice) -> pa.Table:
+    """Some of the crops that were taken, with their sharpness."""
+    import pyarrow as pa
+
+    quality = pa.array(examination.sharpness[which], pa.float32())
+    return rows.take(np.array(examination.rows[which], dtype=np.int64)).append_column("quality", quality)
 
 
 def add_table(
@@ -181,19 +202,6 @@ def add_table(
             summary += AddSummary(added, len(part) - added)
             advance(len(part))
     return summary
-
-
-def _measure(crops: Crops, described: pa.Table, rows: Sequence[int]) -> tuple[pa.Array, dict[int, str]]:
-    """Sharpness of the crops in `rows`, as a column for all, and why some of them should be left out."""
-    import pyarrow as pa
-
-    sharpness: list[float | None] = [None] * len(crops)
-    poor = dict(frame_problems(described))
-    for row, quality in zip(rows, measure_files([crops.paths[row] for row in rows]), strict=True):
-        sharpness[row] = quality.sharpness
-        if quality.problem is not None:
-            poor[row] = quality.problem
-    return pa.array(sharpness, pa.float32()), poor
 
 
 def _write(database: Database, facts: GalleryFacts, rows: pa.Table, embeddings: FloatArray, known: _Known) -> int:
@@ -272,12 +280,6 @@ def _blocked_rows(contents: Sequence[str | None], blocked: set[str], salt: str) 
     return {row for row, content in enumerate(contents) if content and salted_hash(salt, content) in blocked}
 
 
-def _embedded(crops: Crops, chunk: range, table: EmbeddingTable) -> Sequence[int]:
-    """Positions in a chunk of the crops that could be embedded."""
-    skipped = {path for path, _ in table.provenance.skipped}
-    return [place for place, row in enumerate(chunk) if str(crops.paths[row]) not in skipped]
-
-
 def _with_keys(described: pa.Table, contents: Sequence[str | None]) -> pa.Table:
     import pyarrow as pa
 
@@ -342,5 +344,7 @@ def _hash_in_threads(paths: Sequence[Path]) -> Iterator[str | None]:
 
 
 def _absolute_if_there(path: Path) -> Path:
+    if path.is_absolute():
+        return path
     absolute = Path(os.path.abspath(path))  # noqa: PTH100
     return absolute if absolute.exists() else path

@@ -1,41 +1,19 @@
-"""How good crops are, measured before they are added. Bad crops fill galleries with false matches.
+"""What the boxes of crops say of their quality before they are added. Bad crops fill galleries with false matches.
 
-What is measured, and the thresholds, stand in `images/quality.py`.
+The rules and thresholds stand in `images/quality.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnireid.errors import ImageError
-from omnireid.images.decode import rgb_pixels
-from omnireid.images.quality import Quality, measure_crop, problems_of_boxes
-from omnireid.machine import usable_cores
+from omnireid.images.quality import problems_of_boxes
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_MEASURED_TOGETHER = 64
-
-
-def measure_files(paths: Sequence[Path]) -> Iterator[Quality]:
-    """Measure crops in threads, in their order. One that cannot be decoded has no problem here: embedding says so."""
-    parts = [paths[start : start + _MEASURED_TOGETHER] for start in range(0, len(paths), _MEASURED_TOGETHER)]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for part in pool.map(lambda part: [_measure_file(path) for path in part], parts):
-            yield from part
-
-
-def _measure_file(path: Path) -> Quality:
-    try:
-        return measure_crop(rgb_pixels(path))
-    except ImageError:
-        return Quality(0.0)
 
 
 def frame_problems(described: pa.Table) -> Mapping[int, str]:

@@ -18,13 +18,21 @@ from omnireid.retrieval.comparison import EmbeddingComparison
 from omnireid.retrieval.distance import ComparableGallery, prepare_gallery, squared_norms
 from omnireid.retrieval.search import RankedMatches, search
 from omnireid.terms import Distance
-from omnireid.types import AnyArray, IntArray
+from omnireid.types import AnyArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_KEPT_PREPARED = 8
-"""Filters whose prepared galleries are kept: the cameras of a usual site, which exclude themselves in turn."""
+_KEPT_FILTERS = 8
+"""Filters whose sightings are remembered: the cameras of a usual site, which exclude themselves in turn."""
+
+_LARGEST_COPY = 1 / _KEPT_FILTERS
+"""Share of the sightings up to which those that fit a filter are copied, so that all copies take at most the memory of
+the gallery. Other filters compare every sighting and leave out those that do not fit."""
+
+_LARGEST_OPERAND_BYTES = 2**30
+"""Half a million embeddings of 512 values are kept in float32, in which a single query compares them ten times as fast
+as in float16. A larger gallery is compared in pieces until `optimize` has made an index."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +40,29 @@ class Candidates:
     """Sightings that fit a filter, ready to be compared with.
 
     Attributes:
-        rows: Their rows in the snapshot, ascending.
-        gallery: Their embeddings.
+        gallery: Embeddings of these sightings, or of all sightings.
+        rows: The row in the snapshot of each embedding; None where they are those of all sightings.
+        left_out: Rows of `gallery` that do not fit the filter.
     """
 
-    rows: IntArray
     gallery: ComparableGallery
+    rows: IntArray | None = None
+    left_out: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.gallery) - len(self.left_out)
+
+
+@dataclass(frozen=True, eq=False)
+class _FilteredComparison(EmbeddingComparison):
+    """Queries and a gallery of which some rows are never found."""
+
+    left_out: IntArray
+
+    def compare(self, queries: IntArray, out: FloatArray) -> None:
+        """Write the ranking values of (B,) queries and the whole gallery; +inf for what is left out."""
+        super().compare(queries, out)
+        out[:, self.left_out] = np.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +81,9 @@ class Snapshot:
     embeddings: AnyArray
     handle: Any = field(repr=False)
     _prepared: OrderedDict[str | None, Candidates] = field(default_factory=OrderedDict, repr=False)
+    _whole: dict[Distance, ComparableGallery] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _preparing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __len__(self) -> int:
         return len(self.sightings)
@@ -67,16 +94,34 @@ class Snapshot:
             if where in self._prepared:
                 self._prepared.move_to_end(where)
                 return self._prepared[where]
+        made = self._prepare(database, where, distance)
+        with self._lock:
+            if made is not None:
+                self._prepared[where] = made
+            while len(self._prepared) > _KEPT_FILTERS:
+                self._prepared.popitem(last=False)
+        return made
+
+    def _prepare(self, database: Database, where: str | None, distance: Distance) -> Candidates | None:
+        if where is None:
+            return Candidates(self._all(distance))
         rows = self.rows(database, where)
         if not len(rows):
             return None
-        chosen = self.embeddings if len(rows) == len(self) else self.embeddings[rows]
-        made = Candidates(rows, prepare_gallery(chosen, distance))
-        with self._lock:
-            self._prepared[where] = made
-            while len(self._prepared) > _KEPT_PREPARED:
-                self._prepared.popitem(last=False)
-        return made
+        if len(rows) <= _LARGEST_COPY * len(self):
+            return Candidates(prepare_gallery(self.embeddings[rows], distance), rows)
+        left_out = np.ones(len(self), dtype=bool)
+        left_out[rows] = False
+        return Candidates(self._all(distance), left_out=np.flatnonzero(left_out))
+
+    def _all(self, distance: Distance) -> ComparableGallery:
+        """All sightings, which are prepared once."""
+        with self._preparing:
+            made = self._whole.get(distance)
+            if made is None:
+                made = prepare_gallery(self.embeddings, distance, largest_operand_bytes=_LARGEST_OPERAND_BYTES)
+                self._whole[distance] = made
+            return made
 
     def rows(self, database: Database, where: str | None) -> IntArray:
         """Rows of the sightings that fit a filter, ascending."""
@@ -146,6 +191,6 @@ def rank_sightings(
 def _rank_exactly(query: AnyArray, candidates: Candidates, count: int) -> RankedMatches:
     """Rank sightings for (Q, D) queries, as `omnireid.retrieval.search` does. Indices are rows of the snapshot."""
     gallery = candidates.gallery
-    comparison = EmbeddingComparison(query, gallery, squared_norms(query, "query"))
-    found = search(query, gallery.embeddings, count, comparison=comparison)
-    return RankedMatches(candidates.rows[found.indices], found.distances)
+    comparison = _FilteredComparison(query, gallery, squared_norms(query, "query"), candidates.left_out)
+    found = search(query, gallery.embeddings, min(count, len(candidates)), comparison=comparison)
+    return found if candidates.rows is None else RankedMatches(candidates.rows[found.indices], found.distances)

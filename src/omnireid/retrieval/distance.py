@@ -213,8 +213,16 @@ def make_operand(gallery: AnyArray, factors: FloatArray, distance: Distance) -> 
     return operand
 
 
-def prepare_gallery(gallery: AnyArray, distance: Distance) -> ComparableGallery:
+def prepare_gallery(
+    gallery: AnyArray, distance: Distance, *, largest_operand_bytes: int = _LARGEST_OPERAND_BYTES
+) -> ComparableGallery:
     """Check G gallery embeddings and compute everything that is the same for all queries.
+
+    Args:
+        gallery: (G, D) embeddings.
+        distance: How they are compared.
+        largest_operand_bytes: Size up to which the prepared float32 rows are kept. A larger gallery is converted
+            again for each block of queries, which for single queries takes ten times as long as comparing.
 
     Raises:
         EmbeddingError: an embedding holds a NaN or an infinity; the message names the row.
@@ -226,7 +234,7 @@ def prepare_gallery(gallery: AnyArray, distance: Distance) -> ComparableGallery:
     else:
         lengths = np.sqrt(norms)
         factors = np.divide(np.float32(-1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    is_small = 4 * len(gallery) * (gallery.shape[1] + 1) <= _LARGEST_OPERAND_BYTES
+    is_small = 4 * len(gallery) * (gallery.shape[1] + 1) <= largest_operand_bytes
     operand = make_operand(gallery, factors, distance) if is_small else None
     return ComparableGallery(gallery, distance, factors, copies, firsts, operand)
 
