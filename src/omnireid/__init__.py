@@ -68,6 +68,10 @@ if TYPE_CHECKING:
     from omnireid.retrieval.search import RankedMatches as RankedMatches
     from omnireid.retrieval.search import search as search
     from omnireid.synthetic.dataset import synthesize as synthesize
+    from omnireid.tracking.detector import load_detector as load_detector
+    from omnireid.tracking.detector_options import DetectorOptions as DetectorOptions
+    from omnireid.tracking.video import open_video as open_video
+    from omnireid.tracking.video_options import VideoOptions as VideoOptions
     from omnireid.training.named_recipes import RECIPES as RECIPES
     from omnireid.training.options import RunOptions as RunOptions
     from omnireid.training.recipes import Recipe as Recipe
@@ -90,6 +94,7 @@ _HOME_OF = {
     "Crops": "omnireid.types",
     "DataOptions": "omnireid.data.options",
     "Dataset": "omnireid.types",
+    "DetectorOptions": "omnireid.tracking.detector_options",
     "Embedder": "omnireid.embedding.embedder",
     "EmbeddingTable": "omnireid.embedding.tables",
     "Explanation": "omnireid.explanation.explanation",
@@ -111,6 +116,7 @@ _HOME_OF = {
     "SightingFilter": "omnireid.gallery.filters",
     "Split": "omnireid.types",
     "TrackerEmbedder": "omnireid.embedding.tracker_adapter",
+    "VideoOptions": "omnireid.tracking.video_options",
     "WeightsMetadata": "omnireid.weights.artefact",
     "attach_attributes": "omnireid.attributes.embedded",
     "create_model": "omnireid.models.zoo",
@@ -127,9 +133,11 @@ _HOME_OF = {
     "export_weights": "omnireid.export.exporting",
     "fit_attribute_head": "omnireid.attributes.fitting",
     "load_dataset": "omnireid.data.datasets",
+    "load_detector": "omnireid.tracking.detector",
     "load_embedder": "omnireid.embedding.embedder",
     "load_splits": "omnireid.data.datasets",
     "measure_gates": "omnireid.explanation.gates",
+    "open_video": "omnireid.tracking.video",
     "people_to_calibrate": "omnireid.evaluation.verification",
     "predict_attributes": "omnireid.attributes.prediction",
     "read_attribute_head": "omnireid.attributes.head_file",

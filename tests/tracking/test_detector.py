@@ -27,7 +27,9 @@ def output_with(*people: tuple[int, tuple[float, float, float, float], float, in
 
 def test_a_cell_becomes_a_box_in_pixels_of_the_frame(tmp_path: Path) -> None:
     """Cell 32 + 5 is column 1, row 2 of stride 16. The frame is twice the input, and half as wide for its height."""
-    seen = output_with((37, (0.5, -0.25, np.log(1.5), np.log(2)), 0.75, 0), (3, (0, 0, 0, 0), 0.9, 1))
+    seen = output_with(
+        (37, (0.5, -0.25, np.log(1.5), np.log(2)), 0.75, 0), (3, (0, 0, 0, 0), 0.9, 1), (9, (0, 0, -9, 0), 0.9, 0)
+    )
     detector = load_detector(write_constant_detector(tmp_path / "d.onnx", seen), DetectorOptions(threads=1))
     assert (detector.height, detector.width, detector.classes) == (64, 32, 2)
     found = detector.detect(np.zeros((128, 32, 3), dtype=np.uint8), 5)

@@ -195,6 +195,18 @@ def test_a_slow_caller_gets_the_newest_frames_of_a_stream(camera: Camera) -> Non
     assert video.counts.dropped == 16 - 1 - len(rest)
 
 
+def test_a_video_that_was_never_read_is_closed_too(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mkv", TENTHS)
+    with open_video(path) as video:
+        pass
+    assert list(video.frames()) == []
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
+    videos = [open_video(path) for _ in range(5)]
+    for opened in videos:
+        opened.close()
+    assert before == (len(list(Path("/proc/self/fd").iterdir())) if before else 0)
+
+
 def test_closing_a_stream_ends_its_thread(camera: Camera) -> None:
     before = threading.active_count()
     video = open_video(camera.address, VideoOptions(**FAST))  # type: ignore[arg-type]

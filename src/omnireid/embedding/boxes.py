@@ -126,7 +126,7 @@ def embed_boxes(
     height, width, _ = frame.shape
     boxes = pixel_boxes(check_finite_boxes(boxes_xyxy), height, width)
     valid: BoolArray = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    crops = [_rgb_crop(frame, box, channels) for box in boxes[valid].tolist()]
+    crops = cut_crops(frame, boxes[valid], channels)
     found = embed(crops)
     embeddings = np.zeros((len(boxes), found.shape[1]), dtype=np.float32)
     embeddings[valid] = found
@@ -142,12 +142,13 @@ def embed_boxes(
     return BoxEmbeddings(embeddings, valid, qualities, tuple(problems))
 
 
-def _rgb_crop(frame: ByteArray, box: Sequence[int], channels: ChannelOrder) -> RgbArray:
-    """The pixels of a box: a view of an RGB frame, a copy of the box's part of a BGR frame."""
-    left, top, right, bottom = box
-    crop = frame[top:bottom, left:right]
-    if channels == "rgb":
-        return crop
+def cut_crops(frame: ByteArray, boxes: IntArray, channels: ChannelOrder) -> list[RgbArray]:
+    """Cut boxes of whole pixels out of a frame, as RGB: views of an RGB frame, copies of those parts of a BGR frame."""
+    crops = [frame[top:bottom, left:right] for left, top, right, bottom in boxes.tolist()]
+    return crops if channels == "rgb" else [_reversed_channels(crop) for crop in crops]
+
+
+def _reversed_channels(crop: ByteArray) -> RgbArray:
     rgb = np.empty_like(crop, order="C")
     for channel in range(3):  # a copy of one channel at a time is faster than one of reversed triples
         rgb[..., channel] = crop[..., 2 - channel]

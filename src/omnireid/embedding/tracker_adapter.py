@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from omnireid.embedding.boxes import check_finite_boxes, check_frame, cover_a_pixel
+from omnireid.embedding.boxes import check_finite_boxes, check_frame, cover_a_pixel, cut_crops
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.options import check_batch_size
 from omnireid.errors import ShapeError
@@ -96,10 +96,10 @@ class TrackerEmbedder:
 
     def _embed(self, boxes: object, frame: ByteArray, batch_size: int | None = None) -> FloatArray:
         height, width, _ = check_frame(frame).shape
-        covered = cover_a_pixel(check_finite_boxes(boxes), height, width)
-        if batch_size is not None and len(covered) <= batch_size:
+        crops = cut_crops(frame, cover_a_pixel(check_finite_boxes(boxes), height, width), "bgr")
+        if batch_size is not None and len(crops) <= batch_size:
             batch_size = None  # a single batch is embedded in the way that answers soonest
-        return self.embedder.embed_boxes(frame, covered, "bgr", batch_size=batch_size).embeddings
+        return self.embedder.embed(crops, batch_size=batch_size)
 
 
 def _boxes_of(detections: object) -> object:

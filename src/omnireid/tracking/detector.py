@@ -61,7 +61,8 @@ class Detector:
             channels: Order of the frame's colours.
 
         Returns:
-            Boxes in pixels of the frame, by falling confidence. They may reach beyond the frame.
+            Boxes in pixels of the frame, by falling confidence. They may reach beyond the frame. Boxes that are
+            narrower or lower than a pixel are left out.
 
         Raises:
             ShapeError: the frame is no (height, width, 3) uint8 array.
@@ -72,6 +73,8 @@ class Detector:
         scores = raw[:, 4] * raw[:, 5 + self.options.person_class]
         likely = np.flatnonzero(scores >= self.options.least_score)
         boxes = decode_boxes(raw[likely], cells(self.height, self.width)[likely]) / ratio
+        has_pixel = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        boxes, likely = boxes[has_pixel], likely[has_pixel]
         kept = suppress_overlaps(boxes, scores[likely], self.options.most_overlap)
         return FrameDetections(frame, boxes[kept].astype(np.float32), np.minimum(scores[likely][kept], 1))
 

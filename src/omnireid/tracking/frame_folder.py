@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,7 @@ class FrameFolder:
             return cls(paths, options.frame_rate or _stated_rate(folder), width, height)
         raise TrackingError(f"No image of {folder} can be read: {reason}")
 
-    def pictures(self, counts: VideoCounts, options: VideoOptions) -> Iterator[UndecodedFrame]:
+    def pictures(self, counts: VideoCounts, options: VideoOptions) -> Generator[UndecodedFrame]:
         """The images in their order. A broken one is counted when its pixels are asked for."""
         in_a_row = 0
 

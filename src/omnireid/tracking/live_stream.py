@@ -21,7 +21,7 @@ from omnireid.tracking.video_options import VideoOptions
 _LONGEST_WAIT = 30.0
 
 
-def newest_frames(opened: OpenContainer, options: VideoOptions, counts: VideoCounts) -> Iterator[UndecodedFrame]:
+def newest_frames(opened: OpenContainer, options: VideoOptions, counts: VideoCounts) -> Generator[UndecodedFrame]:
     """The frames of a live stream that is read in a thread of its own.
 
     At most `options.waiting_frames` wait for the caller. When another arrives, the oldest of them is dropped.
@@ -78,9 +78,10 @@ def _connected(
             reason = yield from _frames_of_connection(connection, counts, times, stop)
             attempts = 0 if counts.read > read_before else attempts
         if attempts == options.reconnects:
-            counts.ended_because = f"{opened.name} did not come back after {attempts} attempts: {reason}"
+            tried = f"{attempts} attempt{'' if attempts == 1 else 's'}"
+            counts.ended_because = f"{opened.name} did not come back after {tried}: {reason}"
             return
-        if stop.wait(min(options.reconnect_wait * 2**attempts, _LONGEST_WAIT)):
+        if stop.wait(min(options.reconnect_wait * 2 ** min(attempts, 16), _LONGEST_WAIT)):
             return
         attempts += 1
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from inspect import GEN_CREATED, getgeneratorstate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,7 +56,8 @@ class Video:
     frame_count: int | None
     channels: ChannelOrder
     counts: VideoCounts
-    _pictures: Iterator[UndecodedFrame] = field(repr=False)
+    _pictures: Generator[UndecodedFrame] = field(repr=False)
+    _release: Callable[[], None] = field(repr=False)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """The frames from number `start` on.
@@ -84,9 +86,9 @@ class Video:
 
     def close(self) -> None:
         """Stop reading, and let go of the file or connection. Frames that wait are dropped."""
-        close = getattr(self._pictures, "close", None)
-        if close is not None:
-            close()
+        if getgeneratorstate(self._pictures) == GEN_CREATED:  # a reading that never began cannot let go by itself
+            self._release()
+        self._pictures.close()
 
     def __enter__(self) -> Self:
         return self
@@ -116,8 +118,10 @@ def open_video(
     counts = VideoCounts()
     if not is_address(name) and Path(name).is_dir():
         folder = FrameFolder.open(Path(name), options)
-        pictures = folder.pictures(counts, options)
-        return Video(name, folder.width, folder.height, False, len(folder.paths), channels, counts, pictures)
+        images = folder.pictures(counts, options)
+        size = (folder.width, folder.height)
+        return Video(name, *size, False, len(folder.paths), channels, counts, images, lambda: None)
     opened = read_container(name, options)
     pictures = newest_frames(opened, options, counts) if opened.is_live else pictures_of(opened, counts)
-    return Video(name, opened.width, opened.height, opened.is_live, opened.frame_count, channels, counts, pictures)
+    size, known = (opened.width, opened.height), opened.frame_count
+    return Video(name, *size, opened.is_live, known, channels, counts, pictures, opened.close)

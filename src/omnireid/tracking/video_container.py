@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -199,7 +199,7 @@ def _decoded(container: Any, stream: Any, broken_in_a_row: int, name: str) -> It
         raise failure
 
 
-def pictures_of(opened: OpenContainer, counts: VideoCounts) -> Iterator[UndecodedFrame]:
+def pictures_of(opened: OpenContainer, counts: VideoCounts) -> Generator[UndecodedFrame]:
     """The frames of a file. What cannot be read to its end, ends where it breaks off."""
     import av
 
