@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help install quickstart quickstart-training test check real reid torchvision core clean
 
 help:
-	@echo "make quickstart           draw people, embed them, search, score, and write pictures (results in quickstart/)"
+	@echo "make quickstart           draw people, index them, search, score, and write reports (results in quickstart/)"
 	@echo "make quickstart-training  train a network on drawn people, and score it before and after (minutes)"
 	@echo "make test                 the default test suite: offline, on a CPU, in minutes"
 	@echo "make check                ruff and mypy --strict"

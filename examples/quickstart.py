@@ -1,4 +1,4 @@
-"""The whole job on people nobody has to ask: draw them, embed them, search, score, and write pictures and a report.
+"""The whole job on people nobody has to ask: draw them, index them in a gallery, search it, and write reports.
 
 Run by ``make quickstart``. The default network ships with the package. Drawn people of other seeds are among what it
 learned from, so it never saw these. Nothing here needs torch; examples/quickstart_training.py trains a network.
@@ -10,9 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from omnireid import read_embeddings, search
+from omnireid import Gallery, SightingFilter, load_dataset, load_embedder
 
 
 def run(*words: str) -> None:
@@ -23,35 +21,39 @@ def run(*words: str) -> None:
         sys.exit(code)
 
 
-def show_nearest(query_table: Path, gallery_table: Path) -> None:
-    """Print the crops of other cameras that are nearest to the first query, found as a program would find them."""
-    query, gallery = read_embeddings(query_table), read_embeddings(gallery_table)
-    assert query.crops.camera_ids is not None
-    assert gallery.crops.camera_ids is not None
-    elsewhere = np.flatnonzero(gallery.crops.camera_ids != query.crops.camera_ids[0])
-    found = search(query.embeddings[:1], gallery.embeddings[elsewhere], count=5)
-    print(f"\nNearest to {query.crops.paths[0].name} in other cameras (names begin with person and camera):")
-    for index, distance in zip(elsewhere[found.indices[0]], found.distances[0], strict=True):
-        print(f"  {gallery.crops.paths[index].name}   distance {distance:.2f}")
+def show_nearest(place: Path, people: Path) -> Path:
+    """Search a gallery as a program would: print what other cameras have seen of the first query. Returns its file."""
+    query = load_dataset(people).splits["query"].select([0])
+    assert query.camera_ids is not None
+    elsewhere = SightingFilter(not_cameras=(str(query.camera_ids[0]),))
+    found = Gallery.open(place, load_embedder()).search(query, 5, elsewhere)
+    print(f"\nNearest to {query.paths[0].name} in other cameras (names begin with person and camera):")
+    for match in found[0]:
+        print(f"  {Path(match.sighting.path).name}   distance {match.distance:.2f}   person {match.sighting.person}")
+    return query.paths[0]
 
 
 def quickstart(folder: Path) -> None:
     """Draw people into `folder`, and show what the network finds among them."""
-    people, sheet, ranked, scores = (folder / name for name in ("people", "people.png", "ranked.png", "scores.json"))
-    report = folder / "report.html"
-    tables = {split: folder / f"{split}.parquet" for split in ("query", "gallery")}
+    people, gallery, sheet, found, scores = (
+        folder / name for name in ("people", "people.gallery", "people.png", "found.png", "scores.json")
+    )
+    reports = {"gallery": folder / "gallery.html", "evaluation": folder / "report.html"}
     run("synthesize", str(people), "--identities", "60", "--seed", "0", "--sheet", str(sheet))
-    for split, table in tables.items():
-        run("embed", str(people), "--split", split, "--output", str(table))
-    show_nearest(*tables.values())
-    words = [word for split, table in tables.items() for word in (f"--{split}", str(table))]
-    run("evaluate", *words, "--picture", str(ranked), "--json", str(scores))
-    run("report", *words, "--output", str(report))
+    run("gallery", "add", str(people / "bounding_box_test"), "--gallery", str(gallery))
+    query = show_nearest(gallery, people)
+    run("gallery", "search", str(query), "--gallery", str(gallery), "--not-same-camera", "--picture", str(found))
+    run("evaluate", "--data", str(people), "--json", str(scores))
+    run("report", "--gallery", str(gallery), "--output", str(reports["gallery"]))
+    run("report", "--data", str(people), "--output", str(reports["evaluation"]))
     print("\nOpen these files:")
-    print(f"  {report}   everything on one page: scores, cameras, what a distance means, the worst and best queries")
+    print(f"  {reports['gallery']}   who is in the gallery, where and when, and who nobody named looks like")
+    print(
+        f"  {reports['evaluation']}   how good the network is on these people: scores, cameras, worst and best queries"
+    )
     print(f"  {sheet}   some of the drawn people: a row for each person, a column for each camera")
-    print(f"  {ranked}   what the network found for some of them")
-    print(f"  {scores}   the scores above")
+    print(f"  {found}   what the gallery found for one of them")
+    print(f"  {gallery}   the gallery itself, to go on with: omnireid gallery --help")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.gallery.tables import filled
 
 from omnireid import RuntimeOptions, load_embedder
 from omnireid.cli import main
@@ -79,11 +80,14 @@ def test_what_cannot_be_reported_is_said_in_one_line(
     (broken / "run.json").write_text("[1]")
     stored = ["--query", tables[0], "--gallery", tables[1]]
     for words, message in (
-        (output, "Give --data"),
-        ([*output, "--query", tables[0]], "Give --data"),
-        ([*output, *stored, "--data", str(crop_folder)], "Give --data"),
-        ([*output, *stored, "--weights", "w.pth"], "stored embeddings are made already"),
-        ([*output, "--run", str(broken), *stored], "Give --data"),
+        ([*output, "--gallery", str(tmp_path / "none.gallery")], "There is no gallery at"),
+        ([*output, "--evaluation", str(broken / "run.json")], "cannot be read as scores"),
+        ([*output, "--run", str(broken), "--calibration", "c.json"], "--calibration belongs to --data"),
+        (output, "Give one of --data"),
+        ([*output, "--query", tables[0]], "Give one of --data"),
+        ([*output, *stored, "--data", str(crop_folder)], "Give one of --data"),
+        ([*output, *stored, "--weights", "w.pth"], "was made already"),
+        ([*output, "--run", str(broken), *stored], "Give one of --data"),
         ([*output, "--run", str(broken)], "cannot be read as a run's record"),
         ([*output, "--run", str(tmp_path / "absent")], "There is no journal"),
         ([*output, *stored, "--calibration", str(broken / "run.json")], "is no calibration"),
@@ -93,3 +97,27 @@ def test_what_cannot_be_reported_is_said_in_one_line(
         assert main(["report", *words]) == 2, words
         assert message in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_gallery_becomes_a_page_text_and_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gallery = tmp_path / "people.gallery"
+    filled(gallery)
+    page, numbers = tmp_path / "gallery.html", tmp_path / "gallery.json"
+    assert main(["report", "--gallery", str(gallery), "--output", str(page)]) == 0
+    assert main(["report", "--gallery", str(gallery), "--output", str(numbers), "--format", "json"]) == 0
+    assert "Gallery people.gallery" in page.read_text(encoding="utf-8")
+    record = json.loads(numbers.read_text())
+    assert (record["gallery"]["sightings"], len(record["people"]), record["actions"]) == (30, 5, {"add": 1})
+    assert main(["report", "--gallery", str(gallery), "--output", str(gallery / "page.html")]) == 2
+    assert "would lie in the gallery" in capsys.readouterr().err
+
+
+def test_scores_that_were_written_become_a_page(tmp_path: Path, tables: tuple[str, str]) -> None:
+    scores, page, text = (tmp_path / name for name in ("scores.json", "scores.html", "scores.md"))
+    assert main(["evaluate", "--query", tables[0], "--gallery", tables[1], "--json", str(scores)]) == 0
+    assert main(["report", "--evaluation", str(scores), "--output", str(page)]) == 0
+    assert main(["report", "--evaluation", str(scores), "--output", str(text), "--format", "md"]) == 0
+    record = json.loads(scores.read_text())
+    assert f"{100 * record['mean_average_precision']:.1f} %" in page.read_text(encoding="utf-8")
+    assert f"| SHA-256 of the weights | {record['weights_sha256']} |" in text.read_text(encoding="utf-8")
+    assert "Camera by camera" in text.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``omnireid report``: an evaluation or a training run as one file that people can read."""
+"""``omnireid report``: an evaluation, a training run or a gallery as one file that people can read."""
 
 from __future__ import annotations
 
@@ -41,18 +41,41 @@ class ReportOptions:
     hide_crops: bool = False
 
 
+@dataclass(frozen=True)
+class ReportSource:
+    """What is reported on, instead of weights and data.
+
+    Attributes:
+        gallery: A gallery, as its folder or an address such as s3://bucket/folder. With --query, the table of gallery
+            embeddings instead.
+        query: Table of query embeddings, to score stored embeddings; needs --gallery.
+        run: Folder of a training run.
+        evaluation: Scores that omnireid evaluate --json has written.
+    """
+
+    gallery: str | None = None
+    query: Path | None = None
+    run: Path | None = None
+    evaluation: Path | None = None
+
+    @property
+    def tables(self) -> StoredTables:
+        """The stored embeddings, where some are to be scored."""
+        is_stored = self.query is not None and self.gallery is not None
+        return StoredTables(self.query, Path(str(self.gallery))) if is_stored else StoredTables()
+
+
 def report(
     *,
     options: ReportOptions,
     weights: OptionalWeights = None,
     data: Path | None = None,
-    tables: StoredTables = StoredTables(),
-    run: Path | None = None,
+    source: ReportSource = ReportSource(),
     reading: DataOptions = DataOptions(),
     ranking: RankingOptions = RankingOptions(),
     runtime: RuntimeOptions = RuntimeOptions(precision="fp32"),
 ) -> None:
-    """Write a report of an evaluation or of a training run: one HTML file that needs nothing else, and no network.
+    """Write a report of an evaluation, a training run or a gallery: one HTML file that needs nothing else, no network.
 
     It shows scores with intervals, the curve of ranks, distances, cameras, what a
     distance means, the worst and best queries, who is taken for whom, costs, and where
@@ -63,11 +86,12 @@ def report(
 
     Example: omnireid report --run runs/first --output run.html
 
+    Example: omnireid report --gallery people.gallery --output gallery.html
+
     Args:
         options: What is written.
         data: Data set to report on, as its folder or a manifest.
-        tables: Stored embeddings to score instead of a data set.
-        run: Folder of a training run, instead of an evaluation.
+        source: What is reported on, instead of weights and data.
         reading: How the data set is read.
         ranking: How the gallery is ranked.
         runtime: How the model is run.
@@ -76,23 +100,61 @@ def report(
     from omnireid.errors import DataError
     from omnireid.files import check_output
 
-    given = (weights, data, tables.query, tables.gallery, options.calibration, run)
-    inputs = input_files(name for name in given if name is not None)
+    tables = source.tables
+    given = (data, source.query, tables.gallery, options.calibration, source.run, source.evaluation)
+    inputs = input_files(name for name in (weights, *given) if name is not None)
     check_output(options.output, suffix=_SUFFIXES[options.format], inputs=inputs)
-    is_stored = tables.query is not None and tables.gallery is not None
-    is_alone = data is None and tables == StoredTables() and weights is None and options.calibration is None
-    if run is not None and is_alone:
-        _report_run(run, options)
-    elif run is None and (data is not None) != is_stored and (data is None) == (tables != StoredTables()):
-        if is_stored and weights is not None:
-            raise DataError("--weights belongs to --data: stored embeddings are made already.")
-        _report_evaluation(weights, data, tables, options, reading, ranking, runtime)
-    else:
+    is_stored = tables != StoredTables()
+    gallery = None if is_stored else source.gallery
+    chosen = [data, tables if is_stored else None, gallery, source.run, source.evaluation]
+    if sum(one is not None for one in chosen) != 1 or (source.query is not None and not is_stored):
         raise DataError(
-            "Give --data, with or without --weights; or --query and --gallery; or --run alone. See omnireid report "
-            "--help."
+            "Give one of --data, with or without --weights; --query and --gallery, two tables of embeddings; --gallery "
+            "alone; --run; and --evaluation. See omnireid report --help."
         )
+    if weights is not None and data is None:
+        raise DataError("--weights belongs to --data: what is reported on was made already.")
+    if options.calibration is not None and data is None and not is_stored:
+        raise DataError("--calibration belongs to --data, or to --query and --gallery.")
+    if source.run is not None:
+        _report_run(source.run, options)
+    elif gallery is not None:
+        _report_gallery(gallery, options)
+    elif source.evaluation is not None:
+        _report_scores(source.evaluation, options)
+    else:
+        _report_evaluation(weights, data, tables, options, reading, ranking, runtime)
     print(f"report: {options.output}")
+
+
+def _report_gallery(place: str, options: ReportOptions) -> None:
+    from omnireid.errors import OutputError
+    from omnireid.files import check_output
+    from omnireid.gallery.gallery import Gallery
+    from omnireid.reports.gallery_report import read_gallery, report_gallery
+
+    gallery = Gallery.open(place)
+    folder = gallery.database.folder
+    if folder is not None and options.output.absolute().is_relative_to(folder):
+        raise OutputError(f"{options.output} would lie in the gallery {place}. Write the report somewhere else.")
+    reported = read_gallery(gallery, _describe_machine(), hides_crops=options.hide_crops)
+    check_output(options.output, inputs=[Path(path) for path in reported.sightings.table.column("path").to_pylist()])
+    _write(report_gallery(reported), reported.json(), options)
+
+
+def _report_scores(file: Path, options: ReportOptions) -> None:
+    from omnireid.errors import DataError
+    from omnireid.reports.score_report import read_scores, report_scores
+
+    try:
+        record = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{file} cannot be read as scores ({error}). Give a file that omnireid evaluate --json has written."
+        ) from error
+    scores = read_scores(record, str(file))
+    title = f"{record.get('model', 'scores')} on {record.get('dataset', file.name)}"
+    _write(report_scores(scores, record, title), {"kind": "omnireid report", "scores": record}, options)
 
 
 def _report_run(run: Path, options: ReportOptions) -> None:

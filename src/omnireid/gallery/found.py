@@ -137,11 +137,16 @@ def with_probabilities(
     if calibration is None:
         return found
     if prior is None:
-        named = len(set(found.sightings.table.column("person").to_pylist()) - {None})
-        prior = 0.5 / max(1, named or len(found.sightings))
+        prior = usual_prior(found.sightings)
     same_camera = None
     if query_cameras is not None and None not in query_cameras:
         cameras = np.array(found.sightings.table.column("camera").to_pylist() or [None], dtype=object)
         same_camera = cameras[found.ranked.indices] == np.array(query_cameras, dtype=object)[:, None]
     probabilities = calibration.probabilities(found.ranked.distances, same_camera=same_camera, prior=prior)
     return replace(found, probabilities=probabilities, thresholds=calibration.thresholds, prior=prior)
+
+
+def usual_prior(sightings: Sightings) -> float:
+    """The prior where nobody stated one: a half, shared among the people, or among all sightings of nobody named."""
+    named = len(set(sightings.table.column("person").to_pylist()) - {None})
+    return 0.5 / max(1, named or len(sightings))

@@ -25,6 +25,7 @@ from omnireid.gallery.identities import Decision, Kind, read_decisions
 from omnireid.gallery.index import OptimizeReport, optimize_gallery, search_index
 from omnireid.gallery.info import GalleryInfo, Person, describe_gallery, list_people
 from omnireid.gallery.ingest import AddSummary, add_crops, add_table
+from omnireid.gallery.near_pairs import NearPair, find_near_pairs
 from omnireid.gallery.options import ErasureOptions, FloatType, SearchMethod
 from omnireid.gallery.person_search import LEAST_VOTES, check_method, combine, person_queries
 from omnireid.gallery.queries import Query, embed_queries
@@ -332,6 +333,16 @@ class Gallery:
         """The people of the gallery, those seen most often first."""
         _ = self.facts
         return list_people(self._newest().sightings)
+
+    def near_pairs(self, count: int = 12) -> tuple[NearPair, ...]:
+        """The `count` nearest pairs of a sighting of nobody named and another one, nearest first.
+
+        Every sighting is compared, without the index; of more than 2,000 unnamed ones, those that were added last.
+        With a calibration, each has a probability with the prior of a search.
+        """
+        check_whole_number(count, "count", least=1)
+        facts = self.facts
+        return find_near_pairs(self.database, self._newest(), facts.model.distance, self._calibration(facts), count)
 
     def info(self) -> GalleryInfo:
         """What the gallery is: its model, its size, its people, cameras and times."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from PIL import Image
 
-_MARKS = {"query": "query", "right": "✓", "wrong": "✗"}
+_MARKS = {"query": "query", "right": "✓", "wrong": "✗", "plain": ""}
 
 
 def render_html(document: Document) -> str:

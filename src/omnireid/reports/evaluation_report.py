@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from omnireid.data.capture_times import column_values
-from omnireid.errors import ImageError
 from omnireid.evaluation.embedder_scores import EvaluatedSplits
 from omnireid.evaluation.evaluation import Evaluation
-from omnireid.evaluation.scores import SCORE_NAMES, TITLES, RankingScores, describe_reordering
+from omnireid.evaluation.scores import describe_reordering
 from omnireid.evaluation.verification import Verification
-from omnireid.images.decode import open_rgb
 from omnireid.reports.calibration_section import describe_calibration
 from omnireid.reports.charts import Axis, Series, axis_over, draw_lines, stairs
-from omnireid.reports.parts import Chart, CropImage, Document, Mark, Section, Strip, Table, Tile
+from omnireid.reports.crop_images import make_crop_image
+from omnireid.reports.parts import Chart, CropImage, Document, Mark, Section, Strip, Table
+from omnireid.reports.score_sections import camera_sections, draw_cmc, fact_table, score_section, score_tiles
 from omnireid.types import Crops, IntArray
 
 STRIPS = 6
 STRIP_LENGTH = 10
 _CONFUSIONS = 12
-_CROP_SIZE = (76, 140)
 _HISTOGRAM_BINS = 40
 
 
@@ -57,67 +54,27 @@ def report_evaluation(reported: ReportedEvaluation) -> Document:
     scores = reported.evaluated.scores
     evaluation = reported.evaluated.splits[0]
     sections = [
-        _score_section(scores),
+        score_section(scores),
         _curve_section(reported),
-        *_camera_sections(scores),
+        *camera_sections(scores),
         describe_calibration(reported.verification, reported.calibration_note),
         *_strip_sections(evaluation, hides_crops=reported.hides_crops),
         _confusion_section(evaluation),
         Section(
-            "Cost", "What making this report took, on the machine named below.", blocks=[_fact_table(reported.costs)]
+            "Cost", "What making this report took, on the machine named below.", blocks=[fact_table(reported.costs)]
         ),
-        Section("Where this comes from", "", blocks=[_fact_table(reported.facts)]),
+        Section("Where this comes from", "", blocks=[fact_table(reported.facts)]),
     ]
     counts = f"{scores.queries:,} queries counted, {scores.gallery:,} gallery crops"
     lines = [f"{counts} · protocol {scores.protocol} · {scores.distance} distance", *describe_reordering(scores)]
     if scores.splits > 1:
         lines.append(f"Scores are the mean of {scores.splits} splits; crops and confusions are of the first one.")
-    return Document(reported.title, sections, "\n".join(lines), scores.warnings, list(_tiles(scores)))
-
-
-def _tiles(scores: RankingScores) -> Iterator[Tile]:
-    for name in ("rank1", "rank5", "mean_average_precision", "mean_inverse_negative_penalty"):
-        note = _interval(scores, name)
-        yield Tile(TITLES[name], f"{100 * getattr(scores, name):.1f} %", f"95 %: {note}" if note else "")
-
-
-def _interval(scores: RankingScores, name: str) -> str:
-    if name not in scores.intervals:
-        return ""
-    low, high = scores.intervals[name]
-    return f"{100 * low:.1f} – {100 * high:.1f}"
-
-
-def _score_section(scores: RankingScores) -> Section:
-    columns = ["score", "%", "95 % interval"]
-    if scores.standard_deviations:
-        columns.append("± between " + ("splits" if scores.splits > 1 else "repeats"))
-    rows = []
-    for name in SCORE_NAMES:
-        row = [TITLES[name], f"{100 * getattr(scores, name):.2f}", _interval(scores, name) or "–"]
-        if scores.standard_deviations:
-            row.append(f"{100 * scores.standard_deviations[name]:.2f}")
-        rows.append(tuple(row))
-    text = (
-        "rank-k: share of the queries with a right crop among the first k. mAP: mean precision at each right crop. "
-        "mINP: how far one must look for the last right crop. Intervals are by bootstrap over people."
-    )
-    left_out = [f"{number:,} queries left out: {reason}." for reason, number in scores.left_out.items()]
-    if scores.queries_decided_by_tie:
-        left_out.append(f"{scores.queries_decided_by_tie:,} queries are decided by a tie with somebody else's crop.")
-    return Section("Scores", "\n".join([text, *left_out]), blocks=[Table(tuple(columns), tuple(rows))])
+    return Document(reported.title, sections, "\n".join(lines), scores.warnings, list(score_tiles(scores)))
 
 
 def _curve_section(reported: ReportedEvaluation) -> Section:
     scores = reported.evaluated.scores
-    points = tuple((float(rank), 100 * share) for rank, share in enumerate(scores.cmc[:20], start=1))
-    low = max(0.0, 10 * np.floor(points[0][1] / 10) - 10)
-    curve = draw_lines(
-        "Found among the first k (CMC)",
-        [Series("queries with a right crop", points, has_dots=True)],
-        Axis("rank k", 1, 20),
-        Axis("%", float(low), 100),
-    )
+    curve = draw_cmc(scores)
     text = (
         "The better the nearest right crop and the nearest wrong crop are apart, the less depends on luck. Queries "
         "whose right crop was not among the ranked ones are left out of the second chart."
@@ -142,27 +99,6 @@ def _distance_chart(evaluation: Evaluation) -> Chart:
     heights = [top for one in series for _, top in one.points]
     x = Axis(f"{evaluation.scores.distance} distance", float(edges[0]), float(edges[-1]))
     return draw_lines("How near is the nearest crop", series, x, axis_over("% of the queries", heights, least=0))
-
-
-def _camera_sections(scores: RankingScores) -> Iterator[Section]:
-    pairs = {(pair.query_camera, pair.gallery_camera): pair for pair in scores.camera_pairs}
-    if not pairs:
-        return
-    query = sorted({pair[0] for pair in pairs})
-    gallery = sorted({pair[1] for pair in pairs})
-    lowest, highest = (choose(pair.rank1 for pair in pairs.values()) for choose in (min, max))
-    spread = max(highest - lowest, 1e-9)
-    rows, shades = [], []
-    for one in query:
-        found = [pairs.get((one, other)) for other in gallery]
-        rows.append((f"camera {one}", *("" if pair is None else f"{100 * pair.rank1:.1f}" for pair in found)))
-        shades.append(tuple(None if pair is None else (pair.rank1 - lowest) / spread for pair in found))
-    text = (
-        "rank-1 in percent of the queries of one camera (down) among the crops of another (across); the deeper the "
-        "colour, the higher, from the lowest to the highest here. A pale row or column is a camera to look at."
-    )
-    columns = ("query \\ gallery", *(f"camera {camera}" for camera in gallery))
-    yield Section("Camera by camera", text, blocks=[Table(columns, tuple(rows), tuple(shades))])
 
 
 def _strip_sections(evaluation: Evaluation, *, hides_crops: bool) -> Iterator[Section]:
@@ -192,11 +128,11 @@ def _make_strip(evaluation: Evaluation, query: int, *, hides_crops: bool) -> Str
     scores, crops = evaluation.query_scores, evaluation.crops
     found = evaluation.ranked.indices[query, :STRIP_LENGTH]
     marks: list[Mark] = ["right" if right else "wrong" for right in evaluation.is_true_match[query, :STRIP_LENGTH]]
-    images = [_make_image(crops.query, query, "query", "", hides_crops=hides_crops)]
+    images = [_crop_of(crops.query, query, "query", "", hides_crops=hides_crops)]
     for place, index in enumerate(found.tolist()):
         if index >= 0:
             text = f"{evaluation.ranked.distances[query, place]:.3f}"
-            images.append(_make_image(crops.gallery, index, marks[place], text, hides_crops=hides_crops))
+            images.append(_crop_of(crops.gallery, index, marks[place], text, hides_crops=hides_crops))
     title = (
         f"{crops.query.paths[query].name}: first right crop at rank {scores.first_rank[query]:.0f}, AP "
         f"{100 * scores.average_precision[query]:.1f} %, {scores.true_matches[query]} to find"
@@ -204,18 +140,10 @@ def _make_strip(evaluation: Evaluation, query: int, *, hides_crops: bool) -> Str
     return Strip(title, tuple(images))
 
 
-def _make_image(crops: Crops, index: int, mark: Mark, text: str, *, hides_crops: bool) -> CropImage:
+def _crop_of(crops: Crops, index: int, mark: Mark, text: str, *, hides_crops: bool) -> CropImage:
     camera = "" if crops.camera_ids is None else f"camera {crops.camera_ids[index]}"
     caption = "\n".join(filter(None, [text, camera]))
-    if hides_crops:
-        return CropImage(None, caption, mark)
-    try:
-        crop = open_rgb(crops.paths[index]).resize(_CROP_SIZE, Image.Resampling.LANCZOS)
-    except ImageError:
-        return CropImage(None, f"{caption}\nnot readable", mark)
-    content = io.BytesIO()
-    crop.save(content, format="JPEG", quality=82)
-    return CropImage(content.getvalue(), caption, mark)
+    return make_crop_image(None if hides_crops else crops.paths[index], caption, mark)
 
 
 def _confusion_section(evaluation: Evaluation) -> Section:
@@ -251,10 +179,6 @@ def _person_name(crops: Crops, row: int) -> str:
         return str(column_values(crops, "person_name")[row])
     assert crops.person_ids is not None
     return str(crops.person_ids[row])
-
-
-def _fact_table(facts: Mapping[str, str]) -> Table:
-    return Table(("", ""), tuple((name, value) for name, value in facts.items()))
 
 
 def make_record(reported: ReportedEvaluation) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from PIL import Image
 
-Mark = Literal["query", "right", "wrong"]
+Mark = Literal["query", "right", "wrong", "plain"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class CropImage:
     Attributes:
         image: A JPEG file; None where the crop is not shown.
         caption: A line below it.
-        mark: Whether it is the query, a right answer or a wrong one.
+        mark: Whether it is the query, a right answer or a wrong one; ``plain`` where nobody knows.
     """
 
     image: bytes | None
