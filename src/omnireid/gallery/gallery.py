@@ -368,6 +368,7 @@ class Gallery:
             DiskFullError: there is no room; the gallery is as it was.
         """
         before = self.info().bytes
+        self._snapshot.clear()  # it takes as much memory as what is read now
         with self.database.sole_writer():
             report = optimize_gallery(self.database, finish_erasure(self.database, self.facts))
         self._snapshot.clear()

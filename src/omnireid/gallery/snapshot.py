@@ -30,9 +30,9 @@ _LARGEST_COPY = 1 / _KEPT_FILTERS
 """Share of the sightings up to which those that fit a filter are copied, so that all copies take at most the memory of
 the gallery. Other filters compare every sighting and leave out those that do not fit."""
 
-_LARGEST_OPERAND_BYTES = 2**30
-"""Half a million embeddings of 512 values are kept in float32, in which a single query compares them ten times as fast
-as in float16. A larger gallery is compared in pieces until `optimize` has made an index."""
+_LARGEST_OPERAND_BYTES = 5 * 2**29
+"""A million embeddings of 512 values are kept in float32, in which a single query compares them ten times as fast as
+in float16. A larger gallery is compared in pieces until `optimize` has made an index."""
 
 
 @dataclass(frozen=True, eq=False)
