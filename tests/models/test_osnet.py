@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnireid.errors import ModelError, ShapeError
+from omnireid.models.blocks import ChannelGate
 from omnireid.models.layers import initialise
 from omnireid.models.osnet import OSNet
 from omnireid.models.osnet_config import ABLATIONS, OSNetConfig
@@ -262,6 +263,18 @@ def test_building_draws_from_its_own_generator_only() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(first.conv5.conv.weight, other.conv5.conv.weight)
     assert torch.equal(OSNet(SMALL).conv5.conv.weight, OSNet(SMALL).conv5.conv.weight)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_hidden_unit_of_a_gate_is_born_off(seed: int) -> None:
+    """A unit that is off for all images gets no gradient. With the signs as drawn, half of them would be."""
+    model = OSNet(SMALL, generator=torch.Generator().manual_seed(seed))
+    gates = [module for module in model.modules() if isinstance(module, ChannelGate)]
+    assert len(gates) == 6
+    for gate in gates:
+        even = torch.ones(1, gate.reduce.in_channels, 1, 1)
+        assert bool((gate.reduce(even) > 0).all())
+        assert float(gate.reduce.weight.detach().min()) < 0, "only the sign of a whole unit is chosen"
 
 
 def test_a_new_classifier_can_be_initialised_alone() -> None:

@@ -328,3 +328,30 @@ def test_each_head_learns(head: str) -> None:
     assert learner.head.training
     learner.step(batch_of(), 0)
     assert "classifier.weight" in changed(learner.head, before)
+
+
+def test_the_gates_can_have_a_weight_decay_of_their_own() -> None:
+    """Without gradients, SGD changes a weight by its decay alone."""
+    recipe = replace(PLAIN, weight_decay=0.1, gate_weight_decay=0.0)
+    for chosen, gates_keep in ((recipe, True), (replace(recipe, gate_weight_decay=None), False)):
+        learner = learner_of(chosen)
+        before = {name: weight.detach().clone() for name, weight in learner.network.named_parameters()}
+        for weight in learner.network.parameters():
+            weight.grad = torch.zeros_like(weight)
+        learner.optimiser.step()
+        for name, weight in learner.network.named_parameters():
+            if name.endswith("weight"):
+                assert torch.equal(weight, before[name]) == (gates_keep and ".gate." in name), name
+
+
+def test_a_run_with_a_decay_for_gates_goes_on_from_its_checkpoint() -> None:
+    recipe = replace(PLAIN, gate_weight_decay=0.0)
+    straight, stopped, resumed = (learner_of(recipe) for _ in range(3))
+    for learner in (straight, stopped):
+        learner.begin_epoch(0)
+        learner.step(batch_of(0), 0)
+    resumed.load_state_dict(stopped.state_dict())
+    resumed.begin_epoch(0)
+    for learner in (straight, resumed):
+        learner.step(batch_of(1), 1)
+    assert all(map(torch.equal, straight.network.parameters(), resumed.network.parameters()))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnireid.models.layer_plan import Activation
-from omnireid.models.layers import Conv2d, Linear, instance_norm
+from omnireid.models.layers import Conv2d, GateInput, Linear, instance_norm
 from omnireid.models.osnet_config import GATE_REDUCTION, Convolution, Fusion, Gate, InstanceNorm
 
 
@@ -92,7 +92,7 @@ class ChannelGate(nn.Module):
     def __init__(self, channels: int, *, outputs: int) -> None:
         super().__init__()
         hidden = channels // GATE_REDUCTION
-        self.reduce = Conv2d(channels, hidden, 1)
+        self.reduce = GateInput(channels, hidden, 1)
         self.expand = Conv2d(hidden, outputs, 1)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -17,6 +17,10 @@ class Conv2d(nn.Conv2d):
         """Leave the memory as it is; see `initialise`."""
 
 
+class GateInput(Conv2d):
+    """The first layer of a gate. It reads averages of maps that are never negative; see `initialise`."""
+
+
 class Linear(nn.Linear):
     """torch's linear layer, created without values."""
 
@@ -36,6 +40,10 @@ def initialise(model: nn.Module, generator: torch.Generator | None = None) -> No
     Convolutions are Kaiming-normal (fan-out, ReLU), linear layers N(0, 0.01), biases 0, norms 1 and 0. Parameters of
     any other module, such as fixed gates, keep the value they were created with.
 
+    A hidden unit of a gate whose weights have a negative sum is turned round. It reads averages ≥ 0, so it would be off
+    for nearly all images, and a unit that is always off gets no gradient. At width 0.25 a gate has one or two
+    units, and with the signs as they are drawn, half of the gates would never learn.
+
     Args:
         model: A network, or a part of one such as a new classifier.
         generator: A CPU generator. None is a fresh one with seed 0.
@@ -45,6 +53,8 @@ def initialise(model: nn.Module, generator: torch.Generator | None = None) -> No
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            if isinstance(module, GateInput):
+                module.weight *= torch.where(module.weight.sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.01, generator=generator)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d):

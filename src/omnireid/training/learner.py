@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from omnireid.images.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from omnireid.models.backbone import Backbone
+from omnireid.models.blocks import ChannelGate, FixedGates
 from omnireid.training.augmentation_plan import apply_plan
 from omnireid.training.averaging import MovingAverage
 from omnireid.training.distributed import Ranks
@@ -270,14 +271,22 @@ def logged_losses(recipe: Recipe) -> frozenset[str]:
 
 
 def _create_optimiser(recipe: Recipe, network: nn.Module, heads: Sequence[nn.Module]) -> torch.optim.Optimizer:
-    """The recipe's optimiser, with one group for the network and one for everything that learns on its embeddings."""
+    """The recipe's optimiser.
+
+    One group is the network, one everything that learns on its embeddings, and one the gates if the recipe has a weight
+    decay for them.
+    """
+    gates: list[nn.Module] = []
+    if recipe.gate_weight_decay is not None:
+        gates = [module for module in network.modules() if isinstance(module, ChannelGate | FixedGates)]
+    apart = {id(weight) for gate in gates for weight in gate.parameters()}
+    rest = [weight for weight in network.parameters() if weight.requires_grad and id(weight) not in apart]
     groups: list[dict[str, Any]] = [
-        {
-            "params": [weight for module in modules for weight in module.parameters() if weight.requires_grad],
-            "multiple": multiple,
-        }
-        for modules, multiple in (([network], 1.0), (heads, recipe.head_learning_rate))
+        {"params": rest, "multiple": 1.0},
+        {"params": _trained_weights(heads), "multiple": recipe.head_learning_rate},
     ]
+    if apart:
+        groups.append({"params": _trained_weights(gates), "multiple": 1.0, "weight_decay": recipe.gate_weight_decay})
     decay = recipe.weight_decay
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
@@ -285,3 +294,7 @@ def _create_optimiser(recipe: Recipe, network: nn.Module, heads: Sequence[nn.Mod
         )
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     return kind(groups, lr=recipe.learning_rate, weight_decay=decay, amsgrad=recipe.amsgrad)
+
+
+def _trained_weights(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    return [weight for module in modules for weight in module.parameters() if weight.requires_grad]

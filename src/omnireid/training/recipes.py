@@ -69,6 +69,8 @@ class Recipe:
         nesterov: Use Nesterov's momentum with SGD.
         amsgrad: Use the AMSGrad variant of Adam or AdamW.
         weight_decay: Weight decay, applied to all weights.
+        gate_weight_decay: Weight decay for OSNet's gates instead; None means that of all weights. Before a batch norm,
+            decay only changes the size of a step; a gate has no norm, and decay pulls it towards a constant.
         schedule: How the learning rate falls: ``constant``, ``step``, ``linear`` or ``cosine``.
         milestones: Moments at which ``step`` multiplies the learning rate by `decay`.
         decay: Factor for the learning rate at each milestone.
@@ -119,6 +121,7 @@ class Recipe:
     nesterov: bool = False
     amsgrad: bool = False
     weight_decay: float = 5e-4
+    gate_weight_decay: float | None = None
     schedule: ScheduleName = "step"
     milestones: tuple[Moment, ...] = ()
     decay: float = 0.1
@@ -147,8 +150,9 @@ class Recipe:
                 f"{', '.join(METRICS[self.task])}."
             )
         for name, (low, high) in _RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise RecipeError(f"{_flag(name)} must lie between {low} and {high}; got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise RecipeError(f"{_flag(name)} must lie between {low} and {high}; got {value}.")
         if self.batch_size % self.accumulate:
             raise RecipeError(
                 f"--accumulate {self.accumulate} does not divide --batch-size {self.batch_size}: its parts must be "
@@ -241,6 +245,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "head_learning_rate": (0, _MANY),
     "momentum": (0, 1 - 1e-6),
     "weight_decay": (0, _MANY),
+    "gate_weight_decay": (0, _MANY),
     "decay": (0, 1),
     "clip_norm": (0, _MANY),
     "average": (0, 1 - 1e-9),
