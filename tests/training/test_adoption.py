@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from tests.weights.openvino_writer import write_graph_of_others
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from omnireid import load_embedder
 from omnireid.cli import main
@@ -18,29 +16,26 @@ from omnireid.data.listing import list_crops
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.errors import CheckpointError, DataError
 from omnireid.images.preprocess import Preprocessing
-from omnireid.models.osnet import OSNet
 from omnireid.models.zoo import create_model
 from omnireid.training.adoption import FEWEST_CROPS, adopt_retail_osnet, measure_norms
 from omnireid.weights.artefact import read_metadata
-from omnireid.weights.retail_osnet import GroupGate, read_retail_osnet
+from omnireid.weights.retail_osnet import read_retail_osnet
 
-NUMBERS = {"0288": "osnet_in_x0_25", "0287": "osnet_in_x0_5", "0286": "osnet_in_x0_75", "0277": "osnet_in_x1_0"}
+NUMBERS = {
+    "0288": "osnet_retail_x0_25",
+    "0287": "osnet_retail_x0_5",
+    "0286": "osnet_retail_x0_75",
+    "0277": "osnet_retail_x1_0",
+}
 
 
 def retail(shared: Path, number: str) -> Path:
     return shared / "weights" / "omz" / f"person-reidentification-retail-{number}.xml"
 
 
-def test_a_group_gate_compares_the_channels_of_its_groups_only() -> None:
-    averages = np.array([[1.0, 3.0, 5.0, 5.0]], np.float32)
-    gate = GroupGate(np.array([1, 1, 2, 2], np.float32), np.array([0, 1, 0, -1], np.float32), groups=2)
-    low, high = 1 / (1 + np.exp(1)), 1 / (1 + np.exp(-2))  # in the first group ±1, in the second 0
-    assert np.allclose(gate.weigh(averages), [[low, high, 0.5, low]], atol=1e-4)
-
-
 def test_measured_norms_compute_what_they_did_before_in_evaluation_and_nearly_so_in_training() -> None:
     generator = torch.Generator().manual_seed(1)
-    model = create_model("osnet_in_x0_25").eval()
+    model = create_model("osnet_retail_x0_25").eval()
     images = torch.randn(16, 3, 64, 32, generator=generator) * 2 + 1
     with torch.no_grad():
         for module in model.modules():
@@ -103,64 +98,19 @@ def test_weights_that_are_no_graph_of_openvino_are_sent_to_train(
 
 @pytest.mark.real
 @pytest.mark.parametrize("number", NUMBERS)
-def test_the_tensors_are_all_there_and_compute_the_maps_of_the_graph(shared: Path, number: str) -> None:
-    """The maps of conv5, with the gates of the graph, against those that OpenVINO computes."""
-    import openvino
-
-    found = read_retail_osnet(retail(shared, number))
-    assert found.architecture == NUMBERS[number]
-    model = cast(OSNet, create_model(found.architecture).eval())
-    missing = {key for key in model.state_dict() if key not in found.tensors and not key.endswith("_tracked")}
-    assert {key.rsplit(".", 2)[0] for key in missing} == {*(f"{block}.gate" for block in found.group_gates), "fc"}
-    state = model.state_dict()
-    for key, values in found.tensors.items():
-        state[key].copy_(torch.from_numpy(np.array(values)))
-    for name, gate in found.group_gates.items():
-        block = model.get_submodule(name)
-        block._modules["gate"] = _Weighed(gate)  # what OmniScaleBlock calls for each stream
-        block._weigh = lambda streams, block=block: [block.gate(stream) for stream in streams]  # type: ignore[assignment]
-    core = openvino.Core()
-    graph = core.read_model(retail(shared, number))
-    last = next(node for node in graph.get_ops() if node.get_friendly_name() == "1126")
-    maps = core.compile_model(
-        openvino.Model([last.output(0)], graph.get_parameters()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 256, 128)).astype(np.float32)
-    expected = torch.from_numpy(maps({0: pixels})[0])
-    mean, std = (
-        torch.tensor(values).view(1, 3, 1, 1) for values in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
-    )
-    images = functional.instance_norm((torch.from_numpy(pixels).flip(1) - mean) / std)
-    with torch.no_grad():
-        ours = model.forward_features(images)
-    assert functional.cosine_similarity(ours.flatten(), expected.flatten(), dim=0) > 0.999
-
-
-class _Weighed(nn.Module):
-    def __init__(self, gate: GroupGate) -> None:
-        super().__init__()
-        self.gate = gate
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return torch.from_numpy(self.gate.weigh(maps.mean(dim=(2, 3)).numpy()))[:, :, None, None]
-
-
-@pytest.mark.real
-def test_the_new_network_starts_near_the_old_one(shared: Path, tmp_path: Path) -> None:
+def test_the_network_gives_the_embeddings_of_the_graph(shared: Path, tmp_path: Path, number: str) -> None:
+    """All tensors are there, each in its place. What is left out of the graph changes the embeddings a little."""
     data, output = shared / "data" / "CUHK03-part", tmp_path / "start.safetensors"
-    words = ["convert", str(retail(shared, "0288")), "--to", "osnet", "--crops", str(data / "bounding_box_train")]
+    words = ["convert", str(retail(shared, number)), "--to", "osnet", "--crops", str(data / "bounding_box_train")]
     assert main([*words, "--output", str(output)]) == 0
     metadata = read_metadata(output)
-    assert (metadata.architecture, metadata.licence, metadata.distance) == ("osnet_in_x0_25", "Apache-2.0", "cosine")
-    assert metadata.preprocessing == Preprocessing(256, 128)
-    assert main(["convert", str(retail(shared, "0288")), "--output", str(tmp_path / "old.xml")]) == 0
-    crops = list_crops([str(data / "query")]).paths
+    assert (metadata.architecture, metadata.licence) == (NUMBERS[number], "Apache-2.0")
+    assert (metadata.distance, metadata.preprocessing) == ("cosine", Preprocessing(256, 128))
+    assert main(["convert", str(retail(shared, number)), "--output", str(tmp_path / "old.xml")]) == 0
+    crops = list_crops([str(data / "query")]).paths[:64]
     old, new = (
         load_embedder(str(path), RuntimeOptions(precision="fp32")).embed(crops)
         for path in (tmp_path / "old.xml", output)
     )
-    likeness = [
-        (unit @ unit.T)[np.triu_indices(len(unit), 1)]
-        for unit in (values / np.linalg.norm(values, axis=1, keepdims=True) for values in (old, new))
-    ]
-    assert np.corrcoef(likeness)[0, 1] > 0.6
+    cosines = (old * new).sum(axis=1) / np.linalg.norm(old, axis=1) / np.linalg.norm(new, axis=1)
+    assert cosines.min() > 0.9

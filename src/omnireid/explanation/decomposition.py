@@ -2,8 +2,8 @@
 
 The embedding is e = ReLU(W · mean over places p of F_p + b), with the batch norm
 folded into W and b; where the mean itself is the embedding, W is the identity
-and b is 0. Let m be 1 where e is above zero and 0 elsewhere. For the
-crop at hand m is fixed, so the rest is linear:
+and b is 0. Let m be 1 where e is above zero and 0 elsewhere; where no ReLU
+follows, m is 1. For the crop at hand m is fixed, so the rest is linear:
 
     e = Σ_p m ⊙ W F_p / P  +  m ⊙ b
 
@@ -95,11 +95,11 @@ def decompose_dot_product(maps: FloatArray, embedding: FloatArray, direction: Do
 
     Args:
         maps: (C, H, W) last feature map of the crop.
-        embedding: (D,) embedding of the crop; where it is 0 the ReLU has cut it off.
+        embedding: (D,) embedding of the crop; where it is 0, a ReLU has cut it off.
         direction: (D,) any vector.
         head: What leads from the maps to the embedding.
     """
-    passed = np.where(embedding > 0, direction, 0.0)
+    passed = np.where(embedding > 0, direction, 0.0) if head.is_rectified else direction
     places = np.tensordot(passed @ head.weight, maps.astype(np.float64), axes=1)
     return PlaceMap(places / places.size, float(head.bias @ passed))
 

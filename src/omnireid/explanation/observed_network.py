@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """What turns the average of the last maps over all places into an embedding: a linear layer, then a ReLU.
+    """What turns the average of the last maps over all places into an embedding: a linear layer, and a ReLU or none.
 
     Where the average itself is the embedding, the layer is the identity. The ReLU then changes nothing, because the
     maps of such networks are nowhere negative.
@@ -37,10 +37,12 @@ class Head:
     Attributes:
         weight: (D, C) float64, with the batch norm folded in.
         bias: (D,) float64, with the batch norm folded in.
+        is_rectified: Whether a ReLU follows.
     """
 
     weight: DoubleArray
     bias: DoubleArray
+    is_rectified: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,4 +203,5 @@ def _find_head(observed: ObservedTensors, constant: Callable[[str], Any], embedd
     """The head among a graph's constants, or the identity of a network without one."""
     if observed.head_weight is None or observed.head_bias is None:
         return Head(np.eye(embedding_width), np.zeros(embedding_width))
-    return Head(constant(observed.head_weight).astype(np.float64), constant(observed.head_bias).astype(np.float64))
+    weight, bias = (constant(name).astype(np.float64) for name in (observed.head_weight, observed.head_bias))
+    return Head(weight, bias, observed.is_rectified)

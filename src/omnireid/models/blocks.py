@@ -15,7 +15,16 @@ from torch.nn import functional
 
 from omnireid.models.layer_plan import Activation
 from omnireid.models.layers import Conv2d, GateInput, Linear, instance_norm
-from omnireid.models.osnet_config import GATE_REDUCTION, Convolution, Fusion, Gate, InstanceNorm
+from omnireid.models.osnet_config import (
+    GATE_REDUCTION,
+    WEIGHTED_PLACES,
+    Convolution,
+    Fusion,
+    Gate,
+    InstanceNorm,
+    count_context_groups,
+)
+from omnireid.models.place_weights import spread_weights
 
 
 def activate(maps: Tensor, activation: Activation) -> Tensor:
@@ -52,16 +61,38 @@ class ConvNorm(nn.Module):
 
 
 class Projection(nn.Module):
-    """A linear layer, batch norm and ReLU: (B, C) → (B, D), ≥ 0."""
+    """A linear layer, batch norm and an activation: (B, C) → (B, D), ≥ 0 with ReLU."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int, *, activation: Activation = "relu") -> None:
         super().__init__()
         self.linear = Linear(in_features, out_features)
         self.norm = nn.BatchNorm1d(out_features)
+        self.activation: Activation = activation
 
     def forward(self, features: Tensor) -> Tensor:
-        """Project, normalise, rectify."""
-        return functional.relu(self.norm(self.linear(features)))
+        """Project, normalise, activate."""
+        return activate(self.norm(self.linear(features)), self.activation)
+
+
+class WeightedAverage(nn.Module):
+    """An average over all places in which every channel has a weight for every place: (B, C, H, W) → (B, C).
+
+    The weights are kept for maps of 16×8. Maps of another size get weights interpolated between them. Weights of 1 make
+    it the plain average, and they are its first values.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, *WEIGHTED_PLACES))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Weigh and average."""
+        size = maps.shape[2], maps.shape[3]
+        weight = self.weight
+        if size != WEIGHTED_PLACES:
+            rows, columns = (torch.from_numpy(matrix).to(weight) for matrix in spread_weights(*size))
+            weight = rows @ weight @ columns.T
+        return (maps * weight).mean(dim=(2, 3))
 
 
 class LiteConv(nn.Module):
@@ -111,6 +142,28 @@ class FixedGates(nn.Module):
     def forward(self, stream: int) -> Tensor:
         """Compute the (1, C, 1, 1) weights of one stream."""
         return torch.sigmoid(self.logits[stream]).view(1, -1, 1, 1)
+
+
+class ContextGate(nn.Module):
+    """A linear context transform: weights in (0, 1), computed from the maps they will weigh.
+
+    (B, C, H, W) → (B, C, 1, 1): global average, normalised over the channels of a group, times a scale and plus a shift
+    for each channel, sigmoid. Scale and shift are 0 at first.
+
+    Source: Ruan et al., "Linear Context Transform Block", AAAI 2020.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.groups = count_context_groups(channels)
+        self.weight = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Compute the weights for these maps."""
+        grouped = maps.mean(dim=(2, 3)).view(len(maps), self.groups, -1)
+        normalised = functional.layer_norm(grouped, grouped.shape[2:]).flatten(1)
+        return torch.sigmoid(normalised * self.weight + self.bias)[:, :, None, None]
 
 
 class OmniScaleBlock(nn.Module):
@@ -171,7 +224,7 @@ class OmniScaleBlock(nn.Module):
 
     def _weigh(self, streams: list[Tensor]) -> list[Tensor]:
         """One weight tensor per stream, which broadcasts over its maps; an empty list without a gate."""
-        if isinstance(self.gate, ChannelGate):
+        if isinstance(self.gate, ChannelGate | ContextGate):
             return [self.gate(stream) for stream in streams]
         if isinstance(self.gate, FixedGates):
             return [self.gate(index) for index in range(len(streams))]
@@ -207,4 +260,6 @@ def _gate(gate: Gate, channels: int, streams: int) -> nn.Module | None:
         return ChannelGate(channels, outputs=1)
     if gate == "fixed":
         return FixedGates(streams, channels)
+    if gate == "context":
+        return ContextGate(channels)
     return None

@@ -180,14 +180,17 @@ class GraphBuilder:
         limits = [self.constant(f"{output}.{name}", np.array(value)) for name, value in (("low", 0.0), ("high", 6.0))]
         return self.add("Clip", [maps, *limits], output)
 
-    def projection(self, maps: str, name: str, in_features: int, out_features: int) -> str:
+    def projection(
+        self, maps: str, name: str, in_features: int, out_features: int, *, activation: Activation = "relu"
+    ) -> str:
         """Add a `Projection` of (N, C) features."""
         weight = self.take(f"{name}.linear.weight", out_features, in_features)
         bias = self.take(f"{name}.linear.bias", out_features)
         factor, shift = self.batch_norm(f"{name}.norm", out_features)
         inputs = [maps, self.constant(f"{name}.weight", weight * factor[:, None])]
         inputs.append(self.constant(f"{name}.bias", bias * factor + shift))
-        return self.add("Relu", [self.add("Gemm", inputs, f"{name}.norm", transB=1)], name)
+        product = self.add("Gemm", inputs, name if activation == "none" else f"{name}.norm", transB=1)
+        return self.activate(product, activation, name)
 
     def batch_norm(self, name: str, channels: int) -> tuple[Array, Array]:
         """Take a batch norm in evaluation: its (C,) factors and shifts."""

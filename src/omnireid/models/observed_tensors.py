@@ -25,13 +25,15 @@ class ObservedBlock:
 class ObservedTensors:
     """Names of tensors in a network's graph.
 
-    The embedding is the ReLU of ``head_weight · mean over the places of maps + head_bias``. In a network without a head
-    it is that mean itself, and the maps are nowhere negative.
+    The embedding is ``head_weight · mean over the places of maps + head_bias``, and the ReLU of it where the head is
+    rectified. In a network without a head it is that mean itself, and the maps are nowhere negative.
 
     Attributes:
-        maps: Last feature map, (N, C, H, W), which global average pooling reduces to (N, C).
+        maps: Last feature map, (N, C, H, W), which global average pooling reduces to (N, C); with their weights, where
+            places have weights.
         head_weight: Constant (D, C), with the norm folded in; None in a network without a head.
         head_bias: Constant (D,); None in a network without a head.
+        is_rectified: Whether the embedding is the ReLU of what the head computes.
         blocks: Blocks of streams, first to last; empty in a network without streams.
         receptive_fields: Side in pixels of what one value of a stream sees of the block's reduced input, for each of
             the T streams.
@@ -41,6 +43,7 @@ class ObservedTensors:
     maps: str
     head_weight: str | None
     head_bias: str | None
+    is_rectified: bool = True
     blocks: tuple[ObservedBlock, ...] = ()
     receptive_fields: tuple[int, ...] = ()
     gates_follow_input: bool = False

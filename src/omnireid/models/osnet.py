@@ -13,13 +13,13 @@ from torch.nn import functional
 
 from omnireid.errors import ModelError, ShapeError
 from omnireid.models.backbone import Backbone
-from omnireid.models.blocks import ConvNorm, OmniScaleBlock, Projection
+from omnireid.models.blocks import ConvNorm, OmniScaleBlock, Projection, WeightedAverage
 from omnireid.models.layers import Linear, initialise
-from omnireid.models.osnet_config import EMBEDDING_WIDTH, STRIDE, OSNetConfig
+from omnireid.models.osnet_config import STRIDE, OSNetConfig
 
 
 class OSNet(Backbone):
-    """OSNet: (B, 3, H, W) → (B, 512), the embedding, in training and evaluation alike.
+    """OSNet: (B, 3, H, W) → (B, D), the embedding, in training and evaluation alike. D is 512 in the papers' designs.
 
     ::
 
@@ -50,7 +50,7 @@ class OSNet(Backbone):
     def __init__(
         self, config: OSNetConfig, *, num_classes: int | None = None, generator: torch.Generator | None = None
     ) -> None:
-        super().__init__(EMBEDDING_WIDTH, num_classes)
+        super().__init__(config.embedding_width, num_classes)
         self.config = config
         stem, *stages = config.channels
         self.conv1 = ConvNorm(3, stem, 7, stride=2, instance=config.normalisation != "batch")
@@ -60,8 +60,10 @@ class OSNet(Backbone):
         self.transition3 = ConvNorm(stages[1], stages[1], 1)
         self.conv4 = _stage(config, "conv4", stages[1], stages[2])
         self.conv5 = ConvNorm(stages[2], stages[2], 1)
-        self.fc = Projection(stages[2], EMBEDDING_WIDTH)
-        self.classifier = None if num_classes is None else Linear(EMBEDDING_WIDTH, num_classes)
+        is_weighted = config.head == "weighted"
+        self.average = WeightedAverage(stages[2]) if is_weighted else None
+        self.fc = Projection(stages[2], self.embedding_width, activation="none" if is_weighted else "relu")
+        self.classifier = None if num_classes is None else Linear(self.embedding_width, num_classes)
         initialise(self, generator)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -71,12 +73,14 @@ class OSNet(Backbone):
             images: (B, 3, H, W), RGB, normalised as the weights require; H and W are at least 16.
 
         Returns:
-            (B, 512), ≥ 0, not normalised.
+            (B, D), not normalised; ≥ 0 in the papers' designs.
 
         Raises:
             ShapeError: The images have another number of axes or channels, or are smaller than the network's stride.
         """
-        embedding: Tensor = self.fc(self.forward_features(images).mean(dim=(2, 3)))
+        maps = self.forward_features(images)
+        features = maps.mean(dim=(2, 3)) if self.average is None else self.average(maps)
+        embedding: Tensor = self.fc(features)
         return embedding
 
     def forward_features(self, images: Tensor) -> Tensor:
@@ -99,7 +103,7 @@ class OSNet(Backbone):
             ModelError: The design has no gates.
             ShapeError: As in `forward`.
         """
-        if self.config.gate == "none":
+        if "none" in self.config.gates:
             raise ModelError(f"This network has no gates to inspect: its streams are fused by {self.config.fusion}.")
         gates: dict[str, Tensor] = {}
         maps = self._stem(images)
@@ -141,9 +145,11 @@ def _stage(config: OSNetConfig, name: str, in_channels: int, out_channels: int) 
             depths=config.depths,
             convolution=config.convolution,
             fusion=config.fusion,
-            gate=config.gate,
+            gate=gate,
             instance=instance,
         )
-        for channels, instance in zip((in_channels, out_channels), config.block_norms[name], strict=True)
+        for channels, gate, instance in zip(
+            (in_channels, out_channels), config.gates, config.block_norms[name], strict=True
+        )
     )
     return nn.Sequential(first, second)

@@ -19,13 +19,15 @@ DepthRule = Literal["growing", "equal"]
 Fusion = Literal["gated-sum", "sum", "concatenation"]
 """How T streams become one: Σₜ G(xᵗ) ⊙ xᵗ, Σₜ xᵗ, or concatenation (the 1×1 restore then reads T·mid channels)."""
 
-Gate = Literal["unified", "separate", "stream-weight", "fixed", "none"]
+Gate = Literal["unified", "separate", "stream-weight", "fixed", "context", "none"]
 """What weighs the streams in a gated sum:
 
 - ``unified``: One gate per block, shared by its streams. It computes one weight per channel from the input.
 - ``separate``: As ``unified``, but every stream has a gate of its own.
 - ``stream-weight``: One shared gate per block with a single output: one weight per stream, computed from the input.
 - ``fixed``: Learned, then fixed. The weights are parameters, one per channel and stream, whatever the input.
+- ``context``: A linear context transform, shared by the block's streams. It normalises the averages of a stream's
+  channels within groups, and has one scale and one shift per channel in the place of a hidden layer.
 - ``none``: No weights, for the other fusions.
 """
 
@@ -38,8 +40,23 @@ InstanceNorm = Literal["none", "branch", "sum"]
 """Place of a block's instance norm: none, in the residual branch (in place of the batch norm after the restore), or
 on the sum of branch and shortcut."""
 
+Head = Literal["average", "weighted"]
+"""What follows the last maps:
+
+- ``average``: The average over all places, a linear layer, batch norm and ReLU: 512 values ≥ 0.
+- ``weighted``: An average in which each channel has a weight for each place, a linear layer and batch norm: 256 values
+  of any sign. It keeps where on the body a feature was seen, which a plain average leaves out.
+"""
+
 EMBEDDING_WIDTH = 512
-"""Number of values in an embedding, at every width multiplier."""
+"""Number of values in an embedding of the papers' networks, at every width multiplier."""
+
+WEIGHTED_EMBEDDING_WIDTH = 256
+WEIGHTED_PLACES = (16, 8)
+"""Rows and columns of the weights of a ``weighted`` head: the last maps of an image of 256×128."""
+
+CONTEXT_GROUPS = 16
+"""Most groups of channels in a ``context`` gate; fewer where they do not divide the channels."""
 
 STRIDE = 16
 """Input pixels per pixel of the last feature map, and so the smallest input side."""
@@ -69,7 +86,9 @@ class OSNetConfig:
         depth_rule: How deep each stream is.
         fusion: How the streams become one.
         gate: What weighs the streams; ``none`` if and only if the fusion is not a gated sum.
+        second_gate: What weighs them in the second block of each stage; None means the same.
         normalisation: Places of instance norms.
+        head: What follows the last maps.
 
     Raises:
         ModelError: A value does not exist, or two values do not go together.
@@ -93,6 +112,8 @@ class OSNetConfig:
     fusion: Fusion = "gated-sum"
     gate: Gate = "unified"
     normalisation: Normalisation = "batch"
+    second_gate: Gate | None = None
+    head: Head = "average"
 
     def __post_init__(self) -> None:
         _check_width(self.width)
@@ -100,12 +121,13 @@ class OSNetConfig:
             raise ModelError(f"A block needs a whole number of streams, at least 1; got streams={self.streams!r}.")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ModelError(f"No {name} {getattr(self, name)!r}. Known: {', '.join(choices)}.")
-        if (self.fusion == "gated-sum") == (self.gate == "none"):
-            raise ModelError(
-                f"Fusion {self.fusion!r} does not go with gate {self.gate!r}: a gated sum needs a gate, and the "
-                "other fusions have none. Use fusion='gated-sum' with a gate, or gate='none' with another fusion."
-            )
+                raise ModelError(f"No {name} {getattr(self, name)!r}. Known: {', '.join(map(str, choices))}.")
+        for gate in self.gates:
+            if (self.fusion == "gated-sum") == (gate == "none"):
+                raise ModelError(
+                    f"Fusion {self.fusion!r} does not go with gate {gate!r}: a gated sum needs a gate, and the "
+                    "other fusions have none. Use fusion='gated-sum' with a gate, or gate='none' with another fusion."
+                )
 
     @property
     def channels(self) -> tuple[int, int, int, int]:
@@ -121,20 +143,37 @@ class OSNetConfig:
         return tuple(range(1, self.streams + 1))
 
     @property
+    def gates(self) -> tuple[Gate, Gate]:
+        """What weighs the streams in the first and in the second block of each stage."""
+        return self.gate, self.gate if self.second_gate is None else self.second_gate
+
+    @property
+    def embedding_width(self) -> int:
+        """Number of values in an embedding."""
+        return EMBEDDING_WIDTH if self.head == "average" else WEIGHTED_EMBEDDING_WIDTH
+
+    @property
     def block_norms(self) -> Mapping[str, tuple[InstanceNorm, InstanceNorm]]:
         """Places of the instance norms in the two blocks of conv2, conv3 and conv4."""
         return _BLOCK_NORMS[self.normalisation]
 
 
-_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+_CHOICES: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
     {
         "convolution": get_args(Convolution),
         "depth_rule": get_args(DepthRule),
         "fusion": get_args(Fusion),
         "gate": get_args(Gate),
+        "second_gate": (None, *get_args(Gate)),
         "normalisation": get_args(Normalisation),
+        "head": get_args(Head),
     }
 )
+
+
+def count_context_groups(channels: int) -> int:
+    """Number of groups in which a ``context`` gate normalises its channels."""
+    return math.gcd(CONTEXT_GROUPS, channels)
 
 
 def _check_width(width: float) -> None:

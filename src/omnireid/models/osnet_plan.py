@@ -12,7 +12,7 @@ from omnireid.models.layer_plan import (
     plan_instance_norm,
     plan_projection,
 )
-from omnireid.models.osnet_config import EMBEDDING_WIDTH, GATE_REDUCTION, InstanceNorm, OSNetConfig
+from omnireid.models.osnet_config import GATE_REDUCTION, WEIGHTED_PLACES, Gate, InstanceNorm, OSNetConfig
 
 _STEM_PIXELS = 128 * 64
 _STAGE_PIXELS = (64 * 32, 32 * 16, 16 * 8)
@@ -25,17 +25,19 @@ def plan_osnet(config: OSNetConfig) -> Iterator[PlannedLayer]:
     yield from plan_conv_norm("conv1", 3, stem, 7, _STEM_PIXELS, instance=config.normalisation != "batch")
     before = stem
     for number, after, pixels in zip((2, 3, 4), stages, _STAGE_PIXELS, strict=True):
-        for index, instance in enumerate(config.block_norms[f"conv{number}"]):
-            yield from _block(config, f"conv{number}.{index}", before, after, pixels, instance)
+        for index, (gate, instance) in enumerate(zip(config.gates, config.block_norms[f"conv{number}"], strict=True)):
+            yield from _block(config, f"conv{number}.{index}", before, after, pixels, gate, instance)
             before = after
         if number < 4:
             yield from plan_conv_norm(f"transition{number}", after, after, 1, pixels)
     yield from plan_conv_norm("conv5", before, before, 1, _STAGE_PIXELS[-1])
-    yield from plan_projection("fc", before, EMBEDDING_WIDTH)
+    if config.head == "weighted":
+        yield PlannedLayer("average", {"weight": (before, *WEIGHTED_PLACES)})
+    yield from plan_projection("fc", before, config.embedding_width)
 
 
 def _block(
-    config: OSNetConfig, name: str, before: int, after: int, pixels: int, instance: InstanceNorm
+    config: OSNetConfig, name: str, before: int, after: int, pixels: int, gate: Gate, instance: InstanceNorm
 ) -> Iterator[PlannedLayer]:
     """The layers of an `OmniScaleBlock`."""
     middle = after // 4
@@ -49,7 +51,7 @@ def _block(
                 yield plan_batch_norm(f"{path}.norm", middle)
             else:
                 yield from plan_conv_norm(path, middle, middle, 3, pixels)
-    yield from _gates(config, f"{name}.gate", middle)
+    yield from _gates(gate, f"{name}.gate", middle, config.streams)
     fused = middle * config.streams if config.fusion == "concatenation" else middle
     yield from plan_conv_norm(f"{name}.restore", fused, after, 1, pixels, instance=instance == "branch")
     if before != after:
@@ -58,16 +60,18 @@ def _block(
         yield plan_instance_norm(f"{name}.sum_norm", after)
 
 
-def _gates(config: OSNetConfig, name: str, channels: int) -> Iterator[PlannedLayer]:
+def _gates(gate: Gate, name: str, channels: int, streams: int) -> Iterator[PlannedLayer]:
     """The layers that weigh the streams of a block."""
-    if config.gate == "fixed":
-        yield PlannedLayer(name, {"logits": (config.streams, channels)})
-    elif config.gate == "separate":
-        for stream in range(config.streams):
+    if gate == "fixed":
+        yield PlannedLayer(name, {"logits": (streams, channels)})
+    elif gate == "context":
+        yield PlannedLayer(name, {"weight": (channels,), "bias": (channels,)})
+    elif gate == "separate":
+        for stream in range(streams):
             yield from _channel_gate(f"{name}.{stream}", channels, channels, runs=1)
-    elif config.gate != "none":
-        outputs = 1 if config.gate == "stream-weight" else channels
-        yield from _channel_gate(name, channels, outputs, runs=config.streams)
+    elif gate != "none":
+        outputs = 1 if gate == "stream-weight" else channels
+        yield from _channel_gate(name, channels, outputs, runs=streams)
 
 
 def _channel_gate(name: str, channels: int, outputs: int, *, runs: int) -> Iterator[PlannedLayer]:

@@ -105,6 +105,10 @@ _OSNET_AIN = 'Zhou et al., "Learning Generalisable Omni-Scale Representations fo
 _OSNET_IN = (
     f"{_OSNET}; with an instance norm in conv1, as in the Open Model Zoo's person-reidentification-retail networks"
 )
+_OSNET_RETAIL = (
+    f"{_OSNET}; as the Open Model Zoo's person-reidentification-retail networks: an instance norm in conv1, a linear "
+    "context transform (Ruan et al., AAAI 2020) as every second gate, and an average with a weight for each place"
+)
 _RESNET = 'He et al., "Deep Residual Learning for Image Recognition", CVPR 2016'
 _MOBILENETV2 = 'Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018'
 _SHUFFLENET = (
@@ -122,7 +126,7 @@ def _osnet(name: str, config: OSNetConfig, source: str, *, ablation_of: str | No
     return Architecture(
         name=name,
         build=partial(_build_osnet, config),
-        embedding_width=EMBEDDING_WIDTH,
+        embedding_width=config.embedding_width,
         build_graph=partial(build_osnet_graph, config),
         plan=partial(plan_osnet, config),
         publishers={}
@@ -147,6 +151,9 @@ def _list_osnets() -> Iterator[Architecture]:
         yield _osnet(f"osnet_ain_{width}", OSNetConfig(width=value, normalisation="ain"), _OSNET_AIN)
     for width, value in _WIDTHS.items():
         yield _osnet(f"osnet_in_{width}", OSNetConfig(width=value, normalisation="stem"), _OSNET_IN)
+    for width, value in _WIDTHS.items():
+        retail = OSNetConfig(width=value, normalisation="stem", second_gate="context", head="weighted")
+        yield _osnet(f"osnet_retail_{width}", retail, _OSNET_RETAIL)
     for width, value in _WIDTHS.items():
         for row, design in ABLATIONS.items():
             if row != "primary":

@@ -1,11 +1,10 @@
 """The OSNets of Intel's Open Model Zoo, read from their OpenVINO files as tensors under our own names.
 
-``person-reidentification-retail-0288``, ``-0287``, ``-0286`` and ``-0277`` are OSNets of the four widths, with five
-differences from the plain one: an instance norm on the input and one in conv1; gates of the second block of each stage
-that compare channels within groups (a linear context transform) instead of passing a hidden layer; a weighted sum over
-the positions of the last map instead of their average; and an embedding of 256 values without ReLU.
+``person-reidentification-retail-0288``, ``-0287``, ``-0286`` and ``-0277`` are the ``osnet_retail_…`` of the four
+widths. Two of their layers are left out, because they hardly change the embedding: an instance norm on the input, whose
+scale goes into conv1, and a PReLU on the embedding, whose slope is 0.99 to 1.00.
 
-Shapes: C channels, D values of an embedding.
+Shapes: C channels.
 """
 
 from __future__ import annotations
@@ -32,50 +31,17 @@ NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
-class GroupGate:
-    """A gate that compares the channels of a group: sigmoid(scale · (x - mean) / deviation + shift).
-
-    x is the average of a map; mean and standard deviation are those of x over the channels of its group.
-
-    Attributes:
-        scale: (C,).
-        shift: (C,).
-        groups: Number of groups into which the C channels are divided, in order.
-    """
-
-    scale: FloatArray
-    shift: FloatArray
-    groups: int
-
-    def weigh(self, averages: FloatArray) -> FloatArray:
-        """The gate's weights.
-
-        Args:
-            averages: (N, C) averages of N maps.
-
-        Returns:
-            (N, C) weights in (0, 1).
-        """
-        grouped = averages.reshape(len(averages), self.groups, -1)
-        deviation = np.sqrt(grouped.var(axis=2, keepdims=True) + NORM_EPSILON)
-        normalised = ((grouped - grouped.mean(axis=2, keepdims=True)) / deviation).reshape(averages.shape)
-        return np.asarray(1 / (1 + np.exp(-(normalised * self.scale + self.shift))), dtype=np.float32)
-
-
-@dataclass(frozen=True)
 class RetailOSNet:
     """The tensors of one of these networks.
 
     Attributes:
-        architecture: The network of ours it is nearest to, such as ``osnet_in_x0_25``.
-        tensors: Everything that this network has too, under our names. A batch norm that was folded into its
-            convolution has mean 0 and variance 1 and only shifts. conv1 works on normalised input, see above.
-        group_gates: The gates of ``conv2.1``, ``conv3.1`` and ``conv4.1``.
+        architecture: Its name here, such as ``osnet_retail_x0_25``.
+        tensors: Its tensors under our names. A batch norm that was folded into its convolution has mean 0 and variance
+            1, and only shifts.
     """
 
     architecture: str
     tensors: Mapping[str, npt.NDArray[np.generic]]
-    group_gates: Mapping[str, GroupGate]
 
 
 def read_retail_osnet(path: Path) -> RetailOSNet:
@@ -107,6 +73,7 @@ class _Layers:
     def __init__(self, model: Any) -> None:
         layers = [node for node in model.get_ordered_ops() if node.get_type_name() not in ("Constant", "Convert")]
         self._norms = iter([_read_norm(node) for node in layers if node.get_type_name() == "MVN"])
+        self._product = next(node for node in layers if node.get_type_name() == "MatMul")
         every = [node for node in layers if node.get_type_name() in ("Convolution", "GroupConvolution")]
         on_averages = [node for node in every if _pixels_in(node) == 1]
         self._gates = iter([_read_convolution(node) for node in on_averages])
@@ -115,25 +82,41 @@ class _Layers:
 
     def read(self) -> RetailOSNet:
         """Read the whole network."""
-        input_scale, _, _ = next(self._norms)
+        input_scale, _ = next(self._norms)
         weight, _ = next(self._convolutions)
-        scale, shift, _ = next(self._norms)
-        architecture = f"osnet_in_{_WIDTHS[len(weight)]}"
+        scale, shift = next(self._norms)
+        architecture = f"osnet_retail_{_WIDTHS[len(weight)]}"
         self._tensors["conv1.conv.weight"] = weight * input_scale.reshape(1, 3, 1, 1)
         self._tensors |= {"conv1.norm.weight": scale, "conv1.norm.bias": shift}
-        group_gates = {}
         for stage in STAGES:
             self._read_block(f"{stage}.0", has_shortcut=True)
             self._read_gate(f"{stage}.0.gate")
             self._read_block(f"{stage}.1", has_shortcut=False)
-            norms = [next(self._norms) for _ in _DEPTHS]
-            group_gates[f"{stage}.1"] = GroupGate(*norms[0])
+            (scale, shift), *_ = [next(self._norms) for _ in _DEPTHS]  # one gate, repeated for each stream
+            self._tensors |= {f"{stage}.1.gate.weight": scale, f"{stage}.1.gate.bias": shift}
             if stage != STAGES[-1]:
                 self._read_folded(f"transition{stage[-1]}")
         self._read_folded("conv5")
-        if len(list(self._convolutions)) != 1:
-            raise ValueError("one convolution, over all positions, follows conv5")
-        return RetailOSNet(architecture, self._tensors, group_gates)
+        weight, shift = next(self._convolutions)
+        if next(self._convolutions, None) is not None:
+            raise ValueError("the sum over the places of conv5 is the last convolution")
+        self._read_head(weight.reshape(-1, *weight.shape[-2:]), shift)
+        return RetailOSNet(architecture, self._tensors)
+
+    def _read_head(self, places: FloatArray, shift: FloatArray) -> None:
+        """Read what follows conv5: a sum over (C, H, W) weighted places plus (C,) shifts, a linear layer and a norm."""
+        weight, bias = _read_convolution(self._product)
+        norm_scale, norm_shift = _read_affine(self._product)
+        count = places[0].size
+        self._tensors |= {
+            "average.weight": places * count,
+            "fc.linear.weight": weight,
+            "fc.linear.bias": weight @ shift + bias,
+            "fc.norm.weight": norm_scale,
+            "fc.norm.bias": norm_shift,
+            "fc.norm.running_mean": np.zeros(len(bias), np.float32),
+            "fc.norm.running_var": np.full(len(bias), 1 - NORM_EPSILON, np.float32),
+        }
 
     def _read_block(self, name: str, *, has_shortcut: bool) -> None:
         self._read_folded(f"{name}.reduce")
@@ -181,14 +164,18 @@ def _read_convolution(node: Any) -> tuple[FloatArray, FloatArray]:
     return kernel, np.zeros(0, np.float32)
 
 
-def _read_norm(node: Any) -> tuple[FloatArray, FloatArray, int]:
-    """Scale and shift behind a normalisation, and the number of groups it works on."""
-    groups = int(node.output(0).get_partial_shape()[1].get_length())
+def _read_norm(node: Any) -> tuple[FloatArray, FloatArray]:
+    """(C,) scale and shift behind a normalisation."""
     following = next(_walk(node))
     scale = next(_constant(value) for value in following.input_values() if _is_constant(value))
     adding = next(_walk(following))
     shift = next(_constant(value) for value in adding.input_values() if _is_constant(value))
-    return scale.reshape(-1), shift.reshape(-1), groups
+    return scale.reshape(-1), shift.reshape(-1)
+
+
+def _read_affine(node: Any) -> tuple[FloatArray, FloatArray]:
+    """(C,) scale and shift of the batch norm behind a layer with a bias."""
+    return _read_norm(next(user for user in _users(node) if user.get_type_name() == "Add"))
 
 
 def _walk(node: Any) -> Iterator[Any]:
