@@ -37,7 +37,13 @@ from omnireid.weights.graph_file import seal_onnx
 
 SIZE = Preprocessing(64, 32)
 GATED = ["osnet_x0_25", "osnet_ain_x0_25", "osnet_x0_25_separate_gates", "osnet_x0_25_stream_weights"]
-DESIGNS = [*GATED, "osnet_x0_25_fixed_gates", "osnet_x0_25_concatenation", "osnet_x0_25_one_stream"]
+DESIGNS = [
+    *GATED,
+    "osnet_retail_x0_25",
+    "osnet_x0_25_fixed_gates",
+    "osnet_x0_25_concatenation",
+    "osnet_x0_25_one_stream",
+]
 
 
 def lived_in(name: str) -> OSNet:

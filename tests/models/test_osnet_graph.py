@@ -13,24 +13,27 @@ import torch
 
 from omnireid.errors import CheckpointError, CoverageError
 from omnireid.images.preprocess import Preprocessing
+from omnireid.models.blocks import ContextGate, WeightedAverage
 from omnireid.models.graph_builder import INPUT, OUTPUT
 from omnireid.models.osnet import OSNet
 from omnireid.models.osnet_config import ABLATIONS, OSNetConfig
 from omnireid.models.osnet_graph import build_osnet_graph
 
 SIZE = Preprocessing(64, 32)
+RETAIL = OSNetConfig(width=0.25, normalisation="stem", second_gate="context", head="weighted")
 DESIGNS = {
     "x1_0": OSNetConfig(),
     "x0_5": OSNetConfig(width=0.5),
     "ibn": OSNetConfig(width=0.25, normalisation="ibn"),
     "ain": OSNetConfig(width=0.25, normalisation="ain"),
+    "retail": RETAIL,
     **{row: replace(design, width=0.25) for row, design in ABLATIONS.items()},
 }
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 64, 32, 3), dtype=np.uint8)
 
 
 def lived_in(config: OSNetConfig) -> OSNet:
-    """A network whose norms are not those of a newborn: nothing that is folded is 0 or 1."""
+    """A network whose norms, context gates and places are not those of a newborn: nothing in them is 0 or 1."""
     model = OSNet(config).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -43,6 +46,11 @@ def lived_in(config: OSNetConfig) -> OSNet:
             if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d | torch.nn.InstanceNorm2d):
                 module.weight.uniform_(0.5, 1.5, generator=generator)
                 module.bias.normal_(0, 0.1, generator=generator)
+            if isinstance(module, ContextGate):
+                module.weight.normal_(0, 1, generator=generator)
+                module.bias.normal_(0, 1, generator=generator)
+            if isinstance(module, WeightedAverage):
+                module.weight.normal_(1, 1, generator=generator)
     return model
 
 
@@ -65,9 +73,19 @@ def test_every_design_gives_the_networks_embeddings(name: str) -> None:
         graph = build_osnet_graph(config, state_of(model), SIZE, half=half, takes_pixels=takes_pixels)
         onnx.checker.check_model(graph, full_check=True)
         found = run(graph, PIXELS if takes_pixels else SIZE.normalise(PIXELS))
-        assert found.shape == (3, 512)
+        assert found.shape == (3, config.embedding_width)
         assert found.dtype == np.float32
         assert np.linalg.norm(found - expected) <= tolerance * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("size", [(256, 128), (80, 64)])
+def test_places_have_weights_in_maps_of_any_size(size: tuple[int, int]) -> None:
+    model, preprocessing = lived_in(RETAIL), Preprocessing(*size)
+    pixels = np.random.default_rng(1).integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    found = run(build_osnet_graph(RETAIL, state_of(model), preprocessing), pixels)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(preprocessing.normalise(pixels))).numpy()
+    assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
 def test_a_batch_embeds_like_its_crops_one_by_one() -> None:

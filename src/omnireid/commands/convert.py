@@ -39,9 +39,9 @@ def convert(
     each crop an embedding of its own.
 
     With --to osnet one of the Open Model Zoo's OSNets (an .xml of
-    person-reidentification-retail-0277, -0286, -0287 or -0288) becomes the nearest
-    network of ours, which omnireid train can go on from: shared tensors are copied, and
-    what differs is fitted on --crops. It is a start, to be trained before it is used.
+    person-reidentification-retail-0277, -0286, -0287 or -0288) becomes a network of
+    ours, osnet_retail_x1_0 to osnet_retail_x0_25, with nearly the same embeddings.
+    omnireid train can go on from it: --crops are looked at for its batch norms.
 
     With --to reid the weights become a folder for roboflow's package reid, whose
     ReIDModel.from_pretrained(FOLDER) gives the same embeddings. WEIGHTS may be such
@@ -134,7 +134,7 @@ def _check_request(path: Path, kind: str, output: Path, to: str, crops: tuple[st
         )
     if to == "osnet" and not crops:
         raise ExportError(
-            "--to osnet fits what differs between the two networks on crops of people: add --crops FOLDER."
+            "--to osnet measures the batch norms, which training needs, on crops of people: add --crops FOLDER."
         )
     if to == "reid":
         if kind in GRAPH_KINDS:
