@@ -88,7 +88,7 @@ class WeightedAverage(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Weigh and average."""
         size = maps.shape[2], maps.shape[3]
-        weight = self.weight
+        weight: Tensor = self.weight
         if size != WEIGHTED_PLACES:
             rows, columns = (torch.from_numpy(matrix).to(weight) for matrix in spread_weights(*size))
             weight = rows @ weight @ columns.T
