@@ -28,13 +28,14 @@ COMMANDS = {
     "evaluate": "score weights, or stored embeddings, on a data set",
     "attributes": "read what people wear and carry off their embeddings: train, evaluate, predict",
     "calibrate": "learn which probability of the same person a distance stands for",
+    "track-score": "score tracks against ground truth, in one camera and across cameras: HOTA, MOTA, IDF1",
     "report": "write a report of an evaluation or a training run as one HTML file",
     "explain": "show where a network responds, which places make two crops alike, and what its gates weigh",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",
     "bench": "measure weights in every runtime and precision on this machine",
     "cache": "list, build or remove the decoded crops that training keeps",
 }
-"""Verb and what it does; `omnireid.commands` holds a module and function of each name."""
+"""Verb and what it does; `omnireid.commands` holds a module and function of each name, with _ for -."""
 
 SUBCOMMANDS = {
     "gallery": {
@@ -124,11 +125,12 @@ def _call(verb: str, words: Sequence[str]) -> None:
     """Call the function of a command with the values its flags give."""
     import tyro
 
-    module = import_module(f"omnireid.commands.{verb}")
+    name = verb.replace("-", "_")
+    module = import_module(f"omnireid.commands.{name}")
     if verb in SUBCOMMANDS:
         function, verb, words = getattr(module, words[0]), f"{verb} {words[0]}", words[1:]
     else:
-        function = getattr(module, verb)
+        function = getattr(module, name)
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes)
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_read_optional)
