@@ -23,7 +23,7 @@ LEAVES = {"errors", "files", "machine", "plots", "progress", "terms", "types", "
 MAY_IMPORT = {
     "images": set(),
     "data": {"images"},
-    "synthetic": {"images", "data"},
+    "synthetic": {"images", "data", "tracking"},
     "weights": {"images"},
     "models": {"images"},
     "embedding": {"images", "data", "weights"},

@@ -64,8 +64,8 @@ def test_every_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]
 
 
 def command(verb: str) -> Any:
-    module, *_ = verb.split()
-    return getattr(import_module(f"omnireid.commands.{module}"), verb.rsplit(maxsplit=1)[-1])
+    module, *_ = verb.replace("-", "_").split()
+    return getattr(import_module(f"omnireid.commands.{module}"), verb.rsplit(maxsplit=1)[-1].replace("-", "_"))
 
 
 @pytest.mark.parametrize("verb", VERBS)

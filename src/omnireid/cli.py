@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "synthesize": "draw a data set of pedestrians, to try everything without photographs of people",
+    "synthesize-video": "draw footage of several cameras, with the truth about who is where",
     "doctor": "check a data set: what it is, what is wrong with it, what to do",
     "models": "list the networks and the weights that have a name",
     "inspect": "show what a file of weights is, and whether it covers its network",

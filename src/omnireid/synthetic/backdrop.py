@@ -35,20 +35,24 @@ class _Wall:
     generator: np.random.Generator
 
 
-def draw_backdrop(place: int, generator: np.random.Generator, height: int) -> ByteArray:
+def draw_backdrop(
+    place: int, generator: np.random.Generator, height: int, *, floor_end: float | None = None
+) -> ByteArray:
     """Draw one of the places behind the people.
 
     Args:
         place: Number of the place, from 0. Neighbouring numbers give different places.
         generator: Source of randomness for the details.
         height: Height in pixels.
+        floor_end: Where the floor ends, as a fraction of the height from the top; drawn at random if left out.
 
     Returns:
         (height, height / 2 x `PANORAMA`, 3) RGB.
     """
     width = height // 2 * PANORAMA
     floor, wall = _PLACES[place % len(_PLACES)]
-    foot = int(height * (0.34 + 0.16 * generator.random()))
+    drawn_end = 0.34 + 0.16 * generator.random()
+    foot = int(height * (drawn_end if floor_end is None else floor_end))
     metre = height / 2.0
     columns = ((np.arange(width) - width / 2) / metre).astype(np.float32)[None]
     near = ((np.arange(height - foot)[:, None] + 0.25 * height) / (1.15 * height)).astype(np.float32)

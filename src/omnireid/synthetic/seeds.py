@@ -15,6 +15,9 @@ class Drawn(IntEnum):
     IMAGE = 3
     FRAME = 4
     DISTRACTOR = 5
+    WALK = 6
+    VIEW = 7
+    DETECTION = 8
 
 
 def seeded_generator(seed: int, drawn: Drawn, *index: int) -> np.random.Generator:
