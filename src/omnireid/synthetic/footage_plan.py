@@ -25,10 +25,10 @@ class FootagePlan:
 
     Attributes:
         cameras: Number of cameras, 1 to 32. Their views do not overlap.
-        people: Number of people, 1 to 1,000. No two look the same.
+        people: Number of people, 1 to 1,000, each dressed differently.
         seconds: Length of the recording.
         frame_rate: Frames a second, 1 to 60.
-        seed: Seed of the drawing, 0 or above. Another seed gives other people, walks, cameras and places.
+        seed: Seed of people, walks, cameras and places, 0 or above.
         difficulty: How much colours and light differ between cameras, from 0 to 1.
         height: Height of a frame in pixels, an even number. A frame is 16:9.
 
