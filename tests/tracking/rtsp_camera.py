@@ -1,4 +1,4 @@
-"""A camera on this machine that speaks RTSP (RFC 2326) over TCP: it plays one recording, and hangs up."""
+"""A camera on this machine that speaks RTSP (RFC 2326) over TCP. It plays a recording, and hangs up or falls silent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PER_RTP = 7
 class RtspCamera:
     """A server that gives an MPEG transport stream as RTP packets (payload type 33, RFC 2250) between its answers."""
 
-    def __init__(self, recording: bytes, connections: int = 1) -> None:
-        left = [connections]
+    def __init__(self, recording: bytes, connections: int = 1, *, falls_silent: bool = False) -> None:
+        left, closed = [connections], threading.Event()
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
@@ -28,6 +28,8 @@ class RtspCamera:
                     self.answer(request[0], headers["CSeq"])
                     if request[0] == "PLAY":
                         self.play()
+                        if falls_silent:
+                            closed.wait()
                         return
 
             def answer(self, verb: str, number: str) -> None:
@@ -47,12 +49,14 @@ class RtspCamera:
                     )
                     self.wfile.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
 
+        self.closed = closed
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
         self.address = f"rtsp://127.0.0.1:{self.server.server_address[1]}/stream"
 
     def close(self) -> None:
+        self.closed.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ from omnireid.tracking.video_options import VideoOptions
 
 
 @pytest.fixture
-def rtsp_camera(tmp_path: Path) -> Iterator[RtspCamera]:
-    path = write_video(tmp_path / "v.ts", [n / 25 for n in range(8)], codec="mpeg2video", ticks=25)
-    camera = RtspCamera(path.read_bytes(), connections=2)
-    yield camera
-    camera.close()
+def recording(tmp_path: Path) -> bytes:
+    return write_video(tmp_path / "v.ts", [n / 25 for n in range(8)], codec="mpeg2video", ticks=25).read_bytes()
+
+
+@pytest.fixture
+def rtsp_camera(recording: bytes) -> Iterator[RtspCamera]:
+    with closing(RtspCamera(recording, connections=2)) as camera:
+        yield camera
 
 
 def test_a_camera_is_read_over_rtsp_and_opened_again_after_it_hung_up(rtsp_camera: RtspCamera) -> None:
@@ -37,6 +41,14 @@ def test_a_camera_is_read_over_rtsp_and_opened_again_after_it_hung_up(rtsp_camer
     assert video.counts.reconnections == 1
     assert video.counts.ended_because is not None
     assert "did not come back after 1 attempt:" in video.counts.ended_because
+
+
+def test_a_camera_that_falls_silent_is_given_up_after_the_timeout(recording: bytes) -> None:
+    with closing(RtspCamera(recording, falls_silent=True)) as camera:
+        video = open_video(camera.address, VideoOptions(waiting_frames=100, reconnects=0, timeout=0.5))
+        assert len(list(video.frames())) >= 6
+    assert video.counts.ended_because is not None
+    assert "did not come back after 0 attempts" in video.counts.ended_because
 
 
 @pytest.mark.real

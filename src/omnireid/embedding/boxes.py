@@ -54,7 +54,7 @@ def check_frame(frame: object) -> ByteArray:
     """Check that a frame is one.
 
     Raises:
-        ShapeError: it is no (H, W, 3) uint8 array with pixels in it.
+        ShapeError: It is no (H, W, 3) uint8 array with pixels in it.
     """
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         found = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
@@ -68,8 +68,8 @@ def check_finite_boxes(boxes_xyxy: object) -> DoubleArray:
     """Boxes as (N, 4) float64.
 
     Raises:
-        ShapeError: they have another shape.
-        TrackingError: a box is not finite.
+        ShapeError: They have another shape.
+        TrackingError: A box is not finite.
     """
     boxes = as_array(boxes_xyxy, "boxes_xyxy")
     if boxes.size == 0:

@@ -35,8 +35,8 @@ class TrackerEmbedder:
         embedder: The network.
 
     Raises:
-        ShapeError: the frame is no (H, W, 3) uint8 array, or the detections have no boxes of shape (N, 4).
-        TrackingError: a box is not finite.
+        ShapeError: The frame is no (H, W, 3) uint8 array, or the detections have no boxes of shape (N, 4).
+        TrackingError: A box is not finite.
     """
 
     embedder: Embedder

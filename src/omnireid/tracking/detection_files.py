@@ -47,8 +47,8 @@ def read_detections_of_video(path: Path) -> MotTable:
     """Read detections from a Parquet table (``.parquet``), or else from MOTChallenge's text.
 
     Raises:
-        DataNotFoundError: there is no such file.
-        TrackingError: the file cannot be read, or a box cannot be one.
+        DataNotFoundError: There is no such file.
+        TrackingError: The file cannot be read, or a box cannot be one.
     """
     return read_detection_table(path) if path.suffix.lower() == ".parquet" else read_detections(path)
 
@@ -61,8 +61,8 @@ def read_detection_table(path: Path) -> MotTable:
     certain. Rows that are not in the order of frames are sorted, and `MotTable.notes` says so.
 
     Raises:
-        DataNotFoundError: there is no such file.
-        TrackingError: it is no Parquet file, lacks a column, or a row holds no box; the message has its number.
+        DataNotFoundError: There is no such file.
+        TrackingError: It is no Parquet file, lacks a column, or a row holds no box; the message has its number.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -97,7 +97,7 @@ def detections_of_supervision(
         person_class: Class to keep, such as 0 in COCO. Without it, every box is kept.
 
     Raises:
-        TrackingError: a box has no area or is not finite, or there are no classes to choose by.
+        TrackingError: A box has no area or is not finite, or there are no classes to choose by.
     """
     boxes = np.asarray(detections.xyxy, dtype=np.float32).reshape(-1, 4)
     given = detections.confidence
@@ -123,7 +123,7 @@ def check_belongs_to_video(
         frame_count: Number of the video's frames, where it is known.
 
     Raises:
-        TrackingError: the boxes lie outside the frame, or belong to frames that the video does not have.
+        TrackingError: The boxes lie outside the frame, or belong to frames that the video does not have.
     """
     check_image_size(table, width, height, path)
     beyond = np.unique(table.frames[table.frames >= frame_count]) if frame_count is not None else table.frames[:0]

@@ -65,7 +65,7 @@ class Detector:
             narrower or lower than a pixel are left out.
 
         Raises:
-            ShapeError: the frame is no (height, width, 3) uint8 array.
+            ShapeError: The frame is no (height, width, 3) uint8 array.
         """
         letterboxed, ratio = letterbox(check_frame(pixels), self.height, self.width)
         bgr = letterboxed if channels == "bgr" else letterboxed[..., ::-1]
@@ -83,10 +83,10 @@ def load_detector(path: str | os.PathLike[str], options: DetectorOptions = Detec
     """Open a detector of the YOLOX family, exported to ONNX without its decoding.
 
     Raises:
-        WeightsNotFoundError: there is no such file.
+        WeightsNotFoundError: There is no such file.
         CheckpointError: ONNX Runtime cannot read it.
-        CoverageError: it is a graph, but not of the YOLOX family; the message says what was found.
-        SettingError: it has no class of that number, or there are more threads than cores.
+        CoverageError: It is a graph, but not of the YOLOX family; the message says what was found.
+        SettingError: It has no class of that number, or there are more threads than cores.
     """
     import onnxruntime
 
@@ -187,7 +187,7 @@ def _checked_classes(session: Any, run: Callable[[FloatArray], FloatArray], size
     """Run the graph on a grey picture, and return the number of its classes.
 
     Raises:
-        CoverageError: the output is not that of a YOLOX without decoding.
+        CoverageError: The output is not that of a YOLOX without decoding.
     """
     outputs = session.get_outputs()
     expected = len(cells(*size))

@@ -20,7 +20,7 @@ class DetectorOptions:
         threads: CPU threads for the detector. Uses every core by default.
 
     Raises:
-        SettingError: a value is out of range.
+        SettingError: A value is out of range.
     """
 
     least_score: float = 0.1

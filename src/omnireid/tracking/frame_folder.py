@@ -40,7 +40,7 @@ class FrameFolder:
         """List a folder, and look at its first readable image.
 
         Raises:
-            TrackingError: there is no image in it, none can be read, or the frame rate is not known.
+            TrackingError: There is no image in it, none can be read, or the frame rate is not known.
         """
         paths = tuple(sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=_order))
         if not paths:

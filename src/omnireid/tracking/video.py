@@ -67,7 +67,7 @@ class Video:
         stream cannot be opened again, and `counts.ended_because` says why.
 
         Raises:
-            TrackingError: a frame has another size than the first, or too many in a row are broken.
+            TrackingError: A frame has another size than the first, or too many in a row are broken.
         """
         check_whole_number(start, "start", least=0)
         for picture in self._pictures:
@@ -111,7 +111,7 @@ def open_video(
         channels: Order of the colours in the frames.
 
     Raises:
-        TrackingError: there is no such file or no answer, or no video in it.
+        TrackingError: There is no such file or no answer, or no video in it.
         MissingDependencyError: PyAV is not installed, and the source is no folder.
     """
     name = os.fspath(source)

@@ -117,7 +117,7 @@ def read_container(name: str, options: VideoOptions) -> OpenContainer:
     """Open a file or an address, and look at its first frame.
 
     Raises:
-        TrackingError: there is no such file or no answer, no video in it, or no frame that can be decoded.
+        TrackingError: There is no such file or no answer, no video in it, or no frame that can be decoded.
         MissingDependencyError: PyAV is not installed.
     """
     require("av", "track", "Reading a video")
@@ -166,8 +166,8 @@ def _decoded(container: Any, stream: Any, broken_in_a_row: int, name: str) -> It
     """Frames of PyAV in their order, and None for each that is broken.
 
     Raises:
-        TrackingError: too many in a row are broken.
-        av.FFmpegError: the connection failed.
+        TrackingError: Too many in a row are broken.
+        av.FFmpegError: The connection failed.
     """
     import av
 

@@ -24,7 +24,7 @@ class VideoOptions:
         timeout: Seconds to wait for a stream to open, or for its next packet.
 
     Raises:
-        SettingError: a value is out of range.
+        SettingError: A value is out of range.
     """
 
     frame_rate: float | None = None
