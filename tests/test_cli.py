@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from omnireid import __version__
-from omnireid.cli import COMMANDS, EXIT_ERROR, SUBCOMMANDS, main
+from omnireid.cli import COMMANDS, EXIT_ERROR, SUBCOMMAND_FILES, SUBCOMMANDS, main
 from omnireid.commands.options import field_text
 from omnireid.data.options import DataOptions
 from omnireid.embedding.options import NetworkOptions
@@ -64,8 +64,10 @@ def test_every_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]
 
 
 def command(verb: str) -> Any:
-    module, *_ = verb.replace("-", "_").split()
-    return getattr(import_module(f"omnireid.commands.{module}"), verb.rsplit(maxsplit=1)[-1].replace("-", "_"))
+    group, *rest = verb.replace("-", "_").split()
+    name = rest[0] if rest else group
+    modules = [import_module(f"omnireid.commands.{file}") for file in SUBCOMMAND_FILES.get(group, (group,))]
+    return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 
 @pytest.mark.parametrize("verb", VERBS)

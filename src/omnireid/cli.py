@@ -48,6 +48,9 @@ SUBCOMMANDS = {
         "split": "make some of a person's sightings a person of their own",
         "rename": "give a person another name",
         "undo": "take back a decision, also an old one under later ones",
+        "differ": "say that sightings show different people",
+        "cluster": "propose people among the sightings that have none, and apply that if asked",
+        "review": "ask about the most doubtful pairs, one key for each answer",
         "decisions": "list who decided what, when and why",
         "remove": "erase sightings so that nothing of them is left on the disk, with a receipt",
         "retain": "erase sightings older than a number of days",
@@ -64,6 +67,9 @@ SUBCOMMANDS = {
     },
 }
 """Commands that are groups; their module has a function for each subcommand."""
+
+SUBCOMMAND_FILES = {"gallery": ("gallery", "gallery_people")}
+"""Groups whose functions stand in several modules of `omnireid.commands`; the others have one of their own name."""
 
 DEPRECATED = {"store": "cache"}
 """Old verb to new. An old verb works for one release more, and says so."""
@@ -126,12 +132,11 @@ def _call(verb: str, words: Sequence[str]) -> None:
     """Call the function of a command with the values its flags give."""
     import tyro
 
-    name = verb.replace("-", "_")
-    module = import_module(f"omnireid.commands.{name}")
+    name = words[0] if verb in SUBCOMMANDS else verb.replace("-", "_")
+    modules = [import_module(f"omnireid.commands.{file}") for file in SUBCOMMAND_FILES.get(verb, (verb.replace("-", "_"),))]
+    function = next(getattr(module, name) for module in modules if hasattr(module, name))
     if verb in SUBCOMMANDS:
-        function, verb, words = getattr(module, words[0]), f"{verb} {words[0]}", words[1:]
-    else:
-        function = getattr(module, name)
+        verb, words = f"{verb} {name}", words[1:]
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes)
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_read_optional)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from omnireid.commands.gallery_people import GalleryPositional, open_gallery
 from omnireid.commands.options import (
     JsonOption,
     OptionalWeights,
@@ -27,24 +28,11 @@ if TYPE_CHECKING:
     from omnireid.embedding.embedder import Embedder
     from omnireid.embedding.tables import EmbeddingTable
     from omnireid.gallery.erasure import ErasureReceipt
-    from omnireid.gallery.gallery import Gallery
     from omnireid.types import Crops
 
 GalleryOption = Annotated[
     str, tyro.conf.arg(metavar="GALLERY", help="The gallery: a folder, or an address such as s3://bucket/folder.")
 ]
-GalleryPositional = Annotated[
-    str,
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="GALLERY", help="The gallery: a folder, or an address such as s3://bucket/folder."),
-]
-SightingsPositional = Annotated[
-    tuple[int, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SIGHTINGS", help="Numbers of sightings.")
-]
-PersonPositional = Annotated[
-    str, tyro.conf.Positional, tyro.conf.arg(metavar="PERSON", help="Name of a person of the gallery.")
-]
-ReasonOption = Annotated[str, tyro.conf.arg(help="Why, in your words; it is kept with the decision.")]
 ReceiptOption = Annotated[
     Path | None, tyro.conf.arg(help="Write the signed receipt, which says what was erased, to this JSON file.")
 ]
@@ -171,109 +159,6 @@ def search(
         draw_gallery_matches(found, outputs.picture, title=gallery)
 
 
-def people(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
-    """List the people of a gallery, those seen most often first.
-
-    Example: omnireid gallery people people.gallery
-    """
-    check_json(json)
-    listed = _open(gallery).people()
-    say = text_stream(json)
-    for person in listed:
-        times = "" if person.first is None or person.last is None else f"  {person.first} to {person.last}"
-        cameras = f"  cameras {', '.join(person.cameras)}" if person.cameras else ""
-        print(f"{person.name}: {person.sightings:,} sightings{cameras}{times}", file=say)
-    print(f"{len(listed):,} people", file=say)
-    leave_json(json, {"people": [person.json() for person in listed]})
-
-
-def assign(
-    gallery: GalleryPositional,
-    sightings: SightingsPositional,
-    *,
-    person: str | None = None,
-    nobody: bool = False,
-    reason: ReasonOption = "",
-) -> None:
-    """Say whom sightings are of. Like every decision, this can be undone at any time.
-
-    Example: omnireid gallery assign people.gallery 12 15 --person anna --reason "seen at the desk"
-
-    Args:
-        person: The person, who may be new.
-        nobody: They are of nobody known.
-    """
-    from omnireid.errors import SettingError
-
-    if (person is None) != nobody:
-        raise SettingError("Give either --person or --nobody.")
-    print(_open(gallery).assign(sightings, person, reason=reason))
-
-
-def merge(
-    gallery: GalleryPositional,
-    person: PersonPositional,
-    others: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="OTHERS", help="Who is the same.")],
-    *,
-    reason: ReasonOption = "",
-) -> None:
-    """Say that people are one person, who keeps the first name. It holds for sightings that are added later too.
-
-    Example: omnireid gallery merge people.gallery anna 17 23
-    """
-    print(_open(gallery).merge(person, others, reason=reason))
-
-
-def split(
-    gallery: GalleryPositional, sightings: SightingsPositional, *, name: str | None = None, reason: ReasonOption = ""
-) -> None:
-    """Make some of a person's sightings a person of their own.
-
-    Example: omnireid gallery split people.gallery 15 16 --name bert
-
-    Args:
-        name: Name of the new person; made from the old one by default.
-    """
-    print(_open(gallery).split(sightings, name, reason=reason))
-
-
-def rename(
-    gallery: GalleryPositional,
-    person: PersonPositional,
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="The new name.")],
-    *,
-    reason: ReasonOption = "",
-) -> None:
-    """Give a person another name.
-
-    Example: omnireid gallery rename people.gallery 17 anna
-    """
-    print(_open(gallery).rename(person, name, reason=reason))
-
-
-def undo(gallery: GalleryPositional, *, event: int | None = None, reason: ReasonOption = "") -> None:
-    """Take back a decision, whatever came after it. An undo can be undone too.
-
-    Example: omnireid gallery undo people.gallery --event 3
-
-    Args:
-        event: Number of the decision, as omnireid gallery decisions lists it. By default the last one that counts.
-    """
-    print(_open(gallery).undo(event, reason=reason))
-
-
-def decisions(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
-    """List who decided what about people, when and why, oldest first.
-
-    Example: omnireid gallery decisions people.gallery
-    """
-    check_json(json)
-    listed = _open(gallery).decisions()
-    for decision in listed:
-        print(decision, file=text_stream(json))
-    leave_json(json, {"decisions": [decision.json() for decision in listed]})
-
-
 def remove(
     gallery: GalleryPositional,
     *,
@@ -290,7 +175,7 @@ def remove(
         erasing: Which sightings are erased.
     """
     _check_receipt(receipt, json)
-    _leave_receipt(_open(gallery).remove(erasing), receipt, json)
+    _leave_receipt(open_gallery(gallery).remove(erasing), receipt, json)
 
 
 def retain(
@@ -308,7 +193,7 @@ def retain(
         days: Sightings younger than this many days stay.
     """
     _check_receipt(receipt, json)
-    _leave_receipt(_open(gallery).retain(days), receipt, json)
+    _leave_receipt(open_gallery(gallery).retain(days), receipt, json)
 
 
 def optimize(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
@@ -319,7 +204,7 @@ def optimize(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     Example: omnireid gallery optimize people.gallery
     """
     check_json(json)
-    report = _open(gallery).optimize()
+    report = open_gallery(gallery).optimize()
     print(report.table(), file=text_stream(json))
     leave_json(json, report.json())
 
@@ -337,7 +222,7 @@ def calibrate(
     from omnireid.retrieval.calibration import read_calibration
 
     kept = read_calibration(calibration)
-    _open(gallery).set_calibration(kept)
+    open_gallery(gallery).set_calibration(kept)
     new, same = kept.thresholds
     print(f"{gallery}: calibrated on {kept.data}; same from {same:.2f}, new below {new:.2f}, ask between")
 
@@ -361,7 +246,7 @@ def reindex(
     check_json(json)
     embedder = _load_embedder(gallery, weights, runtime, needed=True)
     assert embedder is not None
-    _, summary = _open(gallery).reindex(embedder, skip_unreadable=skip_unreadable, progress=True)
+    _, summary = open_gallery(gallery).reindex(embedder, skip_unreadable=skip_unreadable, progress=True)
     say = text_stream(json)
     print(f"{gallery}: {summary.embedded:,} sightings embedded with {embedder.metadata.architecture}", file=say)
     for path, reason in summary.left_out:
@@ -375,7 +260,7 @@ def info(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     Example: omnireid gallery info people.gallery
     """
     check_json(json)
-    shown = _open(gallery).info()
+    shown = open_gallery(gallery).info()
     print(shown.table(), file=text_stream(json))
     leave_json(json, shown.json())
 
@@ -388,7 +273,7 @@ def check(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     from omnireid.errors import GalleryError
 
     check_json(json)
-    report = _open(gallery).check()
+    report = open_gallery(gallery).check()
     say = text_stream(json)
     leave_json(json, report.json())
     for problem in report.problems:
@@ -417,12 +302,6 @@ def _leave_receipt(erased: ErasureReceipt, receipt: Path | None, json: Path | No
         f"{erased.bytes:,} bytes in {erased.files:,} files searched, found {erased.found}",
         file=text_stream(json),
     )
-
-
-def _open(gallery: str) -> Gallery:
-    from omnireid.gallery.gallery import Gallery
-
-    return Gallery.open(gallery)
 
 
 def _read_source(names: tuple[str, ...]) -> Crops | EmbeddingTable:

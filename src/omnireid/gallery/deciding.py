@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from omnireid.errors import GalleryError, list_briefly
@@ -30,6 +31,21 @@ class Why(TypedDict, total=False):
 
     reason: str
     evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ProposedPerson:
+    """Sightings that are proposed to be one person.
+
+    Attributes:
+        name: The name of the person.
+        sightings: Numbers of the sightings that nobody has yet.
+        is_new: Whether the gallery has nobody of this name yet.
+    """
+
+    name: str
+    sightings: tuple[int, ...]
+    is_new: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +80,14 @@ class People:
     def sightings_of(self, name: str) -> set[int]:
         """Numbers of a person's sightings."""
         return {number for number in self.given if self.name_of(number) == name}
+
+    def free_names(self, stem: str) -> Iterator[str]:
+        """Names that no person has, and that no decision ever gave, also none that was undone: ``stem-1`` and so on."""
+        taken = self.keys | set(self.identities.names.values())
+        for decision in self.decisions:
+            values = (decision.details.get(name) for name in ("person", "people", "name"))
+            taken |= {name for value in values for name in ([value] if isinstance(value, str) else value or ())}
+        return (name for number in count(1) if (name := f"{stem}-{number}") not in taken)
 
     def decide(
         self, kind: Kind, details: Mapping[str, Any], reason: str, evidence: Mapping[str, Any] | None
@@ -128,7 +152,7 @@ def split(people: People, sightings: Sequence[int], name: str | None) -> tuple[K
         raise GalleryError(f"These are all sightings of {old!r}, so nothing is split off. Rename the person instead.")
     taken = people.keys | set(people.identities.names.values())
     if name is None:
-        name = next(free for number in range(2, 10**9) if (free := f"{old}-{number}") not in taken)
+        name = next(free for free in people.free_names(old) if free != f"{old}-1")
     if name in taken:
         raise GalleryError(f"The name {name!r} is taken. Choose another one, or assign the sightings to that person.")
     return "split", {"sightings": numbers, "person": name}
@@ -146,6 +170,81 @@ def rename(people: People, name: str, new_name: str) -> tuple[Kind, dict[str, An
         problem = "is taken; if both are one person, merge them" if new_name.strip() else "is empty"
         raise GalleryError(f"The name {new_name!r} {problem}.")
     return "rename", {"person": key, "name": new_name}
+
+
+def differ(people: People, sightings: Sequence[int]) -> tuple[Kind, dict[str, Any]]:
+    """Say that sightings show different people, each somebody else.
+
+    Raises:
+        GalleryError: a sighting is not there, there are fewer than two, or two of them have one person already.
+    """
+    numbers = _check_sightings(people, sightings)
+    if len(numbers) < 2:
+        raise GalleryError(f"Only sighting {numbers[0]} was named. Name two sightings at least that differ.")
+    seen: dict[str, int] = {}
+    for number in numbers:
+        name = people.name_of(number)
+        if name is not None and name in seen:
+            raise GalleryError(
+                f"Sightings {seen[name]} and {number} are both of {name!r}. Split the person first, or undo the "
+                "decision that put them together."
+            )
+        if name is not None:
+            seen[name] = number
+    return "differ", {"sightings": numbers}
+
+
+def join_two(people: People, one: int, other: int) -> tuple[Kind, dict[str, Any]]:
+    """Say that two sightings are of one person: their people are merged, or who has none gets the other's person.
+
+    Two sightings of nobody become a new person. Of two people, the one with more sightings keeps the name.
+
+    Raises:
+        GalleryError: a sighting is not there, or both have one person already.
+    """
+    numbers = _check_sightings(people, [one, other])
+    names = [name for number in numbers if (name := people.name_of(number)) is not None]
+    if len(numbers) < 2 or (len(names) == 2 and names[0] == names[1]):
+        raise GalleryError(f"Sightings {one} and {other} are of one person already.")
+    if len(names) == 2:
+        larger, smaller = sorted(names, key=lambda name: -len(people.sightings_of(name)))
+        return merge(people, larger, [smaller])
+    if names:
+        return assign(people, [number for number in numbers if people.name_of(number) is None], names[0])
+    return assign(people, numbers, next(people.free_names("person")))
+
+
+def is_open(people: People, one: int, other: int) -> bool:
+    """Whether nothing has decided yet if two sightings show one person."""
+    if one not in people.given or other not in people.given:
+        return False
+    names = people.name_of(one), people.name_of(other)
+    groups = [people.sightings_of(name) if name else {number} for name, number in zip(names, (one, other), strict=True)]
+    different = people.identities.different
+    return names[0] is None or (
+        names[0] != names[1] and not any(different.get(a, frozenset()) & groups[1] for a in groups[0])
+    )
+
+
+def adopt(people: People, proposal: Sequence[ProposedPerson]) -> tuple[Kind, dict[str, Any]]:
+    """Give sightings that nobody has to the people who were proposed for them.
+
+    Raises:
+        GalleryError: nothing was proposed, or the gallery has changed since.
+    """
+    if not proposal:
+        raise GalleryError("Nobody is proposed, so there is nothing to apply.")
+    taken = people.keys | {people.identities.name(key) for key in people.keys}
+    keys = []
+    for one in proposal:
+        is_free = all(number in people.given and people.name_of(number) is None for number in one.sightings)
+        if not is_free or (one.name in taken) == one.is_new:
+            raise GalleryError(
+                f"The gallery has changed since the proposal was made: {one.name!r} or their sightings are not as "
+                "they were. Propose people again."
+            )
+        keys.append(one.name if one.is_new else people.key(one.name))
+    return "cluster", {"people": keys, "sightings": [list(one.sightings) for one in proposal]}
 
 
 def undo(people: People, event: int | None) -> tuple[Kind, dict[str, Any]]:

@@ -7,26 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Self
 
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import EmbeddingTable
-from omnireid.errors import FilterError, GalleryError, SettingError
+from omnireid.errors import GalleryError, SettingError
 from omnireid.files import as_path
-from omnireid.gallery import deciding
 from omnireid.gallery.audit import AuditEntry, log_action, log_search, now_after, read_audit
 from omnireid.gallery.checking import CheckReport, check_gallery
 from omnireid.gallery.database import Database
-from omnireid.gallery.deciding import People, Why, read_people
+from omnireid.gallery.deciding import read_people
 from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches, with_probabilities
-from omnireid.gallery.identities import Decision, Kind, read_decisions
 from omnireid.gallery.index import OptimizeReport, optimize_gallery, search_index
-from omnireid.gallery.info import GalleryInfo, Person, describe_gallery, list_people
+from omnireid.gallery.info import GalleryInfo, describe_gallery
 from omnireid.gallery.ingest import AddSummary, add_crops, add_table
 from omnireid.gallery.near_pairs import NearPair, find_near_pairs
 from omnireid.gallery.options import ErasureOptions, FloatType, SearchMethod
+from omnireid.gallery.people_of_gallery import PeopleOfGallery
 from omnireid.gallery.person_search import LEAST_VOTES, check_method, combine, person_queries
 from omnireid.gallery.queries import Query, embed_queries
 from omnireid.gallery.reindexing import ReindexSummary, reindex
@@ -41,7 +40,7 @@ from omnireid.gallery.schema import (
     write_facts,
 )
 from omnireid.gallery.sightings import Sightings
-from omnireid.gallery.snapshot import Snapshot, embeddings_of, rank_sightings, read_snapshot
+from omnireid.gallery.snapshot import Snapshot, embeddings_of, rank_sightings
 from omnireid.gallery.times import as_zone
 from omnireid.retrieval.calibration import Calibration
 from omnireid.retrieval.distance import check_distance
@@ -49,7 +48,7 @@ from omnireid.types import Crops, as_crops, check_whole_number
 
 
 @dataclass(frozen=True)
-class Gallery:
+class Gallery(PeopleOfGallery):
     """Sightings of people that last, and that one model embeds.
 
     Readers never wait: a search sees the gallery as it was when the last write was finished. Writers wait for each
@@ -104,21 +103,6 @@ class Gallery:
     def __reduce__(self) -> tuple[Callable[..., Gallery], tuple[Any, ...]]:
         """Pickle where the gallery is, and open it again."""
         return _reopen, (self.database.uri, self.embedder, self.float_type, self.database.storage_options)
-
-    @property
-    def facts(self) -> GalleryFacts:
-        """What holds for all of it: its model, how embeddings are stored, its calibration.
-
-        Raises:
-            GalleryError: there is no gallery yet.
-        """
-        facts = read_facts(self.database)
-        if facts is None:
-            raise GalleryError(
-                f"There is no gallery at {self.database.uri} yet. Check the name, or make one with: "
-                "omnireid gallery add"
-            )
-        return facts
 
     @property
     def model(self) -> GalleryModel | None:
@@ -261,62 +245,6 @@ class Gallery:
         ranked = combine(found, person, count, method)
         return replace(found, queries=(f"person {person}",), ranked=ranked, probabilities=None, prior=None)
 
-    def decisions(self) -> list[Decision]:
-        """All decisions about people, oldest first, with those marked that were undone."""
-        _ = self.facts
-        return read_decisions(self.database)
-
-    def assign(self, sightings: Sequence[int], person: str | None, **why: Unpack[Why]) -> Decision:
-        """Give sightings to a person, who may be new; None says that they are of nobody known.
-
-        Like every decision, this is an event that `undo` takes back at any time.
-
-        Raises:
-            GalleryError: a sighting is not there.
-        """
-        return self._decide(lambda people: deciding.assign(people, sightings, person), why)
-
-    def merge(self, into: str, others: Sequence[str], **why: Unpack[Why]) -> Decision:
-        """Say that people are one person, who keeps the name `into`; this holds for later sightings too.
-
-        Raises:
-            GalleryError: somebody is not there, or is to be merged with themselves.
-        """
-        return self._decide(lambda people: deciding.merge(people, into, others), why)
-
-    def split(self, sightings: Sequence[int], name: str | None = None, **why: Unpack[Why]) -> Decision:
-        """Make some of a person's sightings a person of their own, whose name is made where none is given.
-
-        Raises:
-            GalleryError: they are not of one person, or all of that person's; or the name is taken.
-        """
-        return self._decide(lambda people: deciding.split(people, sightings, name), why)
-
-    def rename(self, person: str, name: str, **why: Unpack[Why]) -> Decision:
-        """Give a person another name.
-
-        Raises:
-            GalleryError: there is nobody of this name, or the new one is taken.
-        """
-        return self._decide(lambda people: deciding.rename(people, person, name), why)
-
-    def undo(self, event: int | None = None, **why: Unpack[Why]) -> Decision:
-        """Take back a decision, by its number, whatever came after it; by default the last one that counts.
-
-        Raises:
-            GalleryError: there is no such decision, or it was undone already.
-        """
-        return self._decide(lambda people: deciding.undo(people, event), why)
-
-    def _decide(self, decision: Callable[[People], tuple[Kind, dict[str, Any]]], why: Why) -> Decision:
-        with self.database.sole_writer():
-            _ = self.facts
-            people = read_people(self.database)
-            kind, details = decision(people)
-            made = people.decide(kind, details, why.get("reason", ""), why.get("evidence"))
-            log_action(self.database, kind, {"event": made.event})
-        return made
-
     def sightings(self, which: SightingFilter = SightingFilter()) -> Sightings:
         """The sightings that fit a filter, in the order in which they were added.
 
@@ -328,11 +256,6 @@ class Gallery:
         snapshot = self._newest()
         rows = snapshot.rows(self.database, which.sql(snapshot.handle.schema))
         return Sightings(snapshot.sightings.table.take(rows))
-
-    def people(self) -> tuple[Person, ...]:
-        """The people of the gallery, those seen most often first."""
-        _ = self.facts
-        return list_people(self._newest().sightings)
 
     def near_pairs(self, count: int = 12) -> tuple[NearPair, ...]:
         """The `count` nearest pairs of a sighting of nobody named and another one, nearest first.
@@ -450,11 +373,6 @@ class Gallery:
             write_facts(self.database, replace(facts, calibration=None if calibration is None else calibration.json()))
             log_action(self.database, "calibrate", {"removed": calibration is None})
 
-    def _calibration(self, facts: GalleryFacts) -> Calibration | None:
-        if facts.calibration is None:
-            return None
-        return Calibration.from_json(facts.calibration, f"the calibration of {self.database.uri}")
-
     def _facts_for(self, model: GalleryModel) -> GalleryFacts:
         """The gallery's facts, after a check that `model` is its own; a gallery that is not there yet is made."""
         facts = read_facts(self.database)
@@ -467,25 +385,6 @@ class Gallery:
                     create_gallery(self.database, facts)
         facts.model.check_same(model, self.database.uri)
         return facts
-
-    def _newest(self) -> Snapshot:
-        """The rows of the newest version, which are read again only where it has changed."""
-        kept = self._snapshot.get("newest")
-        if kept is None or kept.version != self._retrying(lambda: self.database.table(SIGHTINGS)).version:
-            kept = self._retrying(lambda: read_snapshot(self.database))
-            self._snapshot["newest"] = kept
-        return kept
-
-    def _retrying(self, read: Callable[[], Any]) -> Any:
-        """Read, and once more if a rewrite took the version away in between."""
-        for _ in range(4):
-            try:
-                return read()
-            except FilterError:
-                raise
-            except GalleryError:
-                self._snapshot.pop("newest", None)
-        return read()
 
 
 def _reopen(uri: str, embedder: Embedder | None, float_type: FloatType, options: dict[str, str]) -> Gallery:

@@ -4,6 +4,8 @@ A person has a key, which never changes: the label that came with a crop, or the
 assigned it. Names shown are keys, unless somebody renamed the person. Events are applied in their order:
 
 - ``assign`` and ``split`` give sightings to a key; the last one that counts wins over the label.
+- ``cluster`` gives many sightings to many keys at once.
+- ``differ`` says that sightings show different people, which clustering and questions respect.
 - ``merge`` says that keys are one person, for sightings that are added later too.
 - ``rename`` gives a key a name.
 - ``undo`` takes an event back, whatever came after it; an undo can be undone itself.
@@ -25,7 +27,7 @@ from omnireid.gallery.blocking import salted_hash
 from omnireid.gallery.database import Database
 from omnireid.gallery.schema import DECISIONS, decisions_schema
 
-Kind = Literal["assign", "merge", "split", "rename", "undo"]
+Kind = Literal["assign", "merge", "split", "rename", "undo", "cluster", "differ"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Decision:
         time: When, in UTC.
         who: User and machine.
         kind: What was decided.
-        details: ``sightings``, ``person`` (a key, or None for nobody), ``people``, ``name`` or ``event``, by kind.
+        details: ``sightings``, ``person`` (a key, or None for nobody), ``people``, ``name`` or ``event``, by kind. A
+            ``cluster`` has ``people``, and in ``sightings`` a list for each of them.
         reason: Why, in the words of who decided.
         evidence: What spoke for it, such as a distance.
         undone: Whether it was taken back.
@@ -58,6 +61,9 @@ class Decision:
 
     def __str__(self) -> str:
         what = ", ".join(f"{name} {value}" for name, value in self.details.items())
+        if self.kind == "cluster":
+            groups = self.details["sightings"]
+            what = f"{sum(map(len, groups)):,} sightings into {len(groups):,} people"
         undone = " (undone)" if self.undone else ""
         reason = f": {self.reason}" if self.reason else ""
         time = self.time.isoformat(timespec="seconds")
@@ -72,11 +78,13 @@ class Identities:
         assigned: Key of each sighting that was assigned, by its number; None for nobody.
         parents: Key to the key it was merged into.
         names: Key to the name it was given.
+        different: Number of a sighting to the numbers of those that show somebody else, because somebody said so.
     """
 
     assigned: Mapping[int, str | None] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    different: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
     def root(self, key: str) -> str:
         """The key of the person that a key stands for now."""
@@ -111,12 +119,20 @@ def apply_events(decisions: Sequence[Decision]) -> Identities:
     assigned: dict[int, str | None] = {}
     parents: dict[str, str] = {}
     names: dict[str, str] = {}
+    different: dict[int, frozenset[int]] = {}
     for decision in decisions:
         details = decision.details
         if decision.undone or decision.kind == "undo":
             continue
         if decision.kind in ("assign", "split"):
             assigned.update(dict.fromkeys(details["sightings"], details["person"]))
+        elif decision.kind == "cluster":
+            for key, numbers in zip(details["people"], details["sightings"], strict=True):
+                assigned.update(dict.fromkeys(numbers, key))
+        elif decision.kind == "differ":
+            for number in details["sightings"]:
+                others = frozenset(details["sightings"]) - {number}
+                different[number] = different.get(number, frozenset()) | others
         elif decision.kind == "rename":
             names[details["person"]] = details["name"]
         else:
@@ -125,7 +141,7 @@ def apply_events(decisions: Sequence[Decision]) -> Identities:
             for key in details["people"]:
                 if (root := so_far.root(key)) != into:
                     parents[root] = into
-    return Identities(assigned, parents, names)
+    return Identities(assigned, parents, names, different)
 
 
 def read_decisions(database: Database) -> list[Decision]:

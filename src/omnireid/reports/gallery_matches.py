@@ -15,6 +15,8 @@ _GAP = 14
 _MARGIN = 24
 _TITLE_HEIGHT = 44
 _TEXT_HEIGHT = 56
+CELL_WIDTH, CELL_HEIGHT = CROP_WIDTH + 2 * FRAME + _GAP, CROP_HEIGHT + 2 * FRAME + _TEXT_HEIGHT
+"""Pixels that a framed crop with its lines of text takes."""
 _QUERY = (70, 70, 70)
 _FOUND = (0, 114, 178)
 _TEXT = (30, 30, 30)
@@ -43,25 +45,24 @@ def draw_gallery_matches(
     rows = [found[number][:ranks] for number in range(min(queries, len(found)))]
     paths = [match.sighting.path for row in rows for match in row]
     check_output(output, suffix=".png", inputs=[*found.queries, *paths])
-    cell_width, cell_height = CROP_WIDTH + 2 * FRAME + _GAP, CROP_HEIGHT + 2 * FRAME + _TEXT_HEIGHT
     columns = 1 + max((len(row) for row in rows), default=0)
-    size = (2 * _MARGIN + columns * cell_width, 2 * _MARGIN + _TITLE_HEIGHT + len(rows) * cell_height)
+    size = (2 * _MARGIN + columns * CELL_WIDTH, 2 * _MARGIN + _TITLE_HEIGHT + len(rows) * CELL_HEIGHT)
     picture = Image.new("RGB", size, _PAPER)
     pen = ImageDraw.Draw(picture)
     pen.text((_MARGIN, _MARGIN), title, fill=_TEXT, font=ImageFont.load_default(size=21))
     for number, row in enumerate(rows):
-        y = _MARGIN + _TITLE_HEIGHT + number * cell_height
-        _draw_cell(picture, found.queries[number], (_MARGIN, y), ("query",), _QUERY)
+        y = _MARGIN + _TITLE_HEIGHT + number * CELL_HEIGHT
+        draw_cell(picture, found.queries[number], (_MARGIN, y), ("query",), _QUERY)
         for match in row:
             seen = match.sighting
             camera = "" if seen.camera is None else f"camera {seen.camera}"
             texts = (f"{match.rank}: {match.distance:.3f}", seen.person or "", camera)
-            _draw_cell(picture, seen.path, (_MARGIN + match.rank * cell_width, y), texts, _FOUND)
+            draw_cell(picture, seen.path, (_MARGIN + match.rank * CELL_WIDTH, y), texts, _FOUND)
     with atomic_output(output) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
 
 
-def _draw_cell(
+def draw_cell(
     picture: Image.Image, path: str, corner: tuple[int, int], texts: tuple[str, ...], colour: tuple[int, int, int]
 ) -> None:
     """Draw a framed crop with lines of text under it."""

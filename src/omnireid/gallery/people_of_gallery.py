@@ -1,0 +1,203 @@
+"""The part of a gallery that says who is who: decisions, proposals and questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
+
+from omnireid.errors import CalibrationError, FilterError, GalleryError
+from omnireid.gallery import deciding
+from omnireid.gallery.audit import log_action
+from omnireid.gallery.clustering import ClusterProposal, propose_people
+from omnireid.gallery.database import Database
+from omnireid.gallery.deciding import People, Why, read_people
+from omnireid.gallery.identities import Decision, Kind, read_decisions
+from omnireid.gallery.info import Person, list_people
+from omnireid.gallery.options import ClusterOptions
+from omnireid.gallery.questions import Question, find_questions
+from omnireid.gallery.schema import SIGHTINGS, GalleryFacts, read_facts
+from omnireid.gallery.snapshot import Snapshot, read_snapshot
+from omnireid.retrieval.calibration import Calibration
+
+
+class PeopleOfGallery:
+    """What `omnireid.Gallery` inherits to say who is who. It has no state of its own.
+
+    Attributes:
+        database: Where the gallery is.
+    """
+
+    database: Database
+    _snapshot: dict[str, Snapshot]
+
+    @property
+    def facts(self) -> GalleryFacts:
+        """What holds for all of it: its model, how embeddings are stored, its calibration.
+
+        Raises:
+            GalleryError: there is no gallery yet.
+        """
+        facts = read_facts(self.database)
+        if facts is None:
+            raise GalleryError(
+                f"There is no gallery at {self.database.uri} yet. Check the name, or make one with: "
+                "omnireid gallery add"
+            )
+        return facts
+
+    def people(self) -> tuple[Person, ...]:
+        """The people of the gallery, those seen most often first."""
+        _ = self.facts
+        return list_people(self._newest().sightings)
+
+    def decisions(self) -> list[Decision]:
+        """All decisions about people, oldest first, with those marked that were undone."""
+        _ = self.facts
+        return read_decisions(self.database)
+
+    def assign(self, sightings: Sequence[int], person: str | None, **why: Unpack[Why]) -> Decision:
+        """Give sightings to a person, who may be new; None says that they are of nobody known.
+
+        Like every decision, this is an event that `undo` takes back at any time.
+
+        Raises:
+            GalleryError: a sighting is not there.
+        """
+        return self._decide(lambda people: deciding.assign(people, sightings, person), why)
+
+    def merge(self, into: str, others: Sequence[str], **why: Unpack[Why]) -> Decision:
+        """Say that people are one person, who keeps the name `into`; this holds for later sightings too.
+
+        Raises:
+            GalleryError: somebody is not there, or is to be merged with themselves.
+        """
+        return self._decide(lambda people: deciding.merge(people, into, others), why)
+
+    def split(self, sightings: Sequence[int], name: str | None = None, **why: Unpack[Why]) -> Decision:
+        """Make some of a person's sightings a person of their own, whose name is made where none is given.
+
+        Raises:
+            GalleryError: they are not of one person, or all of that person's; or the name is taken.
+        """
+        return self._decide(lambda people: deciding.split(people, sightings, name), why)
+
+    def rename(self, person: str, name: str, **why: Unpack[Why]) -> Decision:
+        """Give a person another name.
+
+        Raises:
+            GalleryError: there is nobody of this name, or the new one is taken.
+        """
+        return self._decide(lambda people: deciding.rename(people, person, name), why)
+
+    def differ(self, sightings: Sequence[int], **why: Unpack[Why]) -> Decision:
+        """Say that sightings show different people, so that `cluster` keeps them apart and `questions` asks no more.
+
+        Raises:
+            GalleryError: a sighting is not there, or two of them have one person already.
+        """
+        return self._decide(lambda people: deciding.differ(people, sightings), why)
+
+    def cluster(self, options: ClusterOptions = ClusterOptions(), *, progress: bool = False) -> ClusterProposal:
+        """Propose who is one person among the sightings that nobody has yet; `adopt` makes it a decision.
+
+        Sightings that somebody has are never torn apart, and two people never become one: only a decision does that.
+
+        Args:
+            options: The method and its settings.
+            progress: Show a bar on standard error.
+
+        Raises:
+            GalleryError: there is no gallery.
+        """
+        facts = self.facts
+        return propose_people(*self._newest_people(), facts.model.distance, options, progress=progress)
+
+    def adopt(self, proposal: ClusterProposal, *, reason: str = "") -> Decision:
+        """Give the sightings of a proposal to its people, as one decision with the proposal's settings as evidence.
+
+        Raises:
+            GalleryError: nobody is proposed, or the gallery has changed since.
+        """
+        why: Why = {"reason": reason, "evidence": proposal.evidence}
+        return self._decide(lambda people: deciding.adopt(people, proposal.people), why)
+
+    def questions(self, count: int = 20, *, prior: float | None = None, progress: bool = False) -> tuple[Question, ...]:
+        """The pairs of sightings about which an answer helps most, the most useful first; `answer` takes the answer.
+
+        Args:
+            count: Number of questions, at most.
+            prior: Probability that a sighting shows a certain person, before anybody looked. By default a half, shared
+                among the people of the gallery.
+            progress: Show a bar on standard error.
+
+        Raises:
+            CalibrationError: the gallery has no calibration, so nobody knows what is near the threshold.
+        """
+        calibration = self._calibration(self.facts)
+        if calibration is None:
+            raise CalibrationError(
+                f"The gallery {self.database.uri} has no calibration, so it is not known which pairs are doubtful. "
+                "Make one with omnireid calibrate, and keep it with: omnireid gallery calibrate"
+            )
+        return find_questions(*self._newest_people(), calibration, count, prior=prior, progress=progress)
+
+    def answer(self, question: Question, *, same: bool, reason: str = "") -> Decision:
+        """Decide a question: the two sightings are of one person, or of two.
+
+        Raises:
+            GalleryError: a sighting is gone, or the question was decided meanwhile.
+        """
+        one, other = question.one.number, question.other.number
+        why: Why = {"reason": reason, "evidence": question.evidence}
+        if same:
+            return self._decide(lambda people: deciding.join_two(people, one, other), why)
+        return self._decide(lambda people: deciding.differ(people, [one, other]), why)
+
+    def is_open(self, question: Question) -> bool:
+        """Whether a question still stands: both sightings are there, not of one person, and not said to differ."""
+        people = read_people(self.database)
+        return deciding.is_open(people, question.one.number, question.other.number)
+
+    def undo(self, event: int | None = None, **why: Unpack[Why]) -> Decision:
+        """Take back a decision, by its number, whatever came after it; by default the last one that counts.
+
+        Raises:
+            GalleryError: there is no such decision, or it was undone already.
+        """
+        return self._decide(lambda people: deciding.undo(people, event), why)
+
+    def _decide(self, decision: Callable[[People], tuple[Kind, dict[str, Any]]], why: Why) -> Decision:
+        with self.database.sole_writer():
+            _ = self.facts
+            people = read_people(self.database)
+            kind, details = decision(people)
+            made = people.decide(kind, details, why.get("reason", ""), why.get("evidence"))
+            log_action(self.database, kind, {"event": made.event})
+        return made
+
+    def _newest_people(self) -> tuple[Snapshot, People]:
+        return self._newest(), read_people(self.database)
+
+    def _calibration(self, facts: GalleryFacts) -> Calibration | None:
+        if facts.calibration is None:
+            return None
+        return Calibration.from_json(facts.calibration, f"the calibration of {self.database.uri}")
+
+    def _newest(self) -> Snapshot:
+        """The rows of the newest version, which are read again only where it has changed."""
+        kept = self._snapshot.get("newest")
+        if kept is None or kept.version != self._retrying(lambda: self.database.table(SIGHTINGS)).version:
+            kept = self._retrying(lambda: read_snapshot(self.database))
+            self._snapshot["newest"] = kept
+        return kept
+
+    def _retrying(self, read: Callable[[], Any]) -> Any:
+        """Read, and once more if a rewrite took the version away in between."""
+        for _ in range(4):
+            try:
+                return read()
+            except FilterError:
+                raise
+            except GalleryError:
+                self._snapshot.pop("newest", None)
+        return read()
