@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -200,7 +200,7 @@ def review(
             among the people of the gallery.
         picture: Draw the two crops in this PNG file, anew for each question; with --json, all questions.
     """
-    from omnireid.commands.keys import check_terminal
+    from omnireid.commands.keys import check_terminal, single_keys
     from omnireid.files import check_output
 
     check_json(json)
@@ -211,7 +211,8 @@ def review(
     opened = open_gallery(gallery)
     questions = opened.questions(count, prior=prior, progress=True)
     if json is None:
-        _ask(opened, questions, picture)
+        with single_keys() as read_key:
+            _ask(opened, questions, picture, read_key)
         return
     for number, question in enumerate(questions, start=1):
         print(f"{number}. {question}", file=text_stream(json))
@@ -220,10 +221,8 @@ def review(
     leave_json(json, {"questions": [question.json() for question in questions]})
 
 
-def _ask(opened: Gallery, questions: tuple[Question, ...], picture: Path | None) -> None:
+def _ask(opened: Gallery, questions: Sequence[Question], picture: Path | None, read_key: Callable[[str], str]) -> None:
     """Ask one question after the other until they are answered or somebody has had enough."""
-    from omnireid.commands.keys import read_key
-
     answered: list[tuple[int, int]] = []  # event and number of the question
     number = 0
     while number < len(questions):
@@ -239,18 +238,17 @@ def _ask(opened: Gallery, questions: tuple[Question, ...], picture: Path | None)
         print(key)
         if key == "q":
             break
-        if key in "sd":
-            decision = opened.answer(question, same=key == "s")
-            answered.append((decision.event, number))
-            print(decision)
-        if key == "u":
-            if not answered:
-                print("Nothing was answered yet.")
-                continue
+        if key == "u" and answered:
             event, number = answered.pop()
             print(opened.undo(event))
-            continue
-        number += 1
+        elif key == "u":
+            print("Nothing was answered yet.")
+        else:
+            if key != "k":
+                decision = opened.answer(question, same=key == "s")
+                answered.append((decision.event, number))
+                print(decision)
+            number += 1
     print(f"{len(answered):,} questions answered")
 
 

@@ -1,8 +1,10 @@
-"""Reading one key from a terminal, without the return key."""
+"""Reading single keys from a terminal."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from omnireid.errors import SettingError
 
@@ -22,27 +24,21 @@ def check_terminal() -> None:
         )
 
 
-def read_key(allowed: str) -> str:
-    """Wait for one of the keys in `allowed`; other keys are passed over. Ctrl-D and the end of the input give ``q``.
+@contextmanager
+def single_keys() -> Iterator[Callable[[str], str]]:
+    """Let the terminal give single keys, without the return key, until the block ends.
+
+    Yields a function that waits for one of the keys in its argument; other keys are passed over. Ctrl-D and the end of
+    the input give ``q``.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    while True:
-        key = _read_any_key().lower()
-        if key == _CTRL_C:
-            raise KeyboardInterrupt
-        if key in ("", _CTRL_D):
-            return "q"
-        if key in allowed:
-            return key
-
-
-def _read_any_key() -> str:
     if sys.platform == "win32":
         import msvcrt
 
-        return msvcrt.getwch()
+        yield lambda allowed: _wait_for(allowed, msvcrt.getwch)
+        return
     import os
     import termios
     import tty
@@ -51,6 +47,17 @@ def _read_any_key() -> str:
     before = termios.tcgetattr(terminal)
     try:
         tty.setcbreak(terminal, termios.TCSADRAIN)
-        return os.read(terminal, 1).decode("ascii", "replace")
+        yield lambda allowed: _wait_for(allowed, lambda: os.read(terminal, 1).decode("ascii", "replace"))
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _wait_for(allowed: str, read: Callable[[], str]) -> str:
+    while True:
+        key = read().lower()
+        if key == _CTRL_C:
+            raise KeyboardInterrupt
+        if key in ("", _CTRL_D):
+            return "q"
+        if key in allowed:
+            return key

@@ -138,7 +138,7 @@ def propose_people(
         placed=placed,
         alone=len(snapshot) - placed - sum(len(person.sightings) for person in found),
         constrained=0 if circumstances is None else circumstances.known,
-        kept_apart=dict(groups.refused),
+        kept_apart={str(reason): count for reason, count in groups.refused.items()},
     )
 
 

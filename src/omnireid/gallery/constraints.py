@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Reason = Literal["frame", "places", "decision", "people"]
 """Two boxes of one frame; one moment in two places; somebody said so; two people of the gallery."""
 
-SAME_BOX = 0.7
+SAME_BOX = 0.5
 """Two boxes of one frame with at least this intersection over union are one box, found twice."""
 
 Box = Sequence[float]

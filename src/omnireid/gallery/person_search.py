@@ -8,7 +8,7 @@ from omnireid.errors import SettingError
 from omnireid.gallery.found import GalleryMatches
 from omnireid.gallery.options import METHODS, SearchMethod
 from omnireid.retrieval.search import RankedMatches
-from omnireid.types import AnyArray
+from omnireid.types import AnyArray, BoolArray, IntArray
 
 LEAST_VOTES = 50
 """Each sighting of a person votes for at least so many others."""
@@ -60,21 +60,34 @@ def combine(found: GalleryMatches, person: str, count: int, method: SearchMethod
     Returns:
         A ranking of one row, K = count at most. Ties go to the sighting that was added first.
     """
-    numbers = found.sightings.table.column("sighting").to_pylist()
     names = found.sightings.table.column("person").to_pylist()
-    values: dict[int, float] = {}
-    row_of: dict[int, int] = {}
-    for rows, distances in zip(found.ranked.indices.tolist(), found.ranked.distances.tolist(), strict=True):
-        pairs = zip(rows, distances, strict=True)
-        others = [(row, value) for row, value in pairs if row >= 0 and names[row] != person]
-        for rank, (row, value) in enumerate(others, start=1):
-            number = numbers[row]
-            row_of.setdefault(number, row)
-            if method == "vote":
-                share = (1 + _RANK_OFFSET) / (rank + _RANK_OFFSET) / len(found.ranked)
-                values[number] = values.get(number, 1.0) - share
-            else:
-                values[number] = min(value, values.get(number, np.inf))
-    best = sorted(values.items(), key=lambda entry: (entry[1], entry[0]))[:count]
-    indices = np.array([row_of[number] for number, _ in best], dtype=np.int64).reshape(1, -1)
-    return RankedMatches(indices, np.array([value for _, value in best], dtype=np.float32).reshape(1, -1))
+    is_own = np.array([name == person for name in names], dtype=bool)
+    numbers = found.sightings.table.column("sighting").to_numpy()
+    return fuse_rankings(found.ranked, is_own, numbers, count, method)
+
+
+def fuse_rankings(
+    ranked: RankedMatches, left_out: BoolArray, numbers: IntArray, count: int, method: SearchMethod
+) -> RankedMatches:
+    """Fuse the rankings of Q queries for one person into one, as `combine` says.
+
+    Args:
+        ranked: (Q, K) rows of N candidates.
+        left_out: (N,) candidates that are not ranked.
+        numbers: (N,) what decides ties: the lower number comes first.
+        count: Number of candidates to find.
+        method: How the rankings are fused.
+    """
+    shown = ranked.indices >= 0
+    shown &= ~left_out[np.where(shown, ranked.indices, 0)]
+    rows = ranked.indices[shown]
+    if method == "vote":
+        ranks = np.cumsum(shown, axis=1)[shown]
+        values = np.ones(len(left_out), dtype=np.float64)
+        np.subtract.at(values, rows, (1 + _RANK_OFFSET) / (ranks + _RANK_OFFSET) / len(ranked))
+    else:
+        values = np.full(len(left_out), np.inf)
+        np.minimum.at(values, rows, ranked.distances[shown])
+    found = np.unique(rows)
+    order = found[np.lexsort((numbers[found], values[found]))][:count]
+    return RankedMatches(order.reshape(1, -1), values[order].astype(np.float32).reshape(1, -1))
