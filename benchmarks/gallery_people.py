@@ -12,12 +12,13 @@ scored. Pairwise F1 counts pairs of crops; B-cubed F1 averages over crops (Bagga
 groups with at least two crops of the 750 people. The baseline joins every two neighbours up to a distance; it is
 given the threshold that scores best here, which no other row is.
 
-Run: omnireid embed Market-1501-v15.09.15 --split query --output query.parquet (and --split gallery), then
-python benchmarks/gallery_people.py query.parquet gallery.parquet
+Tables: omnireid embed Market-1501-v15.09.15 --split query --output query.parquet, and --split gallery
+Run: python benchmarks/gallery_people.py cluster query.parquet gallery.parquet
+     python benchmarks/gallery_people.py search query.parquet gallery.parquet [PEOPLE, drawn with seed 0]
+     python benchmarks/gallery_people.py choose TABLE…
 
-A third argument is the number of people to search for, drawn with seed 0; clustering takes all of them.
-`python benchmarks/gallery_people.py choose TABLE…` prints the scores of many settings on other people; TABLE may be two
-tables, as query.parquet+gallery.parquet. The defaults were chosen by that.
+The last one prints the scores of many settings on other people, by which the defaults were chosen. TABLE may be two
+tables, as query.parquet+gallery.parquet.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ from omnireid.gallery.constraints import Circumstances, Groups
 from omnireid.gallery.options import METHODS, ClusterMethod, ClusterOptions
 from omnireid.gallery.person_search import fuse_rankings, person_queries
 from omnireid.machine import describe
-from omnireid.retrieval.distance import check_distance
+from omnireid.retrieval.comparison import EmbeddingComparison
+from omnireid.retrieval.distance import check_distance, prepare_gallery, squared_norms
 from omnireid.retrieval.options import Reranking
 from omnireid.retrieval.reciprocal_graph import ReciprocalGraph, connect_neighbours
-from omnireid.types import BoolArray, IntArray
+from omnireid.types import AnyArray, BoolArray, IntArray
 
 FRAME_RATE = 25
 """Frames a second of Market-1501."""
@@ -111,6 +113,12 @@ def measure_search(query: Labelled, gallery: Labelled, most_people: int) -> None
     """Print rank-1 and mAP of a search by one sighting, and by several."""
     distance = check_distance(query.table.provenance.distance)
     everything = len(gallery.persons)
+    prepared = prepare_gallery(gallery.table.embeddings, distance)
+
+    def rank(embeddings: AnyArray) -> RankedMatches:
+        comparison = EmbeddingComparison(embeddings, prepared, squared_norms(embeddings, "query"))
+        return search(embeddings, gallery.table.embeddings, everything, comparison=comparison)
+
     numbers = np.arange(everything)
     people = np.unique(query.persons)
     people = np.sort(np.random.default_rng(0).permutation(people)[:most_people])
@@ -118,7 +126,7 @@ def measure_search(query: Labelled, gallery: Labelled, most_people: int) -> None
     sightings = []
     for person in people.tolist():
         own = np.flatnonzero(query.persons == person)
-        ranked = search(query.table.embeddings[own], gallery.table.embeddings, everything, distance)
+        ranked = rank(query.table.embeddings[own])
         is_person = gallery.persons == person
         for camera in np.unique(gallery.cameras[is_person]).tolist():
             asked = np.flatnonzero(query.cameras[own] != camera)
@@ -133,8 +141,7 @@ def measure_search(query: Labelled, gallery: Labelled, most_people: int) -> None
             for method in METHODS:
                 found = chosen
                 if method == "mean":
-                    mean = person_queries(query.table.embeddings[own[asked]], distance, method)
-                    found = search(mean, gallery.table.embeddings, everything, distance)
+                    found = rank(person_queries(query.table.embeddings[own[asked]], distance, method))
                 fused = fuse_rankings(found, skipped, numbers, everything, method)
                 scores[method].append(average_precision(is_true[fused.indices[0]]))
     print(
@@ -275,10 +282,12 @@ def choose(tables: list[str]) -> None:
 
 if __name__ == "__main__":
     print(describe())
-    if sys.argv[1] == "choose":
-        choose(sys.argv[2:])
+    what, *arguments = sys.argv[1:]
+    if what == "choose":
+        choose(arguments)
     else:
-        asked, stored = (read_embeddings(path) for path in sys.argv[1:3])
-        everything = join(asked, stored)
-        measure_clusters(everything)
-        measure_search(labelled(asked), labelled(stored), int(sys.argv[3]) if len(sys.argv) > 3 else 750)
+        asked, stored = (read_embeddings(path) for path in arguments[:2])
+        if what == "cluster":
+            measure_clusters(join(asked, stored))
+        else:
+            measure_search(labelled(asked), labelled(stored), int(arguments[2]) if len(arguments) > 2 else 750)
