@@ -85,7 +85,7 @@ def connect_neighbours(
         crops=total,
         first=first,
         second=second,
-        distances=pair_distances(points.comparison.gallery.embeddings, first, second, distance),
+        distances=pair_distances(points.comparison.gallery.embeddings, *np.divmod(keys, total), distance),
         jaccard=_compare_encodings(encoding, first, second, total),
         reciprocal=counts == 2,
     )
@@ -112,4 +112,5 @@ def _compare_encodings(encoding: SparseRows, first: IndexArray, second: IndexArr
         ends = np.cumsum(encoding.lengths(rows))
         common[start:stop] = np.add.reduceat(smaller, ends - encoding.lengths(rows))
         weights[encoding.columns[own]] = 0
-    return np.clip(1 - common / (2 - common), 0, 1)
+    jaccard: FloatArray = np.clip(1 - common / (2 - common), 0, 1)
+    return jaccard
