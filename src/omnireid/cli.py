@@ -133,7 +133,9 @@ def _call(verb: str, words: Sequence[str]) -> None:
     import tyro
 
     name = words[0] if verb in SUBCOMMANDS else verb.replace("-", "_")
-    modules = [import_module(f"omnireid.commands.{file}") for file in SUBCOMMAND_FILES.get(verb, (verb.replace("-", "_"),))]
+    modules = [
+        import_module(f"omnireid.commands.{file}") for file in SUBCOMMAND_FILES.get(verb, (verb.replace("-", "_"),))
+    ]
     function = next(getattr(module, name) for module in modules if hasattr(module, name))
     if verb in SUBCOMMANDS:
         verb, words = f"{verb} {name}", words[1:]
