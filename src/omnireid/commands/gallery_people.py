@@ -196,8 +196,8 @@ def review(
 
     Args:
         count: Number of questions, at most.
-        prior: Probability that a sighting shows a certain person, before anybody looked. By default a half, shared
-            among the people of the gallery.
+        prior: Probability that a sighting shows a certain person, before anybody looked. The default is that of
+            gallery search.
         picture: Draw the two crops in this PNG file, anew for each question; with --json, all questions.
     """
     from omnireid.commands.keys import check_terminal, single_keys
