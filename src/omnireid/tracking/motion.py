@@ -27,6 +27,10 @@ MotionTracker = Literal["botsort", "bytetrack", "ocsort"]
 
 MOTION_TRACKERS: tuple[MotionTracker, ...] = get_args(MotionTracker)
 
+LOST_S_BEFORE_LINKING = 0.5
+"""Seconds for `MotionOptions.lost_s` where tracklets are linked afterwards. Most tracklets with two people in them come
+from bridging a long gap by motion, and appearance bridges it better."""
+
 _BUFFER_RATE = 30.0
 """``trackers`` states how long a lost person is kept in frames of this many a second, whatever the frame rate is."""
 

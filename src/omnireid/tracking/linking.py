@@ -1,0 +1,311 @@
+"""Which tracklets of one camera show one person, and why.
+
+A person who is hidden, or leaves and comes back, has several tracklets. Two of
+them are linked where the later one begins after the earlier one has ended, could
+be reached in the time between, and looks like the same person. Where appearance
+is unsure, nothing is linked: a wrong link costs more than a missing one.
+
+Shapes: N chains of tracklets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from omnireid.errors import SettingError, TrackingError, require
+from omnireid.retrieval.calibration import Calibration
+from omnireid.retrieval.decision import is_number
+from omnireid.tracking.appearance import LEAST_CROPS, Appearance, learn_appearance, unit_rows
+from omnireid.tracking.reach import learn_fastest, needed_speed
+from omnireid.tracking.splitting import split_tracklets
+from omnireid.tracking.tracklets import Tracklet
+from omnireid.types import DoubleArray
+
+LinkingMethod = Literal["assignment", "greedy"]
+"""All links at once, so that their sum of evidence is largest; or the most probable link first."""
+
+LINKING_METHODS: tuple[LinkingMethod, ...] = get_args(LinkingMethod)
+
+_CUTTING_ROUNDS = 2
+"""Tracklets with two people in them blur the scale that is learned from them; the cut ones show further cuts."""
+
+
+@dataclass(frozen=True)
+class LinkingOptions:
+    """When two tracklets are linked.
+
+    Attributes:
+        probability: Least probability, by appearance, that both tracklets show one person. A tracklet is cut where it
+            shows two people with that probability.
+        longest_gap_s: Longest time between two tracklets of one person, in seconds. By default there is no limit.
+        fastest: Greatest speed of a person in body heights a second. By default it is learned from the tracklets.
+        method: assignment for all links at once, or greedy for the most probable one first.
+        cut: Cut tracklets in which the motion tracker went over to another person, before anything is linked.
+
+    Raises:
+        SettingError: A value is out of range.
+    """
+
+    probability: float = 0.95
+    longest_gap_s: float = math.inf
+    fastest: float | None = None
+    method: LinkingMethod = "assignment"
+    cut: bool = True
+
+    def __post_init__(self) -> None:
+        if not (is_number(self.probability) and 0.5 <= self.probability < 1):
+            raise SettingError(f"probability must be at least 0.5 and below 1; got {self.probability!r}.")
+        if not self.longest_gap_s > 0:
+            raise SettingError(f"longest_gap_s must be a positive number of seconds; got {self.longest_gap_s!r}.")
+        if self.fastest is not None and not (is_number(self.fastest) and self.fastest > 0):
+            raise SettingError(f"fastest must be a positive speed in body heights a second; got {self.fastest!r}.")
+        if self.method not in LINKING_METHODS:
+            raise SettingError(f"There is no method {self.method!r}. Known: {', '.join(LINKING_METHODS)}.")
+
+
+@dataclass(frozen=True)
+class Link:
+    """Two tracklets taken for one person, and the evidence.
+
+    Attributes:
+        camera: Name of the camera.
+        earlier: Number of the tracklet that ended.
+        later: Number of the tracklet that began.
+        left_at: Seconds since the recording's start at the last box of the earlier tracklet.
+        back_at: Seconds since the recording's start at the first box of the later tracklet.
+        distance: Mean cosine distance between the crops of what had been linked to either before.
+        probability: Probability by appearance that both show one person.
+        speed: Body heights a second that were needed to get from one end to the other.
+        alternative: Number of the next most probable tracklet that could have been the earlier one; None where there is
+            no other within reach. Without any link the later tracklet would have been a person of its own.
+        alternative_probability: Probability of the alternative; 0 where there is none.
+    """
+
+    camera: str
+    earlier: int
+    later: int
+    left_at: float
+    back_at: float
+    distance: float
+    probability: float
+    speed: float
+    alternative: int | None
+    alternative_probability: float
+
+    @property
+    def gap_s(self) -> float:
+        """Seconds between both tracklets."""
+        return self.back_at - self.left_at
+
+    def json(self) -> dict[str, Any]:
+        """The link as plain values, ready for ``json.dumps``."""
+        return {
+            "event": "link",
+            "camera": self.camera,
+            "earlier": self.earlier,
+            "later": self.later,
+            "left_at": self.left_at,
+            "back_at": self.back_at,
+            "gap_s": self.gap_s,
+            "distance": self.distance,
+            "probability": self.probability,
+            "speed": self.speed,
+            "alternative": self.alternative,
+            "alternative_probability": self.alternative_probability,
+        }
+
+
+@dataclass(frozen=True)
+class LinkedTracklets:
+    """People, as groups of tracklets.
+
+    Attributes:
+        tracklets: The tracklets, some of them cut where that was asked for.
+        people: Number of each tracklet to the number of its person. People are numbered from 0 in the order in which
+            they are first seen.
+        links: The links, in the order of time.
+    """
+
+    tracklets: tuple[Tracklet, ...]
+    people: Mapping[int, int]
+    links: tuple[Link, ...]
+
+
+def link_tracklets(
+    tracklets: Sequence[Tracklet], appearance: Appearance | None, options: LinkingOptions = LinkingOptions()
+) -> LinkedTracklets:
+    """Link the tracklets of one whole recording.
+
+    Links are made in rounds. In each round a chain of tracklets is linked to at most one that follows, and compared by
+    all its crops; the rounds end when no pair is probable enough.
+
+    Args:
+        tracklets: Tracklets of one camera, in any order.
+        appearance: What a distance between crops is worth; None for nothing, so that nothing is linked.
+        options: When two tracklets are linked.
+
+    Raises:
+        TrackingError: The tracklets are of several cameras, or two have one number.
+        MissingDependencyError: ``scipy`` is not installed.
+    """
+    check_one_camera(tracklets)
+    chains = [[tracklet] for tracklet in sorted(tracklets, key=lambda one: (one.start, one.number))]
+    fastest = options.fastest or learn_fastest(tracklets)
+    links: list[Link] = []
+    while appearance is not None:
+        found = _link_round(chains, appearance, fastest, options)
+        if not found:
+            break
+        links += [link for _, _, link in found]
+        chains = _join(chains, {earlier: later for earlier, later, _ in found})
+    people = {tracklet.number: person for person, chain in enumerate(chains) for tracklet in chain}
+    return LinkedTracklets(tuple(tracklets), people, tuple(sorted(links, key=lambda link: (link.back_at, link.later))))
+
+
+def link_recording(
+    tracklets: Sequence[Tracklet], calibration: Calibration | None = None, options: LinkingOptions = LinkingOptions()
+) -> LinkedTracklets:
+    """Find the people of one whole recording: cut its tracklets where they show two people, then link them.
+
+    Args:
+        tracklets: Tracklets of one camera, as a motion tracker found them.
+        calibration: What a distance between crops of these weights is worth. Without one it is learned from the
+            tracklets themselves, and learned again from what is cut; where they are too few, nothing is linked.
+        options: When tracklets are cut and linked.
+
+    Raises: the errors of `link_tracklets`.
+    """
+    check_one_camera(tracklets)
+    appearance: Appearance | None = calibration or learn_appearance(tracklets)
+    cut = tuple(tracklets)
+    for _ in range(_CUTTING_ROUNDS):
+        if not options.cut or appearance is None:
+            break
+        cut = split_tracklets(cut, appearance, options.probability)
+        appearance = calibration or learn_appearance(cut) or appearance
+    return link_tracklets(cut, appearance, options)
+
+
+def check_one_camera(tracklets: Sequence[Tracklet]) -> None:
+    """Check that tracklets are of one camera and have numbers of their own.
+
+    Raises:
+        TrackingError: They are of several cameras, or two have one number.
+    """
+    cameras = sorted({tracklet.camera for tracklet in tracklets})
+    if len(cameras) > 1:
+        raise TrackingError(f"Tracklets of one camera are linked at a time; got the cameras {', '.join(cameras)}.")
+    numbers = [tracklet.number for tracklet in tracklets]
+    if len(set(numbers)) < len(numbers):
+        twice = next(number for number in numbers if numbers.count(number) > 1)
+        raise TrackingError(f"Two tracklets of camera {cameras[0]} have the number {twice}.")
+
+
+def _join(chains: Sequence[list[Tracklet]], follower: Mapping[int, int]) -> list[list[Tracklet]]:
+    """The chains after each was joined to the one that follows it, by indices, in the order of their starts."""
+    followers = set(follower.values())
+    joined = []
+    for index, chain in enumerate(chains):
+        if index not in followers:
+            whole, at = list(chain), index
+            while at in follower:
+                at = follower[at]
+                whole += chains[at]
+            joined.append(whole)
+    return joined
+
+
+def _link_round(
+    chains: Sequence[Sequence[Tracklet]], appearance: Appearance, fastest: float, options: LinkingOptions
+) -> list[tuple[int, int, Link]]:
+    """Links between chains, each with the indices of the two chains."""
+    distances, speeds = _compare(chains, fastest, options.longest_gap_s)
+    ratios = np.full(distances.shape, -np.inf)
+    possible = np.isfinite(distances)
+    ratios[possible] = appearance.log_likelihood_ratios(distances[possible])
+    least = math.log(options.probability / (1 - options.probability))
+    if not (ratios >= least).any():
+        return []
+    choose = choose_together if options.method == "assignment" else choose_greedily
+    found = []
+    for earlier, later in choose(ratios, least):
+        column = ratios[:, later].copy()
+        column[earlier] = -np.inf
+        other = int(np.argmax(column))
+        has_other = bool(np.isfinite(column[other]))
+        last, first = chains[earlier][-1], chains[later][0]
+        link = Link(
+            first.camera,
+            last.number,
+            first.number,
+            last.end,
+            first.start,
+            float(distances[earlier, later]),
+            _probability(ratios[earlier, later]),
+            float(speeds[earlier, later]),
+            chains[other][-1].number if has_other else None,
+            _probability(column[other]),
+        )
+        found.append((earlier, later, link))
+    return found
+
+
+def _compare(
+    chains: Sequence[Sequence[Tracklet]], fastest: float, longest_gap_s: float
+) -> tuple[DoubleArray, DoubleArray]:
+    """(N, N) distances and needed speeds from the end of each chain to the start of each; infinite where impossible."""
+    rows = [np.concatenate([unit_rows(tracklet.embeddings) for tracklet in chain]) for chain in chains]
+    known = [index for index, row in enumerate(rows) if len(row) >= LEAST_CROPS]
+    distances = np.full((len(chains), len(chains)), np.inf)
+    speeds = np.full((len(chains), len(chains)), np.inf)
+    means = {index: rows[index].mean(axis=0) for index in known}
+    for earlier in known:
+        for later in known:
+            gap = chains[later][0].start - chains[earlier][-1].end
+            if not 0 < gap <= longest_gap_s:
+                continue
+            speed = needed_speed(chains[earlier][-1], chains[later][0])
+            if speed <= fastest:
+                speeds[earlier, later] = speed
+                distances[earlier, later] = 1 - means[earlier] @ means[later]
+    return distances, speeds
+
+
+def choose_together(ratios: DoubleArray, least: float) -> list[tuple[int, int]]:
+    """Choose links at most one a row and column, so that the sum of their evidence above the least is largest.
+
+    Args:
+        ratios: (N, N) log likelihood ratios from each earlier chain to each later one; -inf where impossible.
+        least: Least ratio of a link.
+
+    Returns:
+        Pairs of earlier and later index.
+    """
+    require("scipy", extra="track", purpose="Linking tracklets")
+    from scipy.optimize import linear_sum_assignment
+
+    gains = np.where(ratios >= least, ratios - least + 1e-9, 0.0)
+    pairs = zip(*linear_sum_assignment(gains, maximize=True), strict=True)
+    return [(int(earlier), int(later)) for earlier, later in pairs if gains[earlier, later] > 0]
+
+
+def choose_greedily(ratios: DoubleArray, least: float) -> list[tuple[int, int]]:
+    """Choose the most probable link first, then the most probable of those that are left; see `choose_together`."""
+    chosen: list[tuple[int, int]] = []
+    left = ratios.copy()
+    while left.size and left.max() >= least:
+        earlier, later = (int(index) for index in np.unravel_index(int(np.argmax(left)), left.shape))
+        chosen.append((earlier, later))
+        left[earlier, :] = -np.inf
+        left[:, later] = -np.inf
+    return chosen
+
+
+def _probability(ratio: float) -> float:
+    """Probability of one person where both answers are equally likely before anybody looks."""
+    return 0.0 if math.isinf(ratio) else 1 / (1 + math.exp(-ratio))
