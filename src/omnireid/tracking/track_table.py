@@ -1,0 +1,189 @@
+"""Tables of tracks: Parquet files with one row a box, which hold tracklets exactly.
+
+Rows of one tracklet follow each other. Columns: ``camera``, ``track``, ``frame``, ``time``, ``left``, ``top``,
+``right``, ``bottom``, ``score``, ``person`` (null before linking), ``quality`` and ``embedding``. The last two are null
+where the crop was not embedded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from omnireid.errors import DataNotFoundError, OmnireidError, TrackingError
+from omnireid.files import atomic_output
+from omnireid.tracking.tracklets import Tracklet
+from omnireid.types import FloatArray
+
+FORMAT_VERSION = 1
+_KEY = b"omnireid tracks"
+_BOX = ("left", "top", "right", "bottom")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is known of one camera's recording.
+
+    Attributes:
+        width: Width of a frame in pixels.
+        height: Height of a frame in pixels.
+        started: Date and time of the first frame, in ISO 8601 with a time zone; None where the clock is not known.
+    """
+
+    width: int
+    height: int
+    started: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TrackTable:
+    """The tracklets of one camera or several, and who they show.
+
+    Attributes:
+        tracklets: Tracklets; no two of a camera have one number.
+        people: (camera, number) of a tracklet to the number of its person. A missing tracklet is not linked yet.
+        recordings: What is known of the recording, by camera.
+        weights_sha256: SHA-256 of the weights that made the embeddings; None where there are none.
+        preprocessing: Fields of the preprocessing of these weights.
+
+    Raises:
+        TrackingError: Two tracklets have one camera and number, a person is given to no tracklet, embeddings differ in
+            width, or there are embeddings without the SHA-256 of their weights.
+    """
+
+    tracklets: tuple[Tracklet, ...]
+    people: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    recordings: Mapping[str, Recording] = field(default_factory=dict)
+    weights_sha256: str | None = None
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        keys = [(tracklet.camera, tracklet.number) for tracklet in self.tracklets]
+        known = set(keys)
+        if len(known) < len(keys):
+            camera, number = next(key for key in keys if keys.count(key) > 1)
+            raise TrackingError(f"Two tracklets of camera {camera} have the number {number}.")
+        if strange := sorted(set(self.people) - known):
+            raise TrackingError(f"There is no tracklet {strange[0][1]} of camera {strange[0][0]} to give a person to.")
+        widths = {one.embeddings.shape[1] for one in self.tracklets if len(one.embeddings)}
+        if len(widths) > 1:
+            raise TrackingError(f"The embeddings of a table have one width; found {sorted(widths)}.")
+        if widths and self.weights_sha256 is None:
+            raise TrackingError("There are embeddings, but not the SHA-256 of the weights that made them.")
+
+
+def write_track_table(path: Path, table: TrackTable) -> None:
+    """Write a table of tracks as Parquet, atomically. The same table gives the same rows.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    columns = [_columns_of(tracklet, table.people) for tracklet in table.tracklets]
+    parts = [pa.table(one, schema=_SCHEMA) for one in columns] or [_SCHEMA.empty_table()]
+    record = {
+        "format_version": FORMAT_VERSION,
+        "weights_sha256": table.weights_sha256,
+        "preprocessing": dict(table.preprocessing),
+        "recordings": {camera: asdict(recording) for camera, recording in table.recordings.items()},
+    }
+    whole = pa.concat_tables(parts).replace_schema_metadata({_KEY: json.dumps(record).encode()})
+    with atomic_output(path) as temporary:
+        pq.write_table(whole, temporary)
+
+
+def read_track_table(path: Path) -> TrackTable:
+    """Read what `write_track_table` wrote.
+
+    Raises:
+        DataNotFoundError: There is no such file.
+        TrackingError: It is no table of tracks, was written by a newer version, or its rows form no tracklets.
+    """
+    if not path.is_file():
+        raise DataNotFoundError(f"There is no file {path}.")
+    try:
+        rows = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise TrackingError(f"{path} cannot be read as a Parquet file: {error}.") from error
+    text = (rows.schema.metadata or {}).get(_KEY)
+    if text is None or not rows.schema.remove_metadata().equals(_SCHEMA):
+        raise TrackingError(f"{path} is no table of tracks. Make one with: omnireid track")
+    record = json.loads(text)
+    if record["format_version"] > FORMAT_VERSION:
+        raise TrackingError(f"{path} was written by a newer omnireid. Upgrade with: pip install --upgrade omnireid")
+    tracklets, people = _tracklets_of(rows, path)
+    recordings = {camera: Recording(**values) for camera, values in record["recordings"].items()}
+    return TrackTable(tracklets, people, recordings, record["weights_sha256"], record["preprocessing"])
+
+
+_SCHEMA = pa.schema(
+    [
+        ("camera", pa.string()),
+        ("track", pa.int64()),
+        ("frame", pa.int64()),
+        ("time", pa.float64()),
+        *((name, pa.float32()) for name in _BOX),
+        ("score", pa.float32()),
+        ("person", pa.int64()),
+        ("quality", pa.float32()),
+        ("embedding", pa.list_(pa.float32())),
+    ]
+)
+
+
+def _columns_of(tracklet: Tracklet, people: Mapping[tuple[str, int], int]) -> dict[str, Any]:
+    count = len(tracklet.frames)
+    qualities: list[float | None] = [None] * count
+    embeddings: list[FloatArray | None] = [None] * count
+    for row, quality, embedding in zip(tracklet.embedded, tracklet.qualities, tracklet.embeddings, strict=True):
+        qualities[row], embeddings[row] = quality, embedding
+    return {
+        "camera": [tracklet.camera] * count,
+        "track": [tracklet.number] * count,
+        "frame": tracklet.frames,
+        "time": tracklet.times,
+        **{name: tracklet.boxes[:, index].astype(np.float32) for index, name in enumerate(_BOX)},
+        "score": tracklet.scores.astype(np.float32),
+        "person": [people.get((tracklet.camera, tracklet.number))] * count,
+        "quality": qualities,
+        "embedding": embeddings,
+    }
+
+
+def _tracklets_of(rows: pa.Table, path: Path) -> tuple[tuple[Tracklet, ...], dict[tuple[str, int], int]]:
+    """The tracklets of a table in the order of their first rows, and who they show."""
+    keys = list(zip(rows["camera"].to_pylist(), rows["track"].to_pylist(), strict=True))
+    edges = [row for row in range(len(keys) + 1) if row in (0, len(keys)) or keys[row] != keys[row - 1]]
+    tracklets, people = [], {}
+    for start, end in pairwise(edges):
+        part = rows.slice(start, end - start)
+        camera, number = keys[start]
+        embeddings = part["embedding"].to_pylist()
+        embedded = np.array([row for row, one in enumerate(embeddings) if one is not None], dtype=np.int64)
+        found = np.array([one for one in embeddings if one is not None], dtype=np.float32)
+        try:
+            tracklet = Tracklet(
+                camera,
+                number,
+                part["frame"].to_numpy(),
+                part["time"].to_numpy(),
+                np.stack([part[name].to_numpy() for name in _BOX], axis=1),
+                part["score"].to_numpy(),
+                embedded,
+                found.reshape(len(embedded), -1) if len(embedded) else np.empty((0, 0), np.float32),
+                part["quality"].to_numpy()[embedded].astype(np.float32),
+            )
+        except OmnireidError as error:
+            raise TrackingError(f"{path} holds no tracklets from row {start} on: {error}") from error
+        tracklets.append(tracklet)
+        person = part["person"][0].as_py()
+        if person is not None:
+            people[camera, number] = person
+    return tuple(tracklets), people
