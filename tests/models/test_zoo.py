@@ -20,7 +20,6 @@ PAPER = {
     "osnet_x0_25": (201_864, 82.3e6),
     "osnet_ibn_x1_0": (2_170_532, 978.9e6),
     "osnet_ain_x1_0": (2_169_508, 978.9e6),
-    "osnet_in_x1_0": (2_169_508, 978.9e6),
 }
 
 # Every design is built once by default; the ablations at the three larger widths only where time is no matter.

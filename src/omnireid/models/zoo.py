@@ -102,9 +102,6 @@ class Architecture:
 _WIDTHS = {"x1_0": 1.0, "x0_75": 0.75, "x0_5": 0.5, "x0_25": 0.25}
 _OSNET = 'Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019'
 _OSNET_AIN = 'Zhou et al., "Learning Generalisable Omni-Scale Representations for Person Re-Identification", TPAMI 2021'
-_OSNET_IN = (
-    f"{_OSNET}; with an instance norm in conv1, as in the Open Model Zoo's person-reidentification-retail networks"
-)
 _OSNET_RETAIL = (
     f"{_OSNET}; as the Open Model Zoo's person-reidentification-retail networks: an instance norm in conv1, a linear "
     "context transform (Ruan et al., AAAI 2020) as every second gate, and an average with a weight for each place"
@@ -149,8 +146,6 @@ def _list_osnets() -> Iterator[Architecture]:
     yield _osnet("osnet_ibn_x1_0", OSNetConfig(normalisation="ibn"), _OSNET)
     for width, value in _WIDTHS.items():
         yield _osnet(f"osnet_ain_{width}", OSNetConfig(width=value, normalisation="ain"), _OSNET_AIN)
-    for width, value in _WIDTHS.items():
-        yield _osnet(f"osnet_in_{width}", OSNetConfig(width=value, normalisation="stem"), _OSNET_IN)
     for width, value in _WIDTHS.items():
         retail = OSNetConfig(width=value, normalisation="stem", second_gate="context", head="weighted")
         yield _osnet(f"osnet_retail_{width}", retail, _OSNET_RETAIL)

@@ -9,7 +9,7 @@ from omnireid.errors import WeightsNotFoundError
 from omnireid.weights.artefact import WeightsMetadata
 from omnireid.weights.published import WeightsScores
 
-DEFAULT_WEIGHTS = "osnet_in_x0_25.general"
+DEFAULT_WEIGHTS = "osnet_retail_x0_25.general"
 """Name of the shipped weights that are used by default: the network, a dot, and what they were learned from or for."""
 
 
