@@ -51,7 +51,7 @@ def test_streams_grow_or_are_equally_deep() -> None:
         ({"convolution": "heavy"}, r"No convolution 'heavy'\. Known: lite, full"),
         ({"depth_rule": "falling"}, r"No depth_rule 'falling'\. Known: growing, equal"),
         ({"fusion": "product"}, r"No fusion 'product'\. Known: gated-sum, sum, concatenation"),
-        ({"gate": "big"}, r"No gate 'big'\. Known: unified, separate, stream-weight, fixed, none"),
+        ({"gate": "big"}, r"No gate 'big'\. Known: unified, separate, stream-weight, fixed, context, none"),
         ({"normalisation": "layer"}, r"No normalisation 'layer'\. Known: batch, stem, ibn, ain"),
         ({"gate": "none"}, r"Fusion 'gated-sum' does not go with gate 'none'"),
         ({"fusion": "sum"}, r"Fusion 'sum' does not go with gate 'unified'.*gate='none'"),

@@ -146,6 +146,7 @@ RANGES: list[tuple[str, list[float], list[float]]] = [
     ("head_learning_rate", [-1.0], [0.0]),
     ("momentum", [-0.1, 1.0], [0.0]),
     ("weight_decay", [-1e-4], [0.0]),
+    ("gate_weight_decay", [-1e-4], [0.0]),
     ("decay", [-0.1, 1.1], [0.0, 1.0]),
     ("clip_norm", [-1.0], [0.0]),
     ("average", [-0.1, 1.0], [0.0, 0.9999]),
