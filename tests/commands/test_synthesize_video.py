@@ -16,7 +16,7 @@ def test_footage_and_its_picture_are_drawn(tmp_path: Path, capsys: pytest.Captur
     assert main(["synthesize-video", str(folder), *words, "--picture", str(picture)]) == 0
     printed = capsys.readouterr().out
     assert f"{folder}: 1 cameras, 10 frames each" in printed
-    assert "Next: omnireid track" in printed
+    assert "places are in cameras.json" in printed
     with Image.open(picture) as animation:
         assert animation.format == "WEBP"
         assert getattr(animation, "n_frames", 1) > 1

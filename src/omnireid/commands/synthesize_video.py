@@ -41,7 +41,3 @@ def synthesize_video(
     print("people seen: " + ", ".join(f"{count} by {name}" for name, count in seen.items()))
     if picture is not None:
         print(f"{picture}: the liveliest seconds ({picture.stat().st_size / 1e6:.1f} MB)")
-    first = output / next(iter(truths))
-    print(
-        f"Next: omnireid track {first / 'video.mp4'} --detections {first / 'det' / 'det.txt'} --output tracks.parquet"
-    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnireid.errors import TrackingError
-from omnireid.types import FloatArray, check_whole_number
+from omnireid.types import DoubleArray, FloatArray, check_whole_number
 
 
 @dataclass(frozen=True)
@@ -67,3 +67,14 @@ def check_boxes(boxes: FloatArray, where: str) -> None:
             f"Box {row} of {where} has no area: {boxes[row].tolist()}. A box is left, top, right, bottom; boxes given "
             "as left, top, width, height must be converted."
         )
+
+
+def box_overlaps(first: DoubleArray, second: DoubleArray) -> DoubleArray:
+    """(N, M) intersection over union of N and M boxes, each left, top, right, bottom."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    sides = np.maximum(high - low, 0)
+    common = sides[..., 0] * sides[..., 1]
+    area_first, area_second = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second))
+    overlaps: DoubleArray = common / (area_first[:, None] + area_second[None] - common)
+    return overlaps

@@ -19,7 +19,7 @@ from PIL import Image
 from omnireid.embedding.boxes import check_frame
 from omnireid.embedding.network import check_threads
 from omnireid.errors import CheckpointError, CoverageError, SettingError, WeightsNotFoundError, first_line
-from omnireid.tracking.detections import FrameDetections
+from omnireid.tracking.detections import FrameDetections, box_overlaps
 from omnireid.tracking.detector_options import DetectorOptions
 from omnireid.types import ByteArray, DoubleArray, FloatArray, IntArray
 from omnireid.weights.description import ChannelOrder
@@ -159,15 +159,12 @@ def suppress_overlaps(boxes: DoubleArray, scores: FloatArray, most_overlap: floa
     Returns:
         Rows that are kept, by falling score. Ties go to the lower row.
     """
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     left = np.argsort(-scores, kind="stable")
     kept: list[int] = []
     while len(left):
         best, left = left[0], left[1:]
         kept.append(int(best))
-        sizes = np.minimum(boxes[left, 2:], boxes[best, 2:]) - np.maximum(boxes[left, :2], boxes[best, :2])
-        shared = np.prod(np.maximum(sizes, 0), axis=1)
-        left = left[shared <= most_overlap * (areas[left] + areas[best] - shared)]
+        left = left[box_overlaps(boxes[best][None], boxes[left])[0] <= most_overlap]
     return np.array(kept, dtype=np.int64)
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from omnireid.errors import TrackingError, require
+from omnireid.tracking.detections import box_overlaps
 from omnireid.tracking.mot_files import PERSON_CLASS, MotTable
-from omnireid.types import DoubleArray, IntArray
+from omnireid.types import IntArray
 
 _DISTRACTOR_CLASSES = (2, 7, 8, 12)
 """MOT16's classes of what looks like a person on foot: on a vehicle, static, other distractors, reflections."""
@@ -159,17 +160,6 @@ def _leave_distractors_out(truth: MotTable, result: MotTable) -> tuple[MotTable,
         keep[theirs[columns[on_distractor]]] = False
     counted = (truth.confidences.astype(np.int64) != 0) & (truth.classes == PERSON_CLASS)
     return truth.select(counted), result.select(keep)
-
-
-def box_overlaps(first: DoubleArray, second: DoubleArray) -> DoubleArray:
-    """(N, M) intersection over union of N and M boxes, each left, top, right, bottom."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    sides = np.maximum(high - low, 0)
-    common = sides[..., 0] * sides[..., 1]
-    area_first, area_second = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second))
-    overlaps: DoubleArray = common / (area_first[:, None] + area_second[None] - common)
-    return overlaps
 
 
 def _join(pairs: list[tuple[MotTable, MotTable]]) -> tuple[MotTable, MotTable]:

@@ -114,7 +114,7 @@ def read_track_table(path: Path) -> TrackTable:
         raise TrackingError(f"{path} cannot be read as a Parquet file: {error}.") from error
     text = (rows.schema.metadata or {}).get(_KEY)
     if text is None or not rows.schema.remove_metadata().equals(_SCHEMA):
-        raise TrackingError(f"{path} is no table of tracks. Make one with: omnireid track")
+        raise TrackingError(f"{path} is no table of tracks, which write_track_table writes.")
     record = json.loads(text)
     if record["format_version"] > FORMAT_VERSION:
         raise TrackingError(f"{path} was written by a newer omnireid. Upgrade with: pip install --upgrade omnireid")
