@@ -237,12 +237,13 @@ def write_json(path: Path, record: Any, *, indent: int | None = 2) -> None:
 
 
 @contextmanager
-def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
+def sole_writer(path: Path, *, wait: bool = False, poll_s: float = 0.05) -> Iterator[None]:
     """Hold a lock on `path` while the body runs. The system releases it if the process dies.
 
     Args:
         path: what is written; it need not exist.
         wait: wait for another process that holds the lock, however long that takes.
+        poll_s: seconds between two tries while it waits.
 
     Raises:
         OutputInUseError: another process holds the lock, and `wait` is False.
@@ -252,7 +253,7 @@ def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
     lock = FileLock(path.parent / f".{path.name}.lock")
     with output_errors(path):
         try:
-            lock.acquire(timeout=-1 if wait else 0)
+            lock.acquire(timeout=-1 if wait else 0, poll_interval=poll_s)
         except Timeout:
             raise OutputInUseError(
                 f"Another process is writing {path}. Wait until it has finished, or choose another output."

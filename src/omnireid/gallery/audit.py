@@ -1,4 +1,8 @@
-"""The log of who searched, changed and removed what: rows are only ever appended."""
+"""The log of who searched, changed and removed what: entries are only ever appended.
+
+The log of a local gallery is a file of lines first (`log_file`), which `optimize` and an erasure move to the table. At
+an address, where files cannot be appended to, every entry goes to the table at once.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,18 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omnireid.errors import GalleryError, OutputError
 from omnireid.gallery.database import Database
+from omnireid.gallery.log_file import LogLines, append_line, read_lines
 from omnireid.gallery.schema import AUDIT, audit_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOG_FILE = "audit.jsonl"
 
 
 @dataclass(frozen=True)
@@ -48,22 +59,47 @@ def this_user() -> str:
 
 def log_action(database: Database, action: str, details: Mapping[str, Any], who: str | None = None) -> None:
     """Append an entry. A search does not wait for its entry to reach the disk."""
-    import pyarrow as pa
-
-    row = {
-        "time": [datetime.now(UTC)],
-        "who": [who or this_user()],
-        "action": [action],
-        "details": [json.dumps(dict(details), sort_keys=True)],
-    }
+    entry = AuditEntry(datetime.now(UTC), who or this_user(), action, dict(details))
+    file, flush = _log_file(database), action != "search"
     with database.sole_writer("log"):
-        database.append(AUDIT, pa.table(row, schema=audit_schema()), flush=action != "search")
+        if file is None:
+            database.append(AUDIT, _rows_of([entry.json()]), flush=flush)
+        else:
+            append_line(file, entry.json(), lambda: int(database.table(AUDIT).count_rows()), flush=flush)
 
 
 def read_audit(database: Database) -> list[AuditEntry]:
     """All entries, in the order in which they were written."""
-    rows = database.rows(AUDIT).to_pylist()
+    rows = audit_rows(database).to_pylist()
     return [AuditEntry(row["time"], row["who"], row["action"], json.loads(row["details"])) for row in rows]
+
+
+def audit_rows(database: Database) -> pa.Table:
+    """All entries as rows of the log's table, whether they are there already or still in the file.
+
+    Raises:
+        GalleryError: the table or the file is damaged.
+    """
+    import pyarrow as pa
+
+    lines = _recent_lines(database)  # before the table, where they may be moved meanwhile
+    rows = database.rows(AUDIT)
+    return pa.concat_tables([rows, _rows_of(lines.not_in(len(rows)))])
+
+
+def replace_audit_rows(database: Database, rows: pa.Table) -> None:
+    """Write the log anew, as `audit_rows` gave it and with as many rows. The caller holds its lock."""
+    database.rewrite(AUDIT, rows.to_reader())
+    _remove_file(database)
+
+
+def compact_audit(database: Database) -> None:
+    """Move the lines of the file to the table, and join the table's small files. The caller holds the log's lock."""
+    moved = _recent_lines(database).not_in(int(database.table(AUDIT).count_rows()))
+    if moved:
+        database.append(AUDIT, _rows_of(moved))
+    _remove_file(database)
+    database.compact(AUDIT)
 
 
 def log_search(
@@ -83,6 +119,32 @@ def log_search(
         log_action(database, "search", details)
     except OutputError as error:
         warnings.warn(f"This search is not in the gallery's log: {error}", stacklevel=4)
+
+
+def _log_file(database: Database) -> Path | None:
+    return None if database.folder is None else database.folder / LOG_FILE
+
+
+def _recent_lines(database: Database) -> LogLines:
+    file = _log_file(database)
+    return LogLines() if file is None else read_lines(file)
+
+
+def _remove_file(database: Database) -> None:
+    if (file := _log_file(database)) is not None:
+        file.unlink(missing_ok=True)
+
+
+def _rows_of(entries: Sequence[Mapping[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    columns = {
+        "time": [datetime.fromisoformat(entry["time"]) for entry in entries],
+        "who": [entry["who"] for entry in entries],
+        "action": [entry["action"] for entry in entries],
+        "details": [json.dumps(entry["details"], sort_keys=True) for entry in entries],
+    }
+    return pa.table(columns, schema=audit_schema())
 
 
 def now_after(entries: Sequence[AuditEntry], place: str) -> datetime:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from omnireid.errors import GalleryError
+from omnireid.gallery.audit import audit_rows
 from omnireid.gallery.database import Database
 from omnireid.gallery.identities import apply_events, read_decisions
 from omnireid.gallery.schema import AUDIT, SIGHTINGS, GalleryFacts, sightings_schema
@@ -43,7 +44,7 @@ def check_gallery(database: Database, facts: GalleryFacts) -> CheckReport:
         problems.append(f"The table {AUDIT!r} is missing: nobody can say who searched and changed what.")
     else:
         try:
-            database.rows(AUDIT)
+            audit_rows(database)
         except GalleryError as error:
             problems.append(str(error))
     try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from omnireid.errors import DiskFullError, GalleryError, OutputError, OutputInUseError, first_line, require
 from omnireid.files import cache_folder, sole_writer
@@ -23,6 +23,10 @@ _NO_PERMISSION = ("Permission denied", "os error 13", "Read-only file system", "
 _WRITTEN_FOLDERS = ("data", "_deletions", "_indices", "_transactions", "_versions")
 # Zero would do the same, with a warning about readers of older versions; readers here open the newest one again.
 _AT_ONCE = timedelta(milliseconds=1)
+_LOG_POLL_S = 0.001
+"""Seconds between two tries for the lock of the log, which is held for less than that as a rule."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,36 @@ class Database:
         """
         with self.reading():
             return self._connection().open_table(name)
+
+    def remember(self, name: str, read: Callable[[], _T]) -> _T:
+        """What `read` gives for a table; of a local one it is read again only after somebody wrote to the table.
+
+        A listing of the table's versions shows that in microseconds, for other processes too, and also where another
+        gallery has taken the place. At an address a listing takes as long as reading, so it is read every time.
+        """
+        versions = None if self.folder is None else self.state(name)
+        kept = self._open.get(f"remembered {name}")
+        if versions is not None and kept is not None and kept[0] == versions:
+            value: _T = kept[1]
+            return value
+        value = read()
+        self._open[f"remembered {name}"] = versions, value
+        return value
+
+    def state(self, name: str) -> Hashable:
+        """What changes whenever somebody writes to a table: its versions; None where there is no such local table.
+
+        Take it before reading, so that what is written meanwhile is seen as a change.
+        """
+        self.check_process()
+        if self.folder is None:
+            return int(self.table(name).version)
+        place = self.folder / f"{name}.lance" / "_versions"
+        try:
+            status = place.stat()
+            return status.st_ino, status.st_mtime_ns, frozenset(path.name for path in place.iterdir())
+        except OSError:
+            return None
 
     def rows(self, name: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """Read the rows of a table's newest version that fit a filter, in the order in which they were written."""
@@ -158,7 +192,8 @@ class Database:
             except OutputInUseError:
                 if what == "gallery":
                     warnings.warn(f"Waiting for another process that writes the gallery {self.uri}.", stacklevel=3)
-                stack.enter_context(sole_writer(locked, wait=True))
+                poll_s = 0.05 if what == "gallery" else _LOG_POLL_S
+                stack.enter_context(sole_writer(locked, wait=True, poll_s=poll_s))
             yield
 
     def _connection(self) -> Any:

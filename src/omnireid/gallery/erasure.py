@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from omnireid.errors import FilterError, GalleryError, list_briefly
-from omnireid.gallery.audit import log_action, this_user
+from omnireid.gallery.audit import audit_rows, log_action, replace_audit_rows, this_user
 from omnireid.gallery.blocking import block_contents
 from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.identities import erase_people
 from omnireid.gallery.index import build_index
 from omnireid.gallery.reindexing import reindex_folder
-from omnireid.gallery.schema import AUDIT, SIGHTINGS, GalleryFacts, write_facts
+from omnireid.gallery.schema import SIGHTINGS, GalleryFacts, write_facts
 from omnireid.gallery.snapshot import embeddings_of
 from omnireid.gallery.stored_files import files_with_bytes, list_stored_files
 
@@ -150,7 +150,7 @@ def finish_erasure(database: Database, facts: GalleryFacts) -> GalleryFacts:
         return facts
     database.rewrite(SIGHTINGS, database.rows(SIGHTINGS).to_reader())
     with database.sole_writer("log"):
-        database.rewrite(AUDIT, database.rows(AUDIT).to_reader())
+        replace_audit_rows(database, audit_rows(database))
     if facts.index is not None:
         build_index(database, facts, facts.index.partitions)
     finished = replace(facts, erasing=False)
@@ -171,7 +171,7 @@ def _erase_from_log(database: Database, texts: set[str]) -> None:
 
 
 def _rewrite_log(database: Database, texts: set[str]) -> None:
-    rows = database.rows(AUDIT)
+    rows = audit_rows(database)
     details = [json.loads(text) for text in rows.column("details").to_pylist()]
     changed = False
     for entry in details:
@@ -186,7 +186,7 @@ def _rewrite_log(database: Database, texts: set[str]) -> None:
 
         texts_column = pa.array([json.dumps(entry, sort_keys=True) for entry in details])
         rows = rows.set_column(rows.schema.get_field_index("details"), "details", texts_column)
-    database.rewrite(AUDIT, rows.to_reader())
+    replace_audit_rows(database, rows)
 
 
 def _files(database: Database, name: str) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -63,7 +63,7 @@ class Gallery(PeopleOfGallery):
     database: Database
     embedder: Embedder | None = None
     float_type: FloatType = "float16"
-    _snapshot: dict[str, Snapshot] = field(default_factory=dict, repr=False, compare=False)
+    _snapshot: dict[Hashable, Snapshot] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(
@@ -196,7 +196,8 @@ class Gallery(PeopleOfGallery):
 
         def rank() -> GalleryMatches:
             if facts.index is not None:
-                handle, index = self.database.table(SIGHTINGS), facts.index
+                handle = self.database.remember(SIGHTINGS, lambda: self.database.table(SIGHTINGS))
+                index = facts.index
                 found = search_index(
                     self.database, handle, embedded.embeddings, count, which, distance, index, left_out
                 )

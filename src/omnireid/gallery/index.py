@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from omnireid.gallery.audit import log_action
+from omnireid.gallery.audit import compact_audit, log_action
 from omnireid.gallery.database import Database
 from omnireid.gallery.deciding import apply_decisions
 from omnireid.gallery.filters import SightingFilter
-from omnireid.gallery.schema import AUDIT, BLOCKED, DECISIONS, FACTS, SIGHTINGS, GalleryFacts, IndexFacts, write_facts
+from omnireid.gallery.schema import BLOCKED, DECISIONS, FACTS, SIGHTINGS, GalleryFacts, IndexFacts, write_facts
 from omnireid.gallery.sightings import Sightings
 from omnireid.gallery.snapshot import Snapshot, embeddings_of, rank_sightings, read_snapshot
 from omnireid.retrieval.distance import check_distance
@@ -272,6 +272,6 @@ def optimize_gallery(database: Database, facts: GalleryFacts) -> OptimizeReport:
     for name in (SIGHTINGS, FACTS, BLOCKED, DECISIONS):
         database.compact(name)
     with database.sole_writer("log"):
-        database.compact(AUDIT)
+        compact_audit(database)
     log_action(database, "optimize", {"sightings": report.sightings, "index_kept": report.index_kept})
     return report

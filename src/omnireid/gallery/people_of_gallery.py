@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Unpack
 
 from omnireid.errors import CalibrationError, FilterError, GalleryError
@@ -28,7 +28,7 @@ class PeopleOfGallery:
     """
 
     database: Database
-    _snapshot: dict[str, Snapshot]
+    _snapshot: dict[Hashable, Snapshot]
 
     @property
     def facts(self) -> GalleryFacts:
@@ -184,11 +184,16 @@ class PeopleOfGallery:
         return Calibration.from_json(facts.calibration, f"the calibration of {self.database.uri}")
 
     def _newest(self) -> Snapshot:
-        """The rows of the newest version, which are read again only where it has changed."""
-        kept = self._snapshot.get("newest")
-        if kept is None or kept.version != self._retrying(lambda: self.database.table(SIGHTINGS)).version:
+        """The rows of the newest version, which are read again only where it has changed.
+
+        The salt tells this gallery from another one that was put in its place and has as many versions.
+        """
+        state = self.facts.salt, self._retrying(lambda: self.database.state(SIGHTINGS))
+        kept = self._snapshot.get(state)
+        if kept is None:
+            self._snapshot.clear()
             kept = self._retrying(lambda: read_snapshot(self.database))
-            self._snapshot["newest"] = kept
+            self._snapshot[state] = kept
         return kept
 
     def _retrying(self, read: Callable[[], Any]) -> Any:
@@ -199,5 +204,5 @@ class PeopleOfGallery:
             except FilterError:
                 raise
             except GalleryError:
-                self._snapshot.pop("newest", None)
+                self._snapshot.clear()
         return read()

@@ -171,18 +171,22 @@ def read_facts(database: Database) -> GalleryFacts | None:
     Raises:
         GalleryError: the place holds something else, a part of the gallery is missing, or a newer version made it.
     """
+    facts = database.remember(FACTS, lambda: _read_newest_facts(database))
+    if facts is not None and facts.next_model is not None:  # a reindex was stopped, before its one step or after it
+        made_by = (database.table(SIGHTINGS).schema.metadata or {}).get(b"weights_sha256", b"").decode()
+        if made_by == facts.next_model.weights_sha256:
+            return replace(facts, model=facts.next_model, calibration=None, index=None, next_model=None)
+    return facts
+
+
+def _read_newest_facts(database: Database) -> GalleryFacts | None:
     names = set(database.table_names())
     records = database.rows(FACTS).column("record").to_pylist() if FACTS in names else []
     if len(records):
         for name in TABLES:
             if name not in names:
                 raise _incomplete(database.uri, name)
-        facts = _parse_facts(records[-1], database.uri)
-        if facts.next_model is not None:  # a reindex was stopped, before its one step or after it
-            made_by = (database.table(SIGHTINGS).schema.metadata or {}).get(b"weights_sha256", b"").decode()
-            if made_by == facts.next_model.weights_sha256:
-                return replace(facts, model=facts.next_model, calibration=None, index=None, next_model=None)
-        return facts
+        return _parse_facts(records[-1], database.uri)
     if SIGHTINGS in names and database.table(SIGHTINGS).count_rows():
         raise _incomplete(database.uri, FACTS)
     _refuse_other_content(database, names - {*TABLES, FACTS})

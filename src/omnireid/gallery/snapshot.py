@@ -70,13 +70,11 @@ class Snapshot:
     """All sightings of one version of a gallery, in the order in which they were added.
 
     Attributes:
-        version: Version of the table.
         sightings: Everything but the embeddings.
         embeddings: (N, D) in the type that is stored.
         handle: The table, opened at this version.
     """
 
-    version: int
     sightings: Sightings
     embeddings: AnyArray
     handle: Any = field(repr=False)
@@ -137,7 +135,7 @@ def read_snapshot(database: Database) -> Snapshot:
     table = database.read(handle)
     table = table.take(_order(table))
     embeddings = embeddings_of(table)
-    return Snapshot(int(handle.version), Sightings(table.drop_columns(["embedding"])), embeddings, handle)
+    return Snapshot(Sightings(table.drop_columns(["embedding"])), embeddings, handle)
 
 
 def embeddings_of(table: pa.Table) -> AnyArray:

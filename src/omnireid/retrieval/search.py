@@ -167,7 +167,8 @@ def select_from_block(
         return columns, np.take_along_axis(part, columns, axis=1)
 
     step = -(-len(values) // THREADS)
-    selected = list(pool.map(select, range(0, len(values), step)))
+    starts = range(0, len(values), step)
+    selected = [select(0)] if len(starts) == 1 else list(pool.map(select, starts))  # a thread costs more than one query
     return np.concatenate([part[0] for part in selected]), np.concatenate([part[1] for part in selected])
 
 
