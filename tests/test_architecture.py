@@ -40,10 +40,11 @@ MAY_IMPORT = {
     "experiments": {
         *("images", "data", "synthetic", "weights", "models", "embedding", "evaluation", "training"),
     },
+    "service": {"images", "data", "weights", "embedding", "retrieval", "gallery"},
     "commands": {
         *("images", "data", "synthetic", "weights", "models", "embedding", "retrieval", "gallery", "tracking"),
         "evaluation",
-        *("attributes", "explanation", "reports", "training", "experiments", "export", "bench"),
+        *("attributes", "explanation", "reports", "training", "experiments", "export", "bench", "service"),
     },
     "cli": {"commands"},
     "__main__": {"cli"},
@@ -308,7 +309,7 @@ with contextlib.redirect_stdout(io.StringIO()):
 libraries = 'numpy pyarrow PIL tyro rich scipy safetensors huggingface_hub onnxruntime onnx openvino simplejpeg'
 heavy = set(libraries.split()) & set(sys.modules)
 assert not heavy, heavy
-for command in 'evaluate', 'train', 'convert', 'doctor', 'gallery add', 'gallery search':
+for command in 'evaluate', 'train', 'convert', 'doctor', 'gallery add', 'gallery search', 'serve', 'serve token add':
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main([*command.split(), '--help'])
     heavy = {'numpy', 'PIL', 'pyarrow'} & set(sys.modules)

@@ -65,8 +65,8 @@ def test_every_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]
 
 
 def command(verb: str) -> Any:
-    group, *rest = verb.replace("-", "_").split()
-    name = rest[0] if rest else group
+    *before, name = verb.replace("-", "_").split()
+    group = " ".join(before) or name
     modules = [import_module(f"omnireid.commands.{file}") for file in SUBCOMMAND_FILES.get(group, (group,))]
     return next(getattr(module, name) for module in modules if hasattr(module, name))
 

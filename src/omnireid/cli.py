@@ -34,6 +34,7 @@ COMMANDS = {
     "explain": "show where a network responds, which places make two crops alike, and what its gates weigh",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",
     "bench": "measure weights in every runtime and precision on this machine",
+    "serve": "serve a gallery to a team: an HTTP API and a page, with tokens",
     "cache": "list, build or remove the decoded crops that training keeps",
 }
 """Verb and what it does; `omnireid.commands` holds a module and function of each name, with _ for -."""
@@ -60,16 +61,21 @@ SUBCOMMANDS = {
         "info": "show the model, the size, the cameras and times",
         "check": "read everything, and list what is wrong",
     },
+    "serve token": {
+        "add": "make a token, and print it once",
+        "list": "list whose tokens there are, what they allow, and which are revoked",
+        "revoke": "revoke a token, from the next request on",
+    },
     "attributes": {
         "train": "train a head on embeddings with known attributes, in seconds",
         "evaluate": "score a head beside the majority baseline",
         "predict": "write a column for each attribute of crops",
     },
 }
-"""Commands that are groups; their module has a function for each subcommand."""
+"""Commands that are groups, or have a group beside them; a module has a function for each subcommand."""
 
-SUBCOMMAND_FILES = {"gallery": ("gallery", "gallery_people")}
-"""Groups whose functions stand in several modules of `omnireid.commands`; the others have one of their own name."""
+SUBCOMMAND_FILES = {"gallery": ("gallery", "gallery_people"), "serve token": ("serve_token",)}
+"""Groups whose functions stand in other modules of `omnireid.commands` than the one of their own name."""
 
 DEPRECATED = {"store": "cache"}
 """Old verb to new. An old verb works for one release more, and says so."""
@@ -95,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif verb == "--version":
         print(f"omnireid {__version__}")
     elif verb in COMMANDS:
-        return _run(verb, words[1:])
+        group = " ".join(words[:2])
+        return _run(group, words[2:]) if group in SUBCOMMANDS else _run(verb, words[1:])
     else:
         return _fail(f"no command {verb!r}.{_closest(verb, COMMANDS)} 'omnireid --help' lists them.")
     return 0

@@ -26,7 +26,9 @@
     ├── EmbeddingError             embeddings that are not finite, or cannot be compared
     ├── GalleryError               a gallery that is damaged, is none, or is used in a fork
     │   ├── GalleryModelError      embeddings or weights of another model than the gallery's
-    │   └── FilterError            a filter that is none, or names an unknown column
+    │   ├── FilterError            a filter that is none, or names an unknown column
+    │   ├── NotInGalleryError      no such person, sighting, decision or question
+    │   └── DecisionError          a decision that does not fit who is who now
     ├── TrackingError              boxes, tracks or a video that cannot be used
     ├── CalibrationError           a calibration of other weights, of too few pairs, or a damaged one
     ├── NoTrueMatchError           no query has a true match
@@ -40,6 +42,14 @@
     ├── OutputError                a result that cannot be written
     │   ├── OutputInUseError       another process is writing it
     │   └── DiskFullError          no space is left
+    ├── ServiceError               a request that the service refuses, or a service that does not answer
+    │   ├── RequestError           a request that is malformed
+    │   ├── TokenError             no token, or one that is unknown or revoked
+    │   ├── RoleError              a token whose role does not allow this, or a page of another site
+    │   ├── RequestTooLargeError   more bytes than the service takes
+    │   ├── MediaTypeError         a file that is no picture of a format the service takes
+    │   ├── RateLimitError         too many requests in a short time
+    │   └── BusyError              too much is waiting already
     ├── MissingDependencyError     an optional library is not installed
     └── StoppedError               the user pressed Ctrl-C; finished work is kept
 
@@ -53,11 +63,13 @@ from collections.abc import Sequence
 from importlib import import_module
 
 __all__ = [
+    "BusyError",
     "CalibrationError",
     "CheckpointError",
     "CoverageError",
     "DataError",
     "DataNotFoundError",
+    "DecisionError",
     "DeviceMemoryError",
     "DiskFullError",
     "DownloadError",
@@ -72,21 +84,29 @@ __all__ = [
     "IncompleteDatasetError",
     "LabelsError",
     "ManifestError",
+    "MediaTypeError",
     "MissingDependencyError",
     "ModelError",
     "NoTrueMatchError",
     "NonFiniteLossError",
+    "NotInGalleryError",
     "OmnireidError",
     "OutputError",
     "OutputInUseError",
     "ParityError",
     "RankError",
+    "RateLimitError",
     "RecipeError",
+    "RequestError",
+    "RequestTooLargeError",
     "ResumeError",
+    "RoleError",
+    "ServiceError",
     "SettingError",
     "ShapeError",
     "StoppedError",
     "TeacherError",
+    "TokenError",
     "TrackingError",
     "TrainingError",
     "UnknownLayoutError",
@@ -196,6 +216,14 @@ class FilterError(GalleryError):
     """A filter that cannot be read, or names a column that the gallery does not have."""
 
 
+class NotInGalleryError(GalleryError):
+    """The gallery has no such person, sighting, decision or question."""
+
+
+class DecisionError(GalleryError):
+    """A decision that does not fit who is who now; the message says what to decide instead."""
+
+
 class TrackingError(OmnireidError):
     """Boxes, tracks or a video cannot be used."""
 
@@ -246,6 +274,38 @@ class OutputInUseError(OutputError):
 
 class DiskFullError(OutputError):
     """No space is left on the disk; what was there before is untouched."""
+
+
+class ServiceError(OmnireidError):
+    """The service refused a request, failed, or does not answer."""
+
+
+class RequestError(ServiceError):
+    """A malformed request; the message names the field."""
+
+
+class TokenError(ServiceError):
+    """A request without a token, or with one that is unknown or revoked."""
+
+
+class RoleError(ServiceError):
+    """A request that the token's role does not allow, or that a page of another site made."""
+
+
+class RequestTooLargeError(ServiceError):
+    """A request with more bytes or crops than the service takes. It was not read."""
+
+
+class MediaTypeError(ServiceError):
+    """A file that is no picture of a format that the service takes. It was not decoded."""
+
+
+class RateLimitError(ServiceError):
+    """Too many requests in a short time; the message says when to try again."""
+
+
+class BusyError(ServiceError):
+    """Too many requests wait already, or one took too long. Nothing was changed."""
 
 
 class MissingDependencyError(OmnireidError):

@@ -244,8 +244,7 @@ def reindex(
         runtime: How the model is run.
     """
     check_json(json)
-    embedder = _load_embedder(gallery, weights, runtime, needed=True)
-    assert embedder is not None
+    embedder = load_gallery_embedder(gallery, weights, runtime)
     _, summary = open_gallery(gallery).reindex(embedder, skip_unreadable=skip_unreadable, progress=True)
     say = text_stream(json)
     print(f"{gallery}: {summary.embedded:,} sightings embedded with {embedder.metadata.architecture}", file=say)
@@ -321,14 +320,17 @@ def _is_table(source: Crops | EmbeddingTable) -> bool:
 
 
 def _load_embedder(gallery: str, weights: str | None, runtime: RuntimeOptions, *, needed: bool) -> Embedder | None:
-    """The model: the one that was named, else the gallery's own, else the default; None where none is needed."""
+    """The model of `load_gallery_embedder`; None where none is needed."""
+    return load_gallery_embedder(gallery, weights, runtime) if needed or weights is not None else None
+
+
+def load_gallery_embedder(gallery: str, weights: str | None, runtime: RuntimeOptions) -> Embedder:
+    """The model: the one that was named, else the gallery's own, else the default."""
     from omnireid.embedding.embedder import load_embedder
     from omnireid.errors import WeightsNotFoundError
     from omnireid.gallery.gallery import Gallery
     from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
-    if not needed and weights is None:
-        return None
     if weights is None:
         model = Gallery.open(gallery).model
         weights = DEFAULT_WEIGHTS if model is None else model.weights

@@ -57,9 +57,14 @@ def this_user() -> str:
     return f"{user}@{platform.node() or 'unknown'}"
 
 
-def log_action(database: Database, action: str, details: Mapping[str, Any], who: str | None = None) -> None:
+def acting_user(database: Database) -> str:
+    """Who acts on a gallery: whom its opener named, else the user of this process."""
+    return database.actor or this_user()
+
+
+def log_action(database: Database, action: str, details: Mapping[str, Any]) -> None:
     """Append an entry. A search does not wait for its entry to reach the disk."""
-    entry = AuditEntry(datetime.now(UTC), who or this_user(), action, dict(details))
+    entry = AuditEntry(datetime.now(UTC), acting_user(database), action, dict(details))
     file, flush = _log_file(database), action != "search"
     with database.sole_writer("log"):
         if file is None:
@@ -103,7 +108,14 @@ def compact_audit(database: Database) -> None:
 
 
 def log_search(
-    database: Database, *, queries: int, count: int, asked: Mapping[str, Any], first_found: Sequence[int]
+    database: Database,
+    *,
+    queries: int,
+    count: int,
+    asked: Mapping[str, Any],
+    found: int,
+    first_found: Sequence[int],
+    contents: Sequence[str] = (),
 ) -> None:
     """Log a search. One that cannot be logged, as on a read-only disk, is answered with a warning.
 
@@ -112,9 +124,19 @@ def log_search(
         queries: Number of queries.
         count: Number of sightings that were asked for.
         asked: The filter.
+        found: Number of sightings that were found, over all queries.
         first_found: Number of the first sighting that each query found; the entry keeps twenty.
+        contents: SHA-256 of the content of each query, where the caller names it.
     """
-    details = {"queries": queries, "count": count, "filter": dict(asked), "first_found": sorted(set(first_found))[:20]}
+    details = {
+        "queries": queries,
+        "count": count,
+        "filter": dict(asked),
+        "found": found,
+        "first_found": sorted(set(first_found))[:20],
+    }
+    if contents:
+        details["contents_sha256"] = list(contents)
     try:
         log_action(database, "search", details)
     except OutputError as error:

@@ -39,17 +39,24 @@ class Database:
         uri: A local folder, or an address such as ``s3://bucket/folder``.
         storage_options: What LanceDB needs to open an address, such as a region or an endpoint.
         process: The process that opened it.
+        actor: Who acts, for the log, decisions and receipts; None is the user of this process.
     """
 
     uri: str
     storage_options: dict[str, str] = field(default_factory=dict, repr=False)
     process: int = field(default_factory=os.getpid)
+    actor: str | None = None
     _open: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def folder(self) -> Path | None:
         """The local folder, or None for an address."""
         return None if "://" in self.uri else Path(self.uri)
+
+    @property
+    def name(self) -> str:
+        """The last part of its place."""
+        return self.uri.rstrip("/\\").replace("\\", "/").rsplit("/", maxsplit=1)[-1]
 
     def check_process(self) -> None:
         """Refuse to go on in a fork.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from omnireid.errors import GalleryError, list_briefly
+from omnireid.errors import DecisionError, NotInGalleryError, list_briefly
 from omnireid.gallery.database import Database
 from omnireid.gallery.identities import (
     Decision,
@@ -111,7 +111,8 @@ def assign(people: People, sightings: Sequence[int], name: str | None) -> tuple[
     """Give sightings to a person, who may be new; None says that they are of nobody known.
 
     Raises:
-        GalleryError: a sighting is not there, or the name belonged to a person who has another one now.
+        NotInGalleryError: a sighting is not there.
+        DecisionError: the name belonged to a person who has another one now.
     """
     numbers = _check_sightings(people, sightings)
     key = name
@@ -124,11 +125,12 @@ def merge(people: People, into: str, others: Sequence[str]) -> tuple[Kind, dict[
     """Say that people are one person, who keeps the name of `into`.
 
     Raises:
-        GalleryError: somebody is not there, or is to be merged with themselves.
+        NotInGalleryError: somebody is not there.
+        DecisionError: somebody is to be merged with themselves.
     """
     target, keys = people.key(into), [people.key(name) for name in others]
     if not keys or target in keys:
-        raise GalleryError(
+        raise DecisionError(
             f"A merge needs two people; {into!r} was to be merged with {'themselves' if keys else 'nobody'}. Name "
             "another person."
         )
@@ -139,22 +141,22 @@ def split(people: People, sightings: Sequence[int], name: str | None) -> tuple[K
     """Make some of a person's sightings a person of their own.
 
     Raises:
-        GalleryError: the sightings are not of one person, are all of them, or the new name is taken.
+        DecisionError: the sightings are not of one person, are all of them, or the new name is taken.
     """
     numbers = _check_sightings(people, sightings)
     names = {people.name_of(number) for number in numbers}
     if len(names) != 1 or None in names:
         shown = list_briefly(sorted(str(one or "nobody") for one in names))
-        raise GalleryError(f"A split takes sightings of one person; these are of {shown}. Assign them instead.")
+        raise DecisionError(f"A split takes sightings of one person; these are of {shown}. Assign them instead.")
     (old,) = names
     assert old is not None
     if people.sightings_of(old) <= set(numbers):
-        raise GalleryError(f"These are all sightings of {old!r}, so nothing is split off. Rename the person instead.")
+        raise DecisionError(f"These are all sightings of {old!r}, so nothing is split off. Rename the person instead.")
     taken = people.keys | set(people.identities.names.values())
     if name is None:
         name = next(free for free in people.free_names(old) if free != f"{old}-1")
     if name in taken:
-        raise GalleryError(f"The name {name!r} is taken. Choose another one, or assign the sightings to that person.")
+        raise DecisionError(f"The name {name!r} is taken. Choose another one, or assign the sightings to that person.")
     return "split", {"sightings": numbers, "person": name}
 
 
@@ -162,13 +164,14 @@ def rename(people: People, name: str, new_name: str) -> tuple[Kind, dict[str, An
     """Give a person another name.
 
     Raises:
-        GalleryError: there is nobody of this name, or the new one is empty or taken.
+        NotInGalleryError: there is nobody of this name.
+        DecisionError: the new one is empty or taken.
     """
     key = people.key(name)
     shown = {people.identities.name(other) for other in people.keys}
     if not new_name.strip() or new_name in shown:
         problem = "is taken; if both are one person, merge them" if new_name.strip() else "is empty"
-        raise GalleryError(f"The name {new_name!r} {problem}.")
+        raise DecisionError(f"The name {new_name!r} {problem}.")
     return "rename", {"person": key, "name": new_name}
 
 
@@ -176,16 +179,17 @@ def differ(people: People, sightings: Sequence[int]) -> tuple[Kind, dict[str, An
     """Say that sightings show different people, each somebody else.
 
     Raises:
-        GalleryError: a sighting is not there, there are fewer than two, or two of them have one person already.
+        NotInGalleryError: a sighting is not there.
+        DecisionError: there are fewer than two, or two of them have one person already.
     """
     numbers = _check_sightings(people, sightings)
     if len(numbers) < 2:
-        raise GalleryError(f"Only sighting {numbers[0]} was named. Name two sightings at least that differ.")
+        raise DecisionError(f"Only sighting {numbers[0]} was named. Name two sightings at least that differ.")
     seen: dict[str, int] = {}
     for number in numbers:
         name = people.name_of(number)
         if name is not None and name in seen:
-            raise GalleryError(
+            raise DecisionError(
                 f"Sightings {seen[name]} and {number} are both of {name!r}. Split the person first, or undo the "
                 "decision that put them together."
             )
@@ -200,12 +204,13 @@ def join_two(people: People, one: int, other: int) -> tuple[Kind, dict[str, Any]
     Two sightings of nobody become a new person. Of two people, the one with more sightings keeps the name.
 
     Raises:
-        GalleryError: a sighting is not there, or both have one person already.
+        NotInGalleryError: a sighting is not there.
+        DecisionError: both have one person already.
     """
     numbers = _check_sightings(people, [one, other])
     names = [name for number in numbers if (name := people.name_of(number)) is not None]
     if len(numbers) < 2 or (len(names) == 2 and names[0] == names[1]):
-        raise GalleryError(f"Sightings {one} and {other} are of one person already.")
+        raise DecisionError(f"Sightings {one} and {other} are of one person already.")
     if len(names) == 2:
         larger, smaller = sorted(names, key=lambda name: -len(people.sightings_of(name)))
         return merge(people, larger, [smaller])
@@ -230,16 +235,16 @@ def adopt(people: People, proposal: Sequence[ProposedPerson]) -> tuple[Kind, dic
     """Give sightings that nobody has to the people who were proposed for them.
 
     Raises:
-        GalleryError: nothing was proposed, or the gallery has changed since.
+        DecisionError: nothing was proposed, or the gallery has changed since.
     """
     if not proposal:
-        raise GalleryError("Nobody is proposed, so there is nothing to apply.")
+        raise DecisionError("Nobody is proposed, so there is nothing to apply.")
     taken = people.keys | {people.identities.name(key) for key in people.keys}
     keys = []
     for one in proposal:
         is_free = all(number in people.given and people.name_of(number) is None for number in one.sightings)
         if not is_free or (one.name in taken) == one.is_new:
-            raise GalleryError(
+            raise DecisionError(
                 f"The gallery has changed since the proposal was made: {one.name!r} or their sightings are not as "
                 "they were. Propose people again."
             )
@@ -251,18 +256,19 @@ def undo(people: People, event: int | None) -> tuple[Kind, dict[str, Any]]:
     """Take an event back: the last one that counts, or any other.
 
     Raises:
-        GalleryError: there is no such event, or it was undone already.
+        NotInGalleryError: there is no such event.
+        DecisionError: it was undone already.
     """
     if event is None:
         counting = [decision.event for decision in people.decisions if not decision.undone and decision.kind != "undo"]
         if not counting:
-            raise GalleryError("There is no decision to undo.")
+            raise DecisionError("There is no decision to undo.")
         event = counting[-1]
     found = [decision for decision in people.decisions if decision.event == event]
     if not found:
-        raise GalleryError(f"There is no decision {event}. omnireid gallery decisions lists them.")
+        raise NotInGalleryError(f"There is no decision {event}. omnireid gallery decisions lists them.")
     if found[0].undone:
-        raise GalleryError(f"Decision {event} was undone already. To have it again, undo the undo.")
+        raise DecisionError(f"Decision {event} was undone already. To have it again, undo the undo.")
     return "undo", {"event": event}
 
 
@@ -306,5 +312,6 @@ def _check_sightings(people: People, sightings: Sequence[int]) -> list[int]:
     missing = [number for number in numbers if number not in people.given]
     if missing or not numbers:
         gone = f"There is no sighting {list_briefly(missing)}" if missing else "No sighting was named"
-        raise GalleryError(f"{gone}. A search prints the numbers of sightings.")
+        kind = NotInGalleryError if missing else DecisionError
+        raise kind(f"{gone}. A search prints the numbers of sightings.")
     return numbers

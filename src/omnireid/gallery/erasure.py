@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from omnireid.errors import FilterError, GalleryError, list_briefly
-from omnireid.gallery.audit import audit_rows, log_action, replace_audit_rows, this_user
+from omnireid.gallery.audit import acting_user, audit_rows, log_action, replace_audit_rows
 from omnireid.gallery.blocking import block_contents
 from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
@@ -37,7 +37,7 @@ class ErasureReceipt:
     """What was erased, when, by whom, and how it was verified.
 
     Attributes:
-        gallery: The gallery.
+        gallery: Name of the gallery: the last part of its place, because receipts are handed out.
         erased: What was asked for, such as ``{"persons": ["anna"]}``.
         time: When it was done, in UTC.
         who: User and machine.
@@ -111,7 +111,8 @@ def erase(database: Database, facts: GalleryFacts, which: SightingFilter, *, blo
         write_facts(database, facts)
         # The names go first: later nobody would know them.
         erase_people(database, facts.salt, gone)
-        _erase_from_log(database, {*gone, *erased.column("path").to_pylist()})
+        named = [text for column in ("path", "content_sha256") for text in erased.column(column).to_pylist()]
+        _erase_from_log(database, {*gone, *named})
         database.rewrite(SIGHTINGS, pa.RecordBatchReader.from_batches(kept.schema, kept.to_batches()))
         if facts.index is not None:
             build_index(database, facts, facts.index.partitions)
@@ -121,10 +122,10 @@ def erase(database: Database, facts: GalleryFacts, which: SightingFilter, *, blo
     found = files_with_bytes(database, files, _needles(erased, kept)) if len(erased) else []
     still = database.rows(SIGHTINGS, ["sighting"], where)
     receipt = ErasureReceipt(
-        gallery=database.uri,
+        gallery=database.name,
         erased=which.json(),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
-        who=this_user(),
+        who=acting_user(database),
         sightings=len(erased),
         people=len(gone),
         blocked=block,
@@ -165,7 +166,10 @@ def _people_gone(erased: pa.Table, kept: pa.Table) -> set[str]:
 
 
 def _erase_from_log(database: Database, texts: set[str]) -> None:
-    """Take names and paths out of the filters that the log holds. Other entries stay as they are."""
+    """Take names and paths out of the filters that the log holds, and the hashes of searched crops that were erased.
+
+    Other entries stay as they are.
+    """
     with database.sole_writer("log"):
         _rewrite_log(database, texts)
 
@@ -181,6 +185,9 @@ def _rewrite_log(database: Database, texts: set[str]) -> None:
         if (persons | quoted) & texts:
             changed = True
             entry.update({key: {"erased": True} for key in ("filter", "erased") if key in entry})
+        if texts.intersection(entry.get("contents_sha256", ())):
+            changed = True
+            entry["contents_sha256"] = [text for text in entry["contents_sha256"] if text not in texts]
     if changed:
         import pyarrow as pa
 

@@ -74,12 +74,13 @@ class GalleryMatches:
         rows, distances = self.ranked.indices[query].tolist(), self.ranked.distances[query].tolist()
         likely = [None] * len(rows) if self.probabilities is None else self.probabilities[query].tolist()
         return tuple(
-            GalleryMatch(rank, value, self.sightings[row], probability, self._verdict(probability))
+            GalleryMatch(rank, value, self.sightings[row], probability, self.verdict(probability))
             for rank, (row, value, probability) in enumerate(zip(rows, distances, likely, strict=True), start=1)
             if row >= 0
         )
 
-    def _verdict(self, probability: float | None) -> Verdict | None:
+    def verdict(self, probability: float | None) -> Verdict | None:
+        """What the calibration's costs say of a probability; None without a calibration."""
         if probability is None or self.thresholds is None:
             return None
         new, same = self.thresholds

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import EmbeddingTable
-from omnireid.errors import GalleryError, SettingError
+from omnireid.errors import NotInGalleryError, SettingError
 from omnireid.files import as_path
 from omnireid.gallery.audit import AuditEntry, log_action, log_search, now_after, read_audit
 from omnireid.gallery.checking import CheckReport, check_gallery
@@ -20,7 +20,7 @@ from omnireid.gallery.deciding import read_people
 from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches, with_probabilities
-from omnireid.gallery.index import OptimizeReport, optimize_gallery, search_index
+from omnireid.gallery.index import OptimizeReport, compact_tables, optimize_gallery, search_index
 from omnireid.gallery.info import GalleryInfo, describe_gallery
 from omnireid.gallery.ingest import AddSummary, add_crops, add_table
 from omnireid.gallery.near_pairs import NearPair, find_near_pairs
@@ -102,7 +102,12 @@ class Gallery(PeopleOfGallery):
 
     def __reduce__(self) -> tuple[Callable[..., Gallery], tuple[Any, ...]]:
         """Pickle where the gallery is, and open it again."""
-        return _reopen, (self.database.uri, self.embedder, self.float_type, self.database.storage_options)
+        database = self.database
+        return _reopen, (database.uri, self.embedder, self.float_type, database.storage_options, database.actor)
+
+    def acting_as(self, who: str) -> Self:
+        """The same gallery, with what it has in memory; `who` acts, for the log, decisions and receipts."""
+        return replace(self, database=replace(self.database, actor=who))
 
     @property
     def model(self) -> GalleryModel | None:
@@ -168,6 +173,7 @@ class Gallery(PeopleOfGallery):
         *,
         not_same_camera: bool = False,
         prior: float | None = None,
+        contents: Sequence[str] = (),
     ) -> GalleryMatches:
         """Find the `count` sightings nearest to each query, nearest first, as `omnireid.search` ranks them.
 
@@ -180,6 +186,7 @@ class Gallery(PeopleOfGallery):
             not_same_camera: Leave out sightings by the query's own camera, which must be known.
             prior: With a calibration, the probability that a sighting shows the query's person, before they are
                 compared. By default a half, shared among the people of the gallery.
+            contents: SHA-256 of the content of each query, to be kept in the log.
 
         Raises:
             GalleryError: there is no gallery.
@@ -210,8 +217,15 @@ class Gallery(PeopleOfGallery):
         matches = with_probabilities(matches, self._calibration(facts), embedded.cameras, prior)
         first = matches.ranked.indices[:, :1].reshape(-1)
         numbers = matches.sightings.table.column("sighting").to_numpy()[first[first >= 0]]
-        asked = which.json() | ({"not_same_camera": True} if not_same_camera else {})
-        log_search(self.database, queries=len(matches), count=count, asked=asked, first_found=numbers.tolist())
+        log_search(
+            self.database,
+            queries=len(matches),
+            count=count,
+            asked=which.json() | ({"not_same_camera": True} if not_same_camera else {}),
+            found=int((matches.ranked.indices >= 0).sum()),
+            first_found=numbers.tolist(),
+            contents=contents,
+        )
         return matches
 
     def search_person(
@@ -232,7 +246,8 @@ class Gallery(PeopleOfGallery):
                 to their mean, ``vote`` by the votes of the rankings of each.
 
         Raises:
-            GalleryError: there is no gallery, or nobody of this name.
+            GalleryError: there is no gallery.
+            NotInGalleryError: there is nobody of this name.
             SettingError: there is no such method.
         """
         method, facts = check_method(method), self.facts
@@ -240,7 +255,7 @@ class Gallery(PeopleOfGallery):
         rows = self.database.rows(SIGHTINGS, ["embedding"], SightingFilter(persons=(person,)).sql(schema))
         if not len(rows):
             read_people(self.database).key(person)
-            raise GalleryError(f"The gallery has no sighting of {person!r} to search by.")
+            raise NotInGalleryError(f"The gallery has no sighting of {person!r} to search by.")
         query = person_queries(embeddings_of(rows), facts.model.distance, method)
         found = self.search(query, max(count, LEAST_VOTES) + len(rows), which)
         ranked = combine(found, person, count, method)
@@ -297,6 +312,11 @@ class Gallery(PeopleOfGallery):
             report = optimize_gallery(self.database, finish_erasure(self.database, self.facts))
         self._snapshot.clear()
         return replace(report, bytes_before=before, bytes_after=self.info().bytes)
+
+    def tidy(self) -> None:
+        """Join small files and delete old versions, as `optimize` does, but leave the index as it is."""
+        with self.database.sole_writer():
+            compact_tables(self.database)
 
     def reindex(
         self, embedder: Embedder, *, skip_unreadable: bool = False, progress: bool = False
@@ -388,5 +408,8 @@ class Gallery(PeopleOfGallery):
         return facts
 
 
-def _reopen(uri: str, embedder: Embedder | None, float_type: FloatType, options: dict[str, str]) -> Gallery:
-    return Gallery.open(uri, embedder, float_type=float_type, storage_options=options)
+def _reopen(
+    uri: str, embedder: Embedder | None, float_type: FloatType, options: dict[str, str], actor: str | None
+) -> Gallery:
+    opened = Gallery.open(uri, embedder, float_type=float_type, storage_options=options)
+    return opened if actor is None else opened.acting_as(actor)

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from omnireid.errors import GalleryError
-from omnireid.gallery.audit import this_user
+from omnireid.errors import NotInGalleryError
+from omnireid.gallery.audit import acting_user
 from omnireid.gallery.blocking import salted_hash
 from omnireid.gallery.database import Database
 from omnireid.gallery.schema import DECISIONS, decisions_schema
@@ -174,12 +174,12 @@ def append_decision(
     event: int,
     reason: str = "",
     evidence: Mapping[str, Any] | None = None,
-    who: str | None = None,
 ) -> Decision:
     """Append an event. It is on the disk when this returns."""
     import pyarrow as pa
 
-    made = Decision(event, datetime.now(UTC), who or this_user(), kind, dict(details), reason, dict(evidence or {}))
+    who = acting_user(database)
+    made = Decision(event, datetime.now(UTC), who, kind, dict(details), reason, dict(evidence or {}))
     row = {
         "event": [made.event],
         "time": [made.time],
@@ -197,19 +197,19 @@ def find_person(name: str, identities: Identities, keys: set[str]) -> str:
     """The key of the person who is shown by a name.
 
     Raises:
-        GalleryError: there is nobody of this name; if there was, the message says who that is now.
+        NotInGalleryError: there is nobody of this name; if there was, the message says who that is now.
     """
     for key in sorted(keys):
         if identities.root(key) == key and identities.name(key) == name:
             return key
     if name in keys:
-        raise GalleryError(f"{name!r} is {identities.name(name)!r} now, by a merge or a new name. Use that name.")
+        raise NotInGalleryError(f"{name!r} is {identities.name(name)!r} now, by a merge or a new name. Use that name.")
     from difflib import get_close_matches
 
     shown = {shown for key in keys if (shown := identities.name(key)) is not None}
     close = get_close_matches(name, shown, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else " omnireid gallery people lists who is there."
-    raise GalleryError(f"There is no person {name!r} in the gallery.{hint}")
+    raise NotInGalleryError(f"There is no person {name!r} in the gallery.{hint}")
 
 
 def erase_people(database: Database, salt: str, names: Iterable[str]) -> None:

@@ -269,9 +269,14 @@ def optimize_gallery(database: Database, facts: GalleryFacts) -> OptimizeReport:
     """Bring names up to date, choose an index, join small files and delete old versions. The caller holds the lock."""
     apply_decisions(database)
     facts, report = choose_index(database, facts)
+    compact_tables(database)
+    log_action(database, "optimize", {"sightings": report.sightings, "index_kept": report.index_kept})
+    return report
+
+
+def compact_tables(database: Database) -> None:
+    """Join the small files of all tables, and delete their old versions. The caller holds the lock."""
     for name in (SIGHTINGS, FACTS, BLOCKED, DECISIONS):
         database.compact(name)
     with database.sole_writer("log"):
         compact_audit(database)
-    log_action(database, "optimize", {"sightings": report.sightings, "index_kept": report.index_kept})
-    return report

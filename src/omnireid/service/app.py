@@ -1,0 +1,121 @@
+"""The application: the routes of the table behind the gate, with the errors of the library as answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
+
+from omnireid.errors import OmnireidError, RequestError, list_briefly
+from omnireid.service.backend import Backend
+from omnireid.service.gate import ACCESS, Gate
+from omnireid.service.observation import Observation, refusal
+from omnireid.service.route_table import ROUTES, ServiceRoute
+from omnireid.service.shapes import AddAnswer, ErrorAnswer
+from omnireid.version import __version__
+
+OPENAPI = "/v1/openapi.json"
+_ABOUT = (
+    "Search, decide and erase in a gallery of sightings of people. Requests carry a token in the header Authorization: "
+    "Bearer TOKEN. Every error is an object with code, message and request_id."
+)
+
+
+def create_app(backend: Backend) -> FastAPI:
+    """The application for a backend, which it starts and stops."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        backend.start()
+        yield
+        backend.stop()
+
+    app = FastAPI(
+        title="omnireid",
+        version=__version__,
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+    )
+    app.state.backend = backend
+    for route in ROUTES:
+        _add(app, route)
+
+    async def show_openapi() -> Response:
+        return JSONResponse(describe_api(app))
+
+    app.add_api_route(OPENAPI, show_openapi, include_in_schema=False, openapi_extra={ACCESS: "anyone"})
+    for kind in (OmnireidError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _answer_error)
+    app.add_middleware(Gate, backend=backend, routes=app.router.routes)
+    if backend.options.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(backend.options.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(Observation, measurements=backend.measurements)
+    return app
+
+
+def describe_api(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document."""
+    document = app.openapi()
+    document["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    return document
+
+
+def _add(app: FastAPI, route: ServiceRoute) -> None:
+    answers: dict[int | str, dict[str, Any]] = {
+        "4XX": {"model": ErrorAnswer, "description": "The request was refused."},
+        "5XX": {"model": ErrorAnswer, "description": "The service failed, or has too much to do."},
+    }
+    if route.media_type is not None:
+        answers[route.status] = {"content": {route.media_type: {}}, "description": "The file."}
+    if route.status == 201 and route.answer is AddAnswer:
+        answers[200] = {"model": AddAnswer, "description": "The crop was there already."}
+    extra: dict[str, Any] = {ACCESS: route.access}
+    if route.access != "anyone":
+        extra["security"] = [{"bearer": []}]
+    app.add_api_route(
+        route.path,
+        route.call,
+        methods=[route.method],
+        response_model=route.answer,
+        response_class=JSONResponse if route.media_type is None else Response,
+        status_code=route.status,
+        responses=answers,
+        operation_id=route.call.__name__,
+        openapi_extra=extra,
+    )
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """The answer to an error of the library, of the framework, or of the body that was not read to its end."""
+    measurements, request_id = request.app.state.backend.measurements, request.state.request_id
+    if isinstance(error, RequestValidationError):
+        return refusal(RequestError(_say(error)), request_id, measurements)
+    if not isinstance(error, HTTPException):
+        return refusal(error, request_id, measurements)
+    if isinstance(error.__cause__, OmnireidError):  # what the gate raised while the body was read
+        return refusal(error.__cause__, request_id, measurements)
+    message = "There is no such address." if error.status_code == 404 else str(error.detail)
+    body = {"code": RequestError.__name__, "message": message, "request_id": request_id}
+    measurements.refused.labels(RequestError.__name__).inc()
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+def _say(error: RequestValidationError) -> str:
+    """What is wrong with a request, without the values, which may be long or belong to somebody."""
+    found = [f"{'.'.join(map(str, one['loc'][1:])) or 'the body'}: {one['msg']}" for one in error.errors()]
+    return f"{list_briefly(found)}. See {OPENAPI}."

@@ -1,0 +1,160 @@
+"""What a running service holds: the gallery, the network, its threads, and what waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from omnireid.embedding.chunks import provenance_of
+from omnireid.embedding.embedder import Embedder
+from omnireid.embedding.tables import EmbeddingTable
+from omnireid.errors import BusyError
+from omnireid.gallery.gallery import Gallery
+from omnireid.gallery.questions import Question
+from omnireid.images.decode import RgbArray
+from omnireid.machine import usable_cores
+from omnireid.service.adding import NewSighting, add_together
+from omnireid.service.batching import SharedBatches
+from omnireid.service.crop_files import CropFiles
+from omnireid.service.measurements import Measurements
+from omnireid.service.options import ServiceOptions
+from omnireid.service.tokens import TokenCheck
+from omnireid.service.uploads import DECODING_SECONDS, Upload, decode_upload
+from omnireid.service.writing import Writer
+from omnireid.types import Crops, FloatArray
+
+Result = TypeVar("Result")
+
+_READERS = 8
+_MOST_DECODING = 256
+_WRITES_BEFORE_TIDYING = 200
+"""Each write adds small files, which every later read opens; joining them takes a moment."""
+
+
+@dataclass(eq=False)
+class Backend:
+    """A gallery that is served.
+
+    Blocking work runs in threads: decoding, the network, reading, slow reading (questions) and writing have their own,
+    so that none of them waits for another.
+
+    Attributes:
+        gallery: The gallery, opened with its model.
+        embedder: That model.
+        crops: The pictures that may be shown.
+        options: How it is served.
+        tokens: Who may use it.
+        measurements: What is counted.
+        page: The files of the page by their names, each with its media type.
+        questions: The questions that were asked last, by their sightings.
+        is_stopping: Whether the service takes no new requests.
+    """
+
+    gallery: Gallery
+    embedder: Embedder
+    crops: CropFiles
+    options: ServiceOptions
+    tokens: TokenCheck
+    measurements: Measurements = field(default_factory=Measurements)
+    page: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
+    questions: dict[tuple[int, int], Question] = field(default_factory=dict)
+    is_stopping: bool = False
+    _decoding: int = 0
+    _writes: int = 0
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+        self._slow_reader = ThreadPoolExecutor(1, thread_name_prefix="questions")
+        self._batches = SharedBatches(self.embedder.embed, self.measurements.batch_crops.observe)
+        self._writer = Writer[NewSighting](self._add_together, self._tidy)
+        self._batches.start()
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Finish what was accepted, and stop the threads."""
+        self.is_stopping = True
+        self._writer.stop()
+        self._batches.stop()
+        for threads in (self._decoders, self._readers, self._slow_reader):
+            threads.shutdown()
+
+    async def read(self, function: Callable[[], Result]) -> Result:
+        """Read the gallery in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+
+    async def read_slowly(self, function: Callable[[], Result]) -> Result:
+        """Read the gallery in the thread for what takes long; one at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._slow_reader, function)
+
+    async def write(self, function: Callable[[], Result]) -> Result:
+        """Write the gallery after what waits already. It is written even if the caller goes away meanwhile."""
+        return await _result_of(self._writer.call(function))
+
+    async def add(self, new: NewSighting) -> Any:
+        """Add a crop; see `omnireid.service.adding`."""
+        return await _result_of(self._writer.add(new, new.group))
+
+    async def embed(self, uploads: Sequence[Upload]) -> FloatArray:
+        """(N, D) embeddings of N pictures, in batches that are shared with other requests.
+
+        Raises:
+            BusyError: too many pictures wait, or decoding takes too long.
+            ImageError: a picture cannot be decoded.
+        """
+        images = await self._decode(uploads)
+        waiting = [asyncio.wrap_future(self._batches.submit(image)) for image in images]
+        return np.stack(await asyncio.gather(*waiting))
+
+    def query_of(self, embedding: FloatArray, camera: str | None) -> EmbeddingTable:
+        """A query for the gallery: an embedding that its model made, and the camera where it is known."""
+        columns = {} if camera is None else {"camera_name": (camera,)}
+        return EmbeddingTable(Crops((Path("query"),), columns=columns), embedding[None], provenance_of(self.embedder))
+
+    async def _decode(self, uploads: Sequence[Upload]) -> list[RgbArray]:
+        """The pictures in the size of the network, so that what waits for it is small."""
+        if self._decoding + len(uploads) > _MOST_DECODING:
+            raise BusyError(f"{self._decoding:,} pictures wait to be decoded already. Try again in a second.")
+        self._decoding += len(uploads)
+        loop = asyncio.get_running_loop()
+        tasks = [loop.run_in_executor(self._decoders, self._prepare, upload) for upload in uploads]
+        for task in tasks:
+            task.add_done_callback(self._end_decoding)
+        try:
+            async with asyncio.timeout(DECODING_SECONDS):
+                return list(await asyncio.gather(*tasks))
+        except TimeoutError:
+            raise BusyError(
+                f"The pictures were not decoded within {DECODING_SECONDS:.0f} seconds. Send smaller ones, or fewer."
+            ) from None
+
+    def _prepare(self, upload: Upload) -> RgbArray:
+        pixels = decode_upload(upload)
+        return self.embedder.metadata.preprocessing.resize(pixels)
+
+    def _end_decoding(self, task: asyncio.Future[RgbArray]) -> None:
+        self._decoding -= 1
+        if not task.cancelled():
+            task.exception()  # it was reported with the first error of its request
+
+    def _add_together(self, new: Sequence[NewSighting]) -> Sequence[object]:
+        self.measurements.write_group.observe(len(new))
+        return add_together(self.gallery, self.crops, new)
+
+    def _tidy(self) -> None:
+        """Join the gallery's small files now and then."""
+        self._writes += 1
+        if self._writes % _WRITES_BEFORE_TIDYING == 0:
+            self.gallery.tidy()
+
+
+async def _result_of(future: Future[Result]) -> Result:
+    """The result of a future that goes on when the one who waits is gone."""
+    return await asyncio.shield(asyncio.wrap_future(future))

@@ -1,0 +1,112 @@
+"""Starting the service: what must hold before anybody can connect, and the server itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from omnireid.errors import GalleryError, OutputError, SettingError, require
+from omnireid.gallery.gallery import Gallery
+from omnireid.service.options import ServiceOptions
+from omnireid.service.tokens import TokenCheck, read_tokens, tokens_file
+
+if TYPE_CHECKING:
+    from omnireid.embedding.embedder import Embedder
+    from omnireid.service.backend import Backend
+
+_LONGEST_HEADERS = 32_768
+_MOST_CONNECTIONS = 2_000
+_STOP_SECONDS = 30
+_QUEUE = 2_048
+"""Connections that the system keeps waiting while the service is busy."""
+
+
+def check_access(gallery: str, options: ServiceOptions) -> TokenCheck:
+    """Find the tokens, and refuse to serve other machines without any.
+
+    Raises:
+        SettingError: there is no token, and the address is not a loopback one; or the tokens cannot be read.
+    """
+    file = tokens_file(gallery, options.tokens)
+    tokens = read_tokens(file)
+    if not options.is_loopback and not any(token.revoked is None for token in tokens):
+        raise SettingError(
+            f"There is no token, and {options.host} can be reached from other machines, so anybody could search and "
+            f"erase. Make a token first: omnireid serve token add --gallery {gallery} --name anna. Or leave --host "
+            "out (host), to serve this machine only."
+        )
+    return TokenCheck(file, open_access=options.is_loopback and not tokens)
+
+
+def open_backend(gallery: str, embedder: Embedder, options: ServiceOptions) -> Backend:
+    """Open everything that the service needs.
+
+    Raises:
+        SettingError: an option cannot be used.
+        GalleryError: there is no gallery, or it is damaged.
+        GalleryModelError: the gallery belongs to another model.
+        MissingDependencyError: a library of the extra ``serve`` is not installed.
+    """
+    require_libraries()
+    from omnireid.service.backend import Backend
+    from omnireid.service.crop_files import open_crop_files
+    from omnireid.service.operating import read_page
+
+    tokens = check_access(gallery, options)
+    opened = Gallery.open(gallery, embedder)
+    if opened.model is None:
+        raise GalleryError(f"There is no gallery at {gallery} yet. Make one first: omnireid gallery add")
+    crops = open_crop_files(options.serve_crops, options.keep_crops)
+    return Backend(opened, embedder, crops, options, tokens, page=read_page())
+
+
+def require_libraries() -> None:
+    """Check that the libraries of the extra ``serve`` are there.
+
+    Raises:
+        MissingDependencyError: one is not.
+    """
+    for library in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
+        require(library, "serve", "Serving a gallery")
+
+
+def serve(backend: Backend) -> None:
+    """Serve until the process is told to stop; then finish the requests that have begun.
+
+    Raises:
+        OutputError: the address cannot be listened on.
+    """
+    import uvicorn
+
+    from omnireid.service.app import create_app
+    from omnireid.service.observation import log_to
+
+    options = backend.options
+    log_to(sys.stderr)
+    config = uvicorn.Config(
+        create_app(backend),
+        host=options.host,
+        port=options.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_LONGEST_HEADERS,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        limit_concurrency=_MOST_CONNECTIONS,
+        backlog=_QUEUE,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+    try:
+        listening = config.bind_socket()
+    except (OSError, SystemExit) as error:
+        raise OutputError(
+            f"Cannot listen on {options.host}, port {options.port}: it is taken, or no address of this machine. Choose "
+            "another one: --host, --port."
+        ) from error
+    name = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"{backend.gallery.database.uri}: http://{name}:{listening.getsockname()[1]}/", flush=True)
+    if backend.tokens.is_open:
+        print("no tokens: whoever uses this machine may search, decide and erase", file=sys.stderr, flush=True)
+    uvicorn.Server(config).run(sockets=[listening])
