@@ -26,6 +26,7 @@ from omnireid.commands.options import field_text
 from omnireid.data.options import DataOptions
 from omnireid.embedding.options import NetworkOptions
 from omnireid.embedding.tables import read_embeddings
+from omnireid.service.options import ServiceOptions
 from omnireid.training.options import RunOptions
 from omnireid.training.recipes import Recipe
 
@@ -116,6 +117,7 @@ TAKEN = (
     (DataOptions, "seed"),
     (RunOptions, "use_test_identities"),
     (RunOptions, "pixel_cache_folder"),
+    (ServiceOptions, "tokens"),
 )
 """Fields whose text other commands take for a flag of their own, by `field_text`."""
 
