@@ -6,7 +6,27 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from omnireid import errors
+from omnireid.errors import (
+    BusyError,
+    CalibrationError,
+    DataError,
+    DecisionError,
+    DiskFullError,
+    FilterError,
+    ImageError,
+    ImageTooLargeError,
+    LabelsError,
+    MediaTypeError,
+    NotInGalleryError,
+    OmnireidError,
+    OutputInUseError,
+    RateLimitError,
+    RequestError,
+    RequestTooLargeError,
+    RoleError,
+    SettingError,
+    TokenError,
+)
 
 _HIDDEN = "Something failed in the service. Give the request id to its operator: the log says what it was."
 
@@ -26,25 +46,25 @@ class Refusal:
 
 
 REFUSALS: dict[type[Exception], Refusal] = {
-    errors.RequestError: Refusal(400),
-    errors.FilterError: Refusal(400),
-    errors.SettingError: Refusal(400),
-    errors.TokenError: Refusal(401),
-    errors.RoleError: Refusal(403),
-    errors.NotInGalleryError: Refusal(404),
-    errors.DecisionError: Refusal(409),
-    errors.CalibrationError: Refusal(409),
-    errors.RequestTooLargeError: Refusal(413),
-    errors.ImageTooLargeError: Refusal(413),
-    errors.MediaTypeError: Refusal(415),
-    errors.ImageError: Refusal(422),
-    errors.DataError: Refusal(422),
-    errors.LabelsError: Refusal(422),
-    errors.RateLimitError: Refusal(429),
-    errors.BusyError: Refusal(503),
-    errors.OutputInUseError: Refusal(503, is_shown=False),
-    errors.DiskFullError: Refusal(507, is_shown=False),
-    errors.OmnireidError: Refusal(500, is_shown=False),
+    RequestError: Refusal(400),
+    FilterError: Refusal(400),
+    SettingError: Refusal(400),
+    TokenError: Refusal(401),
+    RoleError: Refusal(403),
+    NotInGalleryError: Refusal(404),
+    DecisionError: Refusal(409),
+    CalibrationError: Refusal(409),
+    RequestTooLargeError: Refusal(413),
+    ImageTooLargeError: Refusal(413),
+    MediaTypeError: Refusal(415),
+    ImageError: Refusal(422),
+    DataError: Refusal(422),
+    LabelsError: Refusal(422),
+    RateLimitError: Refusal(429),
+    BusyError: Refusal(503),
+    OutputInUseError: Refusal(503, is_shown=False),
+    DiskFullError: Refusal(507, is_shown=False),
+    OmnireidError: Refusal(500, is_shown=False),
 }
 """Class to answer. The nearest class above an error counts; whatever is no `OmnireidError` is answered with 500."""
 
@@ -57,12 +77,12 @@ def refusal_of(error: Exception) -> Refusal:
     for kind in type(error).__mro__:
         if kind in REFUSALS:
             return REFUSALS[kind]
-    return REFUSALS[errors.OmnireidError]
+    return REFUSALS[OmnireidError]
 
 
 def error_body(error: Exception, request_id: str) -> dict[str, Any]:
     """The body of the answer: the class of the error, what is wrong, and the request's id."""
     shown = refusal_of(error).is_shown
-    code = type(error).__name__ if isinstance(error, errors.OmnireidError) else "ServiceError"
+    code = type(error).__name__ if isinstance(error, OmnireidError) else "ServiceError"
     message = _PATH.sub("…", str(error)) if shown else _HIDDEN
     return {"code": code, "message": message, "request_id": request_id}
