@@ -16,7 +16,6 @@ from tests.gallery.tables import PROVENANCE, WIDTH, crops_of, drawn_embeddings, 
 from omnireid import search
 from omnireid.data.listing import list_crops
 from omnireid.errors import (
-    CalibrationError,
     DataError,
     EmbeddingError,
     FilterError,
@@ -29,7 +28,6 @@ from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.gallery import Gallery
 from omnireid.gallery.schema import AUDIT, SIGHTINGS
-from omnireid.retrieval.calibration import Calibration, CalibrationCurve
 
 
 def test_what_a_search_ranks_is_what_search_ranks(gallery: Gallery) -> None:
@@ -178,59 +176,6 @@ def test_a_gallery_belongs_to_one_model(gallery: Gallery) -> None:
         gallery.search(np.ones((1, 9), dtype=np.float32))
     with pytest.raises(GalleryModelError, match="not to means"):
         Gallery.open(gallery.database.uri, mean_embedder())
-
-
-def calibration_for(weights_sha256: str) -> Calibration:
-    """Distance 0 speaks e² for one person and 4 as much against it; crops of one camera say nothing."""
-    curves = (
-        CalibrationCurve(
-            relation="any",
-            distances=(0.0, 4.0),
-            log_likelihood_ratios=(2.0, -2.0),
-            method="logistic",
-            same_pairs=9,
-            different_pairs=9,
-            people=9,
-        ),
-        CalibrationCurve(
-            relation="same-camera",
-            distances=(0.0, 4.0),
-            log_likelihood_ratios=(0.0, 0.0),
-            method="logistic",
-            same_pairs=9,
-            different_pairs=9,
-            people=9,
-        ),
-    )
-    return Calibration(
-        weights_sha256=weights_sha256,
-        model="osnet_x0_25",
-        preprocessing=PROVENANCE.preprocessing,
-        distance="euclidean",
-        curves=curves,
-    )
-
-
-def test_a_calibrated_gallery_says_probabilities_and_verdicts(gallery: Gallery) -> None:
-    with pytest.raises(CalibrationError, match="This calibration is for weights 0000"):
-        gallery.set_calibration(calibration_for("0" * 64))
-    calibration = calibration_for(PROVENANCE.weights_sha256)
-    gallery.set_calibration(calibration)
-    again = Gallery.open(gallery.database.uri)
-    query = table_of(2, seed=3)
-    found = again.search(query, 30, prior=0.5)
-    for row in range(2):
-        for match in found[row]:
-            ratio = 0.0 if match.sighting.camera == str(row) else 2 - match.distance
-            assert match.probability == pytest.approx(1 / (1 + np.exp(-ratio)), abs=1e-6)
-            assert match.verdict == calibration.verdicts([match.probability or 0.0])[0]
-    assert found.json()["queries"][0]["matches"][0]["verdict"] == found[0][0].verdict
-    assert "The probabilities begin with a prior of 0.5" in found.table()
-    assert again.search(query, 1).prior == 0.1  # a half, shared among five people
-    assert again.search_person("2", 3)[0][0].probability is None
-    assert again.info().calibrated
-    again.set_calibration(None)
-    assert again.search(query, 1)[0][0].probability is None
 
 
 def test_values_that_float16_cannot_hold_are_refused(tmp_path: Path) -> None:

@@ -66,6 +66,14 @@ def test_an_index_is_measured_and_searched(indexed: Gallery) -> None:
     assert json.loads(json.dumps(indexed.info().json()))["index_recall"] == facts.recall
 
 
+def test_an_exact_search_passes_the_index_by(indexed: Gallery) -> None:
+    query = drawn_embeddings(20, seed=8)
+    found, expected = indexed.search(query, 10, exact=True), search(query, drawn_embeddings(1500), 10)
+    assert np.array_equal(found.ranked.indices, expected.indices)
+    assert np.array_equal(found.ranked.distances, expected.distances)
+    assert found.index_recall is None
+
+
 def test_filters_hold_in_an_index_however_few_fit(indexed: Gallery) -> None:
     found = indexed.search(table_of(3, seed=8), 50, SightingFilter(where="sighting < 30"), not_same_camera=True)
     for row in range(3):

@@ -50,11 +50,16 @@ class SearchOptions:
             must say.
         prior: With a calibration, the probability that a sighting shows the query's person, before anybody looked. By
             default a half, shared among the people of the gallery.
+        timezone: Zone of queries' times that state none, such as Europe/Berlin. Times are read where the gallery's
+            calibration has curves by the time between two crops.
+        exact: Compare every sighting, also where optimize chose an index, which may miss a near one.
     """
 
     count: int = 20
     not_same_camera: bool = False
     prior: float | None = None
+    timezone: str | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,15 @@ def search(
         source = _read_source(queries)
         embedder = _load_embedder(gallery, weights, runtime, needed=not _is_table(source))
         opened = Gallery.open(gallery, embedder)
-        found = opened.search(source, asked.count, which, not_same_camera=asked.not_same_camera, prior=asked.prior)
+        found = opened.search(
+            source,
+            asked.count,
+            which,
+            not_same_camera=asked.not_same_camera,
+            prior=asked.prior,
+            timezone=asked.timezone,
+            exact=asked.exact,
+        )
     print(found.table(), file=text_stream(outputs.json))
     leave_json(outputs.json, found.json())
     if outputs.picture is not None:

@@ -87,19 +87,19 @@ class Database:
         with self.reading():
             return self._connection().open_table(name)
 
-    def remember(self, name: str, read: Callable[[], _T]) -> _T:
-        """What `read` gives for a table; of a local one it is read again only after somebody wrote to the table.
+    def remember(self, what: str, name: str, read: Callable[[], _T]) -> _T:
+        """What `read` gives, kept under the name `what`, and read again only after somebody wrote to the table `name`.
 
         A listing of the table's versions shows that in microseconds, for other processes too, and also where another
         gallery has taken the place. At an address a listing takes as long as reading, so it is read every time.
         """
         versions = None if self.folder is None else self.state(name)
-        kept = self._open.get(f"remembered {name}")
+        kept = self._open.get(f"remembered {what}")
         if versions is not None and kept is not None and kept[0] == versions:
             value: _T = kept[1]
             return value
         value = read()
-        self._open[f"remembered {name}"] = versions, value
+        self._open[f"remembered {what}"] = versions, value
         return value
 
     def state(self, name: str) -> Hashable:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
-import numpy as np
-
-from omnireid.gallery.sightings import Sighting, Sightings
+from omnireid.gallery.sightings import Sighting, Sightings, compare_cameras, seconds_between
 from omnireid.retrieval.calibration import Calibration, Verdict
 from omnireid.retrieval.search import RankedMatches
 from omnireid.terms import Distance
@@ -112,6 +111,11 @@ class GalleryMatches:
                 camera = "" if seen.camera is None else f"camera {seen.camera}"
                 parts = (likely, f"sighting {seen.number}", seen.person or "nobody named", camera, time, seen.path)
                 lines.append(f"  {match.rank:>3}  {match.distance:8.4f}  " + "  ".join(part for part in parts if part))
+        if self.index_recall is not None:
+            lines.append(
+                f"Found through an index, which gave {100 * self.index_recall:.1f} % of the true nearest ten when "
+                "it was measured."
+            )
         if self.prior is not None:
             lines.append(
                 f"The probabilities begin with a prior of {self.prior:.2g} for each sighting, before anybody looked."
@@ -121,33 +125,46 @@ class GalleryMatches:
 
 def with_probabilities(
     found: GalleryMatches,
-    calibration: Calibration | None,
-    query_cameras: Sequence[str | None] | None,
-    prior: float | None,
+    calibration: Calibration,
+    prior: float,
+    *,
+    cameras: Sequence[str | None] | None = None,
+    times: Sequence[datetime | None] = (),
 ) -> GalleryMatches:
-    """The matches with the probabilities that a calibration gives them; as they are without one.
+    """The matches with the probabilities that a calibration gives them, each by the narrowest curve that is for it.
 
     Args:
         found: The matches.
         calibration: The calibration of the gallery's model.
-        query_cameras: The camera of each query, where they are known.
-        prior: Probability that a sighting shows the query's person, before they are compared. By default a half,
-            shared among the people of the gallery, or its sightings where nobody is named: whoever is searched for is
-            there in half of the searches.
+        prior: Probability that a sighting shows the query's person, before they are compared.
+        cameras: The camera of each query, where they are known.
+        times: The time of each query; empty where none is known.
     """
-    if calibration is None:
-        return found
-    if prior is None:
-        prior = usual_prior(found.sightings)
-    same_camera = None
-    if query_cameras is not None and None not in query_cameras:
-        cameras = np.array(found.sightings.table.column("camera").to_pylist() or [None], dtype=object)
-        same_camera = cameras[found.ranked.indices] == np.array(query_cameras, dtype=object)[:, None]
-    probabilities = calibration.probabilities(found.ranked.distances, same_camera=same_camera, prior=prior)
+    import pyarrow as pa
+
+    indices = found.ranked.indices
+    shape, width = indices.shape, indices.shape[1]
+    shown = found.sightings.table.take(pa.array(indices.reshape(-1), mask=indices.reshape(-1) < 0))
+    same_camera = gap_s = None
+    if cameras is not None:
+        asked = [camera for camera in cameras for _ in range(width)]
+        same_camera = compare_cameras(asked, shown.column("camera").to_pylist()).reshape(shape)
+    if times:
+        asked_times = [time for time in times for _ in range(width)]
+        gap_s = seconds_between(asked_times, shown.column("time").to_pylist()).reshape(shape)
+    probabilities = calibration.probabilities(found.ranked.distances, same_camera=same_camera, gap_s=gap_s, prior=prior)
     return replace(found, probabilities=probabilities, thresholds=calibration.thresholds, prior=prior)
 
 
 def usual_prior(sightings: Sightings) -> float:
-    """The prior where nobody stated one: a half, shared among the people, or among all sightings of nobody named."""
-    named = len(set(sightings.table.column("person").to_pylist()) - {None})
+    """The prior where nobody stated one: a half, shared among the people of the gallery.
+
+    Whoever is searched for is there in half of the searches. Where nobody is named, all sightings share it.
+
+    Args:
+        sightings: All sightings of the gallery, with the column ``person`` at least.
+    """
+    import pyarrow.compute as pc
+
+    named = int(pc.count_distinct(sightings.table.column("person"), mode="only_valid").as_py())
     return 0.5 / max(1, named or len(sightings))

@@ -174,6 +174,8 @@ class Gallery(PeopleOfGallery):
         not_same_camera: bool = False,
         prior: float | None = None,
         contents: Sequence[str] = (),
+        timezone: str | None = None,
+        exact: bool = False,
     ) -> GalleryMatches:
         """Find the `count` sightings nearest to each query, nearest first, as `omnireid.search` ranks them.
 
@@ -187,11 +189,15 @@ class Gallery(PeopleOfGallery):
             prior: With a calibration, the probability that a sighting shows the query's person, before they are
                 compared. By default a half, shared among the people of the gallery.
             contents: SHA-256 of the content of each query, to be kept in the log.
+            timezone: Zone of queries' times that state none. The column ``time`` of the queries is read only where the
+                calibration has curves by the time between two crops.
+            exact: Compare every sighting, also where `optimize` chose an index, which may miss a near one.
 
         Raises:
             GalleryError: there is no gallery.
             GalleryModelError: the embeddings are another model's.
             FilterError: the filter names an unknown column, or is none.
+            DataError: a query's time is needed, and cannot be read.
             ImageError: a query cannot be read, or is too small to show a person.
             SettingError: `count` is below 1, or a query's camera is not known.
         """
@@ -202,8 +208,8 @@ class Gallery(PeopleOfGallery):
         distance = check_distance(facts.model.distance)
 
         def rank() -> GalleryMatches:
-            if facts.index is not None:
-                handle = self.database.remember(SIGHTINGS, lambda: self.database.table(SIGHTINGS))
+            if facts.index is not None and not exact:
+                handle = self.database.remember("handle", SIGHTINGS, lambda: self.database.table(SIGHTINGS))
                 index = facts.index
                 found = search_index(
                     self.database, handle, embedded.embeddings, count, which, distance, index, left_out
@@ -214,16 +220,20 @@ class Gallery(PeopleOfGallery):
             return GalleryMatches(embedded.names, ranked, snapshot.sightings, distance)
 
         matches: GalleryMatches = self._retrying(rank)
-        matches = with_probabilities(matches, self._calibration(facts), embedded.cameras, prior)
+        calibration = self._calibration(facts)
+        if calibration is not None:
+            times = embedded.known_times(as_zone(timezone)) if calibration.needs_times else ()
+            prior = self._usual_prior(facts) if prior is None else prior
+            matches = with_probabilities(matches, calibration, prior, cameras=embedded.cameras, times=times)
         first = matches.ranked.indices[:, :1].reshape(-1)
-        numbers = matches.sightings.table.column("sighting").to_numpy()[first[first >= 0]]
+        numbers = matches.sightings.table.column("sighting").take(first[first >= 0])
         log_search(
             self.database,
             queries=len(matches),
             count=count,
             asked=which.json() | ({"not_same_camera": True} if not_same_camera else {}),
             found=int((matches.ranked.indices >= 0).sum()),
-            first_found=numbers.tolist(),
+            first_found=numbers.to_pylist(),
             contents=contents,
         )
         return matches

@@ -11,7 +11,7 @@ import numpy as np
 from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import usual_prior
-from omnireid.gallery.sightings import Sighting
+from omnireid.gallery.sightings import Sighting, compare_cameras, seconds_between
 from omnireid.gallery.snapshot import Snapshot, rank_sightings
 from omnireid.retrieval.calibration import Calibration, Verdict
 from omnireid.retrieval.distance import check_distance
@@ -78,12 +78,13 @@ def find_near_pairs(
 def _with_probabilities(
     pairs: Sequence[NearPair], calibration: Calibration, snapshot: Snapshot
 ) -> tuple[NearPair, ...]:
-    """The pairs with what a calibration says of their distances, by camera where both are known."""
-    cameras = [(pair.unnamed.camera, pair.other.camera) for pair in pairs]
-    known = all(None not in both for both in cameras)
-    same_camera = np.array([one == other for one, other in cameras]) if known else None
-    distances = np.array([pair.distance for pair in pairs])
-    likely = calibration.probabilities(distances, same_camera=same_camera, prior=usual_prior(snapshot.sightings))
+    """The pairs with what a calibration says of their distances, by camera and time where both are known."""
+    likely = calibration.probabilities(
+        np.array([pair.distance for pair in pairs]),
+        same_camera=compare_cameras([pair.unnamed.camera for pair in pairs], [pair.other.camera for pair in pairs]),
+        gap_s=seconds_between([pair.unnamed.time for pair in pairs], [pair.other.time for pair in pairs]),
+        prior=usual_prior(snapshot.sightings),
+    )
     verdicts = calibration.verdicts(likely)
     return tuple(
         replace(pair, probability=float(probability), verdict=verdict)

@@ -11,11 +11,13 @@ from omnireid.gallery.audit import log_action
 from omnireid.gallery.clustering import ClusterProposal, propose_people
 from omnireid.gallery.database import Database
 from omnireid.gallery.deciding import People, Why, read_people
+from omnireid.gallery.found import usual_prior
 from omnireid.gallery.identities import Decision, Kind, read_decisions
 from omnireid.gallery.info import Person, list_people
 from omnireid.gallery.options import ClusterOptions
 from omnireid.gallery.questions import Question, find_questions
 from omnireid.gallery.schema import SIGHTINGS, GalleryFacts, read_facts
+from omnireid.gallery.sightings import Sightings
 from omnireid.gallery.snapshot import Snapshot, read_snapshot
 from omnireid.retrieval.calibration import Calibration
 
@@ -182,6 +184,16 @@ class PeopleOfGallery:
         if facts.calibration is None:
             return None
         return Calibration.from_json(facts.calibration, f"the calibration of {self.database.uri}")
+
+    def _usual_prior(self, facts: GalleryFacts) -> float:
+        """The prior where nobody states one. It counts all people of the gallery, whatever an index finds."""
+
+        def read() -> float:
+            if facts.index is None:
+                return usual_prior(self._newest().sightings)
+            return usual_prior(Sightings(self.database.rows(SIGHTINGS, ["person"])))
+
+        return self.database.remember("prior", SIGHTINGS, read)
 
     def _newest(self) -> Snapshot:
         """The rows of the newest version, which are read again only where it has changed.

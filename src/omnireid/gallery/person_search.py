@@ -60,8 +60,9 @@ def combine(found: GalleryMatches, person: str, count: int, method: SearchMethod
     Returns:
         A ranking of one row, K = count at most. Ties go to the sighting that was added first.
     """
-    names = found.sightings.table.column("person").to_pylist()
-    is_own = np.array([name == person for name in names], dtype=bool)
+    import pyarrow.compute as pc
+
+    is_own = pc.fill_null(pc.equal(found.sightings.table.column("person"), person), fill_value=False).to_numpy()
     numbers = found.sightings.table.column("sighting").to_numpy()
     return fuse_rankings(found.ranked, is_own, numbers, count, method)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
+from omnireid.data.capture_times import TIME_COLUMN, column_values
 from omnireid.embedding.embedder import FEW, Embedder
 from omnireid.embedding.tables import EmbeddingTable
 from omnireid.errors import ImageError, SettingError
 from omnireid.gallery.columns import cameras_of
 from omnireid.gallery.schema import GalleryModel, model_of, model_of_embedder
+from omnireid.gallery.times import parse_time
 from omnireid.images.decode import RgbArray, read_image
 from omnireid.retrieval.distance import as_embeddings
 from omnireid.types import AnyArray, Crops, as_crops
@@ -34,11 +38,13 @@ class EmbeddedQueries:
         names: Paths of the crops; numbers for bare embeddings.
         embeddings: (Q, D) embeddings.
         cameras: The camera of each query, None where it is not known; None for bare embeddings.
+        times: What the queries' column ``time`` says of each, as it stands there; empty without such a column.
     """
 
     names: tuple[str, ...]
     embeddings: AnyArray
-    cameras: tuple[str | None, ...] | None
+    cameras: tuple[str | None, ...] | None = None
+    times: tuple[object, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,6 +63,17 @@ class EmbeddedQueries:
             )
         return known
 
+    def known_times(self, zone: ZoneInfo | None) -> tuple[datetime | None, ...]:
+        """The time of each query in UTC, None where it is not known; empty where no query has one.
+
+        Args:
+            zone: Zone of times that state none.
+
+        Raises:
+            DataError: a time states no zone and `zone` is None, or it is none.
+        """
+        return tuple(parse_time(value, name, zone) for name, value in zip(self.names, self.times, strict=False))
+
 
 def embed_queries(queries: Query, model: GalleryModel, embedder: Embedder | None, place: str) -> EmbeddedQueries:
     """Embed what is searched for, or check embeddings that are given.
@@ -74,11 +91,11 @@ def embed_queries(queries: Query, model: GalleryModel, embedder: Embedder | None
     """
     if isinstance(queries, EmbeddingTable):
         model.check_same(model_of(queries.provenance, queries.embeddings.shape[1]), place)
-        return EmbeddedQueries(tuple(map(str, queries.paths)), queries.embeddings, tuple(cameras_of(queries.crops)))
+        return _labelled(queries.crops, queries.embeddings)
     if isinstance(queries, np.ndarray):
         embeddings = as_embeddings(queries, "query")
         model.check_same(replace(model, width=embeddings.shape[1]), place)
-        return EmbeddedQueries(tuple(f"query {number}" for number in range(len(embeddings))), embeddings, None)
+        return EmbeddedQueries(tuple(f"query {number}" for number in range(len(embeddings))), embeddings)
     crops = as_crops(queries)
     if embedder is None:
         raise SettingError("Searching for crops needs the model: Gallery.open(uri, embedder).")
@@ -87,7 +104,13 @@ def embed_queries(queries: Query, model: GalleryModel, embedder: Embedder | None
         raise SettingError("There is no query to search for.")
     images = map(_read_query, crops.paths)
     embedded = embedder.embed(list(images) if len(crops) <= FEW else images)
-    return EmbeddedQueries(tuple(map(str, crops.paths)), embedded, tuple(cameras_of(crops)))
+    return _labelled(crops, embedded)
+
+
+def _labelled(crops: Crops, embeddings: AnyArray) -> EmbeddedQueries:
+    """The queries with what is known of their crops."""
+    times = tuple(column_values(crops, TIME_COLUMN)) if TIME_COLUMN in crops.columns else ()
+    return EmbeddedQueries(tuple(map(str, crops.paths)), embeddings, tuple(cameras_of(crops)), times)
 
 
 def _read_query(path: Path) -> RgbArray:

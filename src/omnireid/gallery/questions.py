@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from omnireid.gallery.clustering import rows_by_person, rows_that_differ, undecided_rows
 from omnireid.gallery.constraints import Groups, read_circumstances
 from omnireid.gallery.deciding import People
-from omnireid.gallery.sightings import Sighting, Sightings
+from omnireid.gallery.sightings import Sighting, Sightings, compare_cameras, seconds_between
 from omnireid.gallery.snapshot import Snapshot
-from omnireid.retrieval.calibration import Calibration, Verdict, to_probabilities
+from omnireid.retrieval.calibration import Calibration, Verdict
 from omnireid.retrieval.options import Reranking
 from omnireid.retrieval.reciprocal_graph import ReciprocalGraph, connect_neighbours
-from omnireid.types import AnyArray, DoubleArray, IntArray, check_whole_number
+from omnireid.types import DoubleArray, IntArray, check_whole_number
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,7 @@ def find_questions(
     graph = connect_neighbours(snapshot.embeddings[rows], calibration.distance, Reranking(), progress=progress)
     if prior is None:
         prior = 0.5 / (len(set(names) - {None}) or len(rows))
-    cameras = np.array([camera or "" for camera in table.column("camera").to_pylist()])
-    probabilities = _probabilities(graph, calibration, cameras, prior)
+    probabilities = _probabilities(graph, calibration, table, prior)
     groups = Groups(len(rows), read_circumstances(table, None, duplicate_boxes=True), rows_that_differ(people, numbers))
     for own in rows_by_person(names).values():
         groups.bind(own)
@@ -136,13 +138,18 @@ def find_questions(
     return tuple(found)
 
 
-def _probabilities(graph: ReciprocalGraph, calibration: Calibration, cameras: AnyArray, prior: float) -> DoubleArray:
-    """The probability of each pair of the graph, by the curve for one camera or several where both are known."""
-    first, second = cameras[graph.first], cameras[graph.second]
-    known = (first != "") & (second != "")
-    ratios = calibration.log_likelihood_ratios(graph.distances)
-    ratios[known] = calibration.log_likelihood_ratios(graph.distances[known], same_camera=(first == second)[known])
-    return to_probabilities(ratios, prior)
+def _probabilities(graph: ReciprocalGraph, calibration: Calibration, table: pa.Table, prior: float) -> DoubleArray:
+    """The probability of each pair of the graph, by the narrowest curve for what is known of its cameras and times."""
+    cameras, times = (
+        (table.column(name).take(graph.first).to_pylist(), table.column(name).take(graph.second).to_pylist())
+        for name in ("camera", "time")
+    )
+    return calibration.probabilities(
+        graph.distances,
+        same_camera=compare_cameras(*cameras),
+        gap_s=seconds_between(*times) if calibration.needs_times else None,
+        prior=prior,
+    )
 
 
 def _nearest_of_each(graph: ReciprocalGraph, codes: IntArray) -> IntArray:

@@ -171,7 +171,7 @@ def read_facts(database: Database) -> GalleryFacts | None:
     Raises:
         GalleryError: the place holds something else, a part of the gallery is missing, or a newer version made it.
     """
-    facts = database.remember(FACTS, lambda: _read_newest_facts(database))
+    facts = database.remember(FACTS, FACTS, lambda: _read_newest_facts(database))
     if facts is not None and facts.next_model is not None:  # a reindex was stopped, before its one step or after it
         made_by = (database.table(SIGHTINGS).schema.metadata or {}).get(b"weights_sha256", b"").decode()
         if made_by == facts.next_model.weights_sha256:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from omnireid.gallery.schema import OWN_COLUMNS
+from omnireid.types import DoubleArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,6 +56,23 @@ class Sighting:
         }
         plain = {name: v.isoformat() if isinstance(v, datetime) else v for name, v in self.columns.items()}
         return {name: value for name, value in (record | plain).items() if value is not None}
+
+
+def compare_cameras(first: Sequence[str | None], second: Sequence[str | None]) -> DoubleArray:
+    """For each of N pairs of cameras 1 where both are one, 0 where they are two, and NaN where one is not known."""
+    return np.array(
+        [np.nan if None in pair else float(pair[0] == pair[1]) for pair in zip(first, second, strict=True)],
+        dtype=np.float64,
+    )
+
+
+def seconds_between(first: Sequence[datetime | None], second: Sequence[datetime | None]) -> DoubleArray:
+    """The seconds between the times of N pairs, NaN where one is not known."""
+    gaps = [
+        np.nan if one is None or other is None else abs((one - other).total_seconds())
+        for one, other in zip(first, second, strict=True)
+    ]
+    return np.array(gaps, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

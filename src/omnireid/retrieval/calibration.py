@@ -113,13 +113,13 @@ class CalibrationCurve:
         x, y = self.distances[last : last + 2], self.log_likelihood_ratios[last : last + 2]
         return x[0] + (x[1] - x[0]) * (y[0] - ratio) / (y[0] - y[1])
 
-    def covers(self, same_camera: BoolArray | None, gap_s: DoubleArray | None, shape: tuple[int, ...]) -> BoolArray:
+    def covers(self, same_camera: DoubleArray | None, gap_s: DoubleArray | None, shape: tuple[int, ...]) -> BoolArray:
         """Which pairs the curve is for, as far as is known about them."""
         covered = np.ones(shape, dtype=bool)
         if self.relation != "any":
             if same_camera is None:
                 return np.zeros(shape, dtype=bool)
-            covered &= same_camera == (self.relation == "same-camera")
+            covered &= same_camera == float(self.relation == "same-camera")  # NaN, not known, is neither
         if self.least_gap_s is not None:
             if gap_s is None:
                 return np.zeros(shape, dtype=bool)
@@ -181,6 +181,11 @@ class Calibration:
         """Probabilities: a pair below the first is *new*, from the second on it is the *same*."""
         return self.costs.thresholds
 
+    @property
+    def needs_times(self) -> bool:
+        """Whether a curve is chosen by the time between two crops."""
+        return any(curve.least_gap_s is not None for curve in self.curves)
+
     def check_weights(self, weights_sha256: str, preprocessing: Mapping[str, Any], distance: str) -> None:
         """Check that distances between certain embeddings mean what this calibration says.
 
@@ -216,7 +221,8 @@ class Calibration:
 
         Args:
             distances: Distances between two crops, in any shape; +inf stands for no crop.
-            same_camera: For each pair, whether one camera took both crops; None where cameras are not known.
+            same_camera: For each pair, whether one camera took both crops, NaN where that is not known; None where no
+                cameras are known.
             gap_s: Seconds between both crops, NaN where that is not known; None where no times are known.
 
         Each pair is read on the narrowest curve that fits what is known about it.
@@ -227,7 +233,7 @@ class Calibration:
         values = np.asarray(distances, dtype=np.float64)
         cameras = _aligned(same_camera, "same_camera", values)
         gaps = _aligned(gap_s, "gap_s", values)
-        same = None if cameras is None else cameras.astype(bool)
+        same = None if cameras is None else cameras.astype(np.float64)
         seconds = None if gaps is None else np.abs(gaps.astype(np.float64))
         result = np.empty(values.shape, dtype=np.float64)
         for curve in sorted(self.curves, key=lambda one: (one.least_gap_s is not None, one.relation != "any")):
