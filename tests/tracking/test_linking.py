@@ -10,8 +10,6 @@ import pytest
 from omnireid.errors import SettingError, TrackingError
 from omnireid.tracking.appearance import AppearanceScale, learn_appearance
 from omnireid.tracking.linking import (
-    LinkingMethod,
-    LinkingOptions,
     choose_greedily,
     choose_together,
     link_recording,
@@ -19,6 +17,7 @@ from omnireid.tracking.linking import (
 )
 from omnireid.tracking.reach import FASTEST_BOUND, SLOWEST_BOUND, learn_fastest, needed_speed
 from omnireid.tracking.splitting import split_tracklets
+from omnireid.tracking.tracking_options import LinkingMethod, LinkingOptions
 from omnireid.tracking.tracklets import Tracklet
 
 from .walkers import crowd, join, walker

@@ -9,7 +9,8 @@ import trackers
 
 from omnireid.errors import SettingError, TrackingError
 from omnireid.tracking.detections import FrameDetections
-from omnireid.tracking.motion import MOTION_TRACKERS, FollowedBoxes, MotionOptions, MotionTracker, follow_boxes
+from omnireid.tracking.motion import FollowedBoxes, follow_boxes
+from omnireid.tracking.tracking_options import MOTION_TRACKERS, MotionOptions, MotionTracker
 
 RATE = 10.0
 

@@ -104,7 +104,7 @@ def problems_of_boxes(boxes: DoubleArray, widths: DoubleArray, heights: DoubleAr
     """
     left_top = boxes[:, :2].min(axis=1, initial=np.inf) <= _EDGE_PIXELS
     cut_off = left_top | (boxes[:, 2] >= widths - _EDGE_PIXELS) | (boxes[:, 3] >= heights - _EDGE_PIXELS)
-    covered = _covered_shares(boxes)
+    covered = covered_shares(boxes)
     problems = {}
     for row in range(len(boxes)):
         if cut_off[row]:
@@ -114,7 +114,7 @@ def problems_of_boxes(boxes: DoubleArray, widths: DoubleArray, heights: DoubleAr
     return problems
 
 
-def _covered_shares(boxes: DoubleArray) -> DoubleArray:
+def covered_shares(boxes: DoubleArray) -> DoubleArray:
     """For each box, the largest share of its area that one other box covers."""
     if not len(boxes):
         return np.empty(0)

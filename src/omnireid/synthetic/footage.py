@@ -19,7 +19,6 @@ from omnireid.synthetic.footage_plan import FootagePlan
 from omnireid.synthetic.pedestrian import Pedestrian, draw_pedestrians
 from omnireid.synthetic.scene import SeenPerson, draw_frame, set_stage
 from omnireid.synthetic.seeds import Drawn, seeded_generator
-from omnireid.synthetic.video_file import video_file
 from omnireid.synthetic.walks import Walker, plan_walks
 from omnireid.tracking.mot_files import (
     NO_IDENTITY,
@@ -30,6 +29,7 @@ from omnireid.tracking.mot_files import (
     write_results,
     write_sequence_info,
 )
+from omnireid.tracking.video_file import video_file
 from omnireid.types import ByteArray
 
 CAMERAS_FILE = "cameras.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from omnireid.errors import OutputError
 from omnireid.files import atomic_output
 from omnireid.synthetic.scene import SeenPerson
+from omnireid.tracking.annotation import identity_colour
 from omnireid.types import ByteArray
 
 _SECONDS, _FRAMES_PER_SECOND = 7.0, 6.25
@@ -82,12 +82,6 @@ def choose_frames(crowd: Sequence[int], rate: float) -> FootagePicture:
     sums = np.convolve(crowd, np.ones(length, dtype=np.int64), mode="valid")
     step = max(round(rate / _FRAMES_PER_SECOND), 1)
     return FootagePicture(int(np.argmax(sums)), step, max(length // step, 1))
-
-
-def identity_colour(person: int) -> tuple[int, int, int]:
-    """A colour for a person: neighbouring numbers get colours far apart."""
-    red, green, blue = colorsys.hsv_to_rgb(person * 0.618034 % 1, 0.75 + 0.25 * (person % 2), 1.0)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _mark(pixels: ByteArray, seen: Sequence[SeenPerson]) -> Image.Image:

@@ -13,59 +13,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from omnireid.errors import SettingError, TrackingError, require
+from omnireid.errors import TrackingError, require
 from omnireid.retrieval.calibration import Calibration
-from omnireid.retrieval.decision import is_number
 from omnireid.tracking.appearance import LEAST_CROPS, Appearance, learn_appearance, unit_rows
 from omnireid.tracking.reach import learn_fastest, needed_speed
 from omnireid.tracking.splitting import split_tracklets
+from omnireid.tracking.tracking_options import LinkingMethod, LinkingOptions
 from omnireid.tracking.tracklets import Tracklet
 from omnireid.types import DoubleArray
 
-LinkingMethod = Literal["assignment", "greedy"]
-"""All links at once, so that their sum of evidence is largest; or the most probable link first."""
-
-LINKING_METHODS: tuple[LinkingMethod, ...] = get_args(LinkingMethod)
-
 _CUTTING_ROUNDS = 2
 """Tracklets with two people in them blur the scale that is learned from them; the cut ones show further cuts."""
-
-
-@dataclass(frozen=True)
-class LinkingOptions:
-    """When two tracklets are linked.
-
-    Attributes:
-        probability: Least probability, by appearance, that both tracklets show one person. A tracklet is cut where it
-            shows two people with that probability.
-        longest_gap_s: Longest time between two tracklets of one person, in seconds. By default there is no limit.
-        fastest: Greatest speed of a person in body heights a second. By default it is learned from the tracklets.
-        method: assignment for all links at once, or greedy for the most probable one first.
-        cut: Cut tracklets in which the motion tracker went over to another person, before anything is linked.
-
-    Raises:
-        SettingError: A value is out of range.
-    """
-
-    probability: float = 0.95
-    longest_gap_s: float = math.inf
-    fastest: float | None = None
-    method: LinkingMethod = "assignment"
-    cut: bool = True
-
-    def __post_init__(self) -> None:
-        if not (is_number(self.probability) and 0.5 <= self.probability < 1):
-            raise SettingError(f"probability must be at least 0.5 and below 1; got {self.probability!r}.")
-        if not self.longest_gap_s > 0:
-            raise SettingError(f"longest_gap_s must be a positive number of seconds; got {self.longest_gap_s!r}.")
-        if self.fastest is not None and not (is_number(self.fastest) and self.fastest > 0):
-            raise SettingError(f"fastest must be a positive speed in body heights a second; got {self.fastest!r}.")
-        if self.method not in LINKING_METHODS:
-            raise SettingError(f"There is no method {self.method!r}. Known: {', '.join(LINKING_METHODS)}.")
 
 
 @dataclass(frozen=True)
@@ -231,9 +193,8 @@ def _link_round(
     least = math.log(options.probability / (1 - options.probability))
     if not (ratios >= least).any():
         return []
-    choose = choose_together if options.method == "assignment" else choose_greedily
     found = []
-    for earlier, later in choose(ratios, least):
+    for earlier, later in choose_links(ratios, least, options.method):
         column = ratios[:, later].copy()
         column[earlier] = -np.inf
         other = int(np.argmax(column))
@@ -246,10 +207,10 @@ def _link_round(
             last.end,
             first.start,
             float(distances[earlier, later]),
-            _probability(ratios[earlier, later]),
+            link_probability(ratios[earlier, later]),
             float(speeds[earlier, later]),
             chains[other][-1].number if has_other else None,
-            _probability(column[other]),
+            link_probability(column[other]),
         )
         found.append((earlier, later, link))
     return found
@@ -274,6 +235,11 @@ def _compare(
                 speeds[earlier, later] = speed
                 distances[earlier, later] = 1 - means[earlier] @ means[later]
     return distances, speeds
+
+
+def choose_links(ratios: DoubleArray, least: float, method: LinkingMethod) -> list[tuple[int, int]]:
+    """Choose links by either method; see `choose_together` and `choose_greedily`."""
+    return choose_together(ratios, least) if method == "assignment" else choose_greedily(ratios, least)
 
 
 def choose_together(ratios: DoubleArray, least: float) -> list[tuple[int, int]]:
@@ -306,6 +272,6 @@ def choose_greedily(ratios: DoubleArray, least: float) -> list[tuple[int, int]]:
     return chosen
 
 
-def _probability(ratio: float) -> float:
-    """Probability of one person where both answers are equally likely before anybody looks."""
+def link_probability(ratio: float) -> float:
+    """Probability of one person, where both answers are equally likely before anybody looks."""
     return 0.0 if math.isinf(ratio) else 1 / (1 + math.exp(-ratio))

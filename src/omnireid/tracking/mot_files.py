@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import configparser
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,7 +160,23 @@ def write_results(path: Path, table: MotTable) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    _write(path, table, [f"{value:.6g},-1,-1,-1" for value in table.confidences.tolist()])
+    with results_file(path) as append:
+        append(table)
+
+
+@contextmanager
+def results_file(path: Path) -> Iterator[Callable[[MotTable], None]]:
+    """Open a file of tracks that grows, and yield the function that appends boxes; see `write_results`.
+
+    The boxes of a frame must come together, and frames in the order of time. The file appears when the body ends.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        yield lambda table: stream.writelines(
+            _lines(table, [f"{value:.6g},-1,-1,-1" for value in table.confidences.tolist()])
+        )
 
 
 def write_ground_truth(path: Path, table: MotTable) -> None:
@@ -168,7 +186,9 @@ def write_ground_truth(path: Path, table: MotTable) -> None:
         OutputError: The file cannot be written.
     """
     columns = (table.confidences.tolist(), table.classes.tolist(), table.visibilities.tolist())
-    _write(path, table, [f"{flag:.0f},{kind},{seen:.3f}" for flag, kind, seen in zip(*columns, strict=True)])
+    endings = [f"{flag:.0f},{kind},{seen:.3f}" for flag, kind, seen in zip(*columns, strict=True)]
+    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(_lines(table, endings))
 
 
 def check_image_size(table: MotTable, width: int, height: int, path: Path) -> None:
@@ -243,15 +263,13 @@ def write_sequence_info(path: Path, info: SequenceInfo) -> None:
         temporary.write_text("\n".join(["[Sequence]", f"name={info.name}", *lines, ""]), encoding="utf-8")
 
 
-def _write(path: Path, table: MotTable, endings: list[str]) -> None:
-    """Write the rows by frame and identity, each with its ending from the seventh column on."""
+def _lines(table: MotTable, endings: list[str]) -> Iterator[str]:
+    """The rows by frame and identity, each with its ending from the seventh column on."""
     lefts, tops = table.boxes[:, 0], table.boxes[:, 1]
     widths, heights = np.maximum(table.boxes[:, 2:] - table.boxes[:, :2], 0.01).T  # 0.00 would be no box
-    order = np.lexsort((table.identities, table.frames))
-    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        for row in order.tolist():
-            box = f"{lefts[row]:.2f},{tops[row]:.2f},{widths[row]:.2f},{heights[row]:.2f}"
-            stream.write(f"{table.frames[row] + 1},{table.identities[row]},{box},{endings[row]}\n")
+    for row in np.lexsort((table.identities, table.frames)).tolist():
+        box = f"{lefts[row]:.2f},{tops[row]:.2f},{widths[row]:.2f},{heights[row]:.2f}"
+        yield f"{table.frames[row] + 1},{table.identities[row]},{box},{endings[row]}\n"
 
 
 def _read_table(path: Path) -> tuple[MotTable, list[int]]:

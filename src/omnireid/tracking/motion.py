@@ -11,51 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from omnireid.errors import SettingError, TrackingError, require
 from omnireid.tracking.detections import FrameDetections
+from omnireid.tracking.tracking_options import MotionOptions
 from omnireid.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from trackers import BoTSORTTracker, ByteTrackTracker, OCSORTTracker
 
-MotionTracker = Literal["botsort", "bytetrack", "ocsort"]
-"""BoT-SORT without its camera motion compensation, ByteTrack, or OC-SORT."""
-
-MOTION_TRACKERS: tuple[MotionTracker, ...] = get_args(MotionTracker)
-
-LOST_S_BEFORE_LINKING = 0.5
-"""Seconds for `MotionOptions.lost_s` where tracklets are linked afterwards. Most tracklets with two people in them come
-from bridging a long gap by motion, and appearance bridges it better."""
-
 _BUFFER_RATE = 30.0
 """``trackers`` states how long a lost person is kept in frames of this many a second, whatever the frame rate is."""
-
-
-@dataclass(frozen=True)
-class MotionOptions:
-    """How boxes are followed.
-
-    Attributes:
-        tracker: Motion tracker of the package trackers: botsort, bytetrack or ocsort.
-        lost_s: Seconds for which a person without a box is still expected to come back where the motion leads. Whoever
-            comes back later, or elsewhere, begins a new tracklet.
-
-    Raises:
-        SettingError: There is no such tracker, or the time is negative or not finite.
-    """
-
-    tracker: MotionTracker = "botsort"
-    lost_s: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.tracker not in MOTION_TRACKERS:
-            raise SettingError(f"There is no motion tracker {self.tracker!r}. Known: {', '.join(MOTION_TRACKERS)}.")
-        if not (math.isfinite(self.lost_s) and self.lost_s >= 0):
-            raise SettingError(f"lost_s must be a number of seconds, at least 0; got {self.lost_s!r}.")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ where the crop was not embedded.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from omnireid.types import FloatArray
 
 FORMAT_VERSION = 1
 _KEY = b"omnireid tracks"
+_ROWS_TOGETHER = 20_000
+"""Rows of a growing table that are written together, as a row group of Parquet."""
 _BOX = ("left", "top", "right", "bottom")
 
 
@@ -36,11 +40,27 @@ class Recording:
         width: Width of a frame in pixels.
         height: Height of a frame in pixels.
         started: Date and time of the first frame, in ISO 8601 with a time zone; None where the clock is not known.
+
+    Raises:
+        TrackingError: `started` is no such date and time.
     """
 
     width: int
     height: int
     started: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.started is None:
+            return
+        try:
+            zone = datetime.fromisoformat(self.started).tzinfo
+        except ValueError:
+            zone = None
+        if zone is None:
+            raise TrackingError(
+                "started must be a date and time with a time zone, such as 2026-03-01T10:00:00+01:00; got "
+                f"{self.started!r}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +106,47 @@ def write_track_table(path: Path, table: TrackTable) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    columns = [_columns_of(tracklet, table.people) for tracklet in table.tracklets]
-    parts = [pa.table(one, schema=_SCHEMA) for one in columns] or [_SCHEMA.empty_table()]
+    with track_table_file(path, table) as append:
+        for tracklet in table.tracklets:
+            append(tracklet, table.people.get((tracklet.camera, tracklet.number)))
+
+
+@contextmanager
+def track_table_file(path: Path, header: TrackTable) -> Iterator[Callable[[Tracklet, int | None], None]]:
+    """Open a table of tracks that grows, for recordings whose tracklets do not fit into memory together.
+
+    Args:
+        path: File to write. It appears when the body ends, and not at all when the body raises.
+        header: What is known beforehand: recordings, weights and preprocessing. Its tracklets are not written.
+
+    Yields:
+        The function that appends a tracklet and the number of its person, None where that is not known.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     record = {
         "format_version": FORMAT_VERSION,
-        "weights_sha256": table.weights_sha256,
-        "preprocessing": dict(table.preprocessing),
-        "recordings": {camera: asdict(recording) for camera, recording in table.recordings.items()},
+        "weights_sha256": header.weights_sha256,
+        "preprocessing": dict(header.preprocessing),
+        "recordings": {camera: asdict(recording) for camera, recording in header.recordings.items()},
     }
-    whole = pa.concat_tables(parts).replace_schema_metadata({_KEY: json.dumps(record).encode()})
-    with atomic_output(path) as temporary:
-        pq.write_table(whole, temporary)
+    schema = _SCHEMA.with_metadata({_KEY: json.dumps(record).encode()})
+    waiting: list[pa.Table] = []
+
+    def flush() -> None:
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
+            waiting.clear()
+
+    def append(tracklet: Tracklet, person: int | None) -> None:
+        waiting.append(pa.table(_columns_of(tracklet, person), schema=schema))
+        if sum(len(part) for part in waiting) >= _ROWS_TOGETHER:
+            flush()
+
+    with atomic_output(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        yield append
+        flush()
 
 
 def read_track_table(path: Path) -> TrackTable:
@@ -138,7 +188,7 @@ _SCHEMA = pa.schema(
 )
 
 
-def _columns_of(tracklet: Tracklet, people: Mapping[tuple[str, int], int]) -> dict[str, Any]:
+def _columns_of(tracklet: Tracklet, person: int | None) -> dict[str, Any]:
     count = len(tracklet.frames)
     qualities: list[float | None] = [None] * count
     embeddings: list[FloatArray | None] = [None] * count
@@ -151,7 +201,7 @@ def _columns_of(tracklet: Tracklet, people: Mapping[tuple[str, int], int]) -> di
         "time": tracklet.times,
         **{name: tracklet.boxes[:, index].astype(np.float32) for index, name in enumerate(_BOX)},
         "score": tracklet.scores.astype(np.float32),
-        "person": [people.get((tracklet.camera, tracklet.number))] * count,
+        "person": [person] * count,
         "quality": qualities,
         "embedding": embeddings,
     }

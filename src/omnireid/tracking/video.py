@@ -43,6 +43,7 @@ class Video:
         name: Path or address.
         width: Width of a frame in pixels, after turning it upright.
         height: Height of a frame in pixels, after turning it upright.
+        rate: Usual number of frames a second.
         is_live: Whether frames are lost when they are not taken in time.
         frame_count: Number of frames, where the file states it.
         channels: Order of the colours in `Frame.pixels`.
@@ -52,6 +53,7 @@ class Video:
     name: str
     width: int
     height: int
+    rate: float
     is_live: bool
     frame_count: int | None
     channels: ChannelOrder
@@ -120,8 +122,8 @@ def open_video(
         folder = FrameFolder.open(Path(name), options)
         images = folder.pictures(counts, options)
         size = (folder.width, folder.height)
-        return Video(name, *size, False, len(folder.paths), channels, counts, images, lambda: None)
+        return Video(name, *size, folder.rate, False, len(folder.paths), channels, counts, images, lambda: None)
     opened = read_container(name, options)
     pictures = newest_frames(opened, options, counts) if opened.is_live else pictures_of(opened, counts)
     size, known = (opened.width, opened.height), opened.frame_count
-    return Video(name, *size, opened.is_live, known, channels, counts, pictures, opened.close)
+    return Video(name, *size, opened.rate, opened.is_live, known, channels, counts, pictures, opened.close)

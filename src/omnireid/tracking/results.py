@@ -1,0 +1,119 @@
+"""What a tracked recording leaves: boxes with identities, events, and annotated frames.
+
+Shapes: N boxes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from omnireid.tracking.annotation import LabelledBox, draw_people
+from omnireid.tracking.linking import Link, LinkedTracklets
+from omnireid.tracking.mot_files import PERSON_CLASS, MotTable
+from omnireid.tracking.recording import StreamStep
+from omnireid.tracking.tracklets import Tracklet
+from omnireid.tracking.video import Video
+from omnireid.tracking.video_file import AppendFrame
+from omnireid.types import DoubleArray, IntArray
+
+
+def identified_boxes(tracklets: Sequence[Tracklet], people: Mapping[int, int]) -> MotTable:
+    """The boxes of tracklets, with their people as identities, in the order of frames."""
+    empty = np.empty(0)
+    frames = np.concatenate([empty, *(one.frames for one in tracklets)]).astype(np.int64)
+    boxes = np.concatenate([np.empty((0, 4)), *(one.boxes for one in tracklets)])
+    scores = np.concatenate([empty, *(one.scores for one in tracklets)])
+    owners = np.concatenate([empty, *(np.full(len(one.frames), people[one.number]) for one in tracklets)])
+    return _mot_table(frames, owners.astype(np.float64), boxes, scores)
+
+
+def _mot_table(frames: IntArray, people: DoubleArray, boxes: DoubleArray, scores: DoubleArray) -> MotTable:
+    count = len(frames)
+    table = MotTable(
+        frames, people.astype(np.int64), boxes, scores, np.full(count, PERSON_CLASS, np.int64), np.ones(count)
+    )
+    return table.select(np.lexsort((table.identities, frames)))
+
+
+def link_event(link: Link, person: int) -> dict[str, Any]:
+    """A link as plain values, with the number of the person."""
+    return link.json() | {"person": person}
+
+
+def new_person_event(camera: str, tracklet: int, person: int, time: float) -> dict[str, Any]:
+    """A tracklet that shows somebody who was not seen before."""
+    return {"event": "new", "camera": camera, "tracklet": tracklet, "person": person, "time": time}
+
+
+def events_of(linked: LinkedTracklets) -> list[dict[str, Any]]:
+    """Who was new and who came back, in the order of time."""
+    links = {link.later: link for link in linked.links}
+    events = []
+    for tracklet in sorted(linked.tracklets, key=lambda one: (one.start, one.number)):
+        person = linked.people[tracklet.number]
+        link = links.get(tracklet.number)
+        if link is None:
+            events.append(new_person_event(tracklet.camera, tracklet.number, person, tracklet.start))
+        else:
+            events.append(link_event(link, person))
+    return events
+
+
+def events_of_step(camera: str, step: StreamStep) -> Iterator[dict[str, Any]]:
+    """Who was new and who came back, as a stream decided it; ``decided`` says when."""
+    for one in step.decisions:
+        if one.link is None:
+            event = new_person_event(camera, one.tracklet, one.person, one.start)
+        else:
+            event = link_event(one.link, one.person)
+        yield event | {"decided": one.decided}
+
+
+class StreamedBoxes:
+    """Boxes of a stream that wait until every box of their frame has its person, so that they come in order."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, float, list[tuple[int, list[float], float]]]] = deque()
+        self._people: dict[int, int] = {}
+
+    def add(self, step: StreamStep) -> MotTable:
+        """Take in a step, and give out the boxes of all frames that are decided now."""
+        self._people.update(step.people)
+        self._people.update({one.tracklet: one.person for one in step.decisions})
+        for followed in step.window.followed:
+            boxes = zip(followed.numbers.tolist(), followed.boxes.tolist(), followed.scores.tolist(), strict=True)
+            self._waiting.append((followed.frame, followed.time, list(boxes)))
+        rows: list[tuple[int, int, list[float], float]] = []
+        while self._waiting and self._waiting[0][1] < step.decided_before:
+            frame, _, boxes_of_frame = self._waiting.popleft()
+            rows += [(frame, self._people[number], box, score) for number, box, score in boxes_of_frame]
+        needed = {number for _, _, boxes_of_frame in self._waiting for number, _, _ in boxes_of_frame}
+        self._people = {number: person for number, person in self._people.items() if number in needed}
+        frames = np.array([row[0] for row in rows], dtype=np.int64)
+        people = np.array([row[1] for row in rows], dtype=np.float64)
+        boxes_found = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 4)
+        return _mot_table(frames, people, boxes_found, np.array([row[3] for row in rows]))
+
+
+def draw_step(step: StreamStep, append: AppendFrame) -> None:
+    """Append the frames of a step to a video, with the people as far as they are known by then."""
+    for frame, followed in zip(step.window.frames, step.window.followed, strict=True):
+        assert frame.pixels is not None
+        boxes = [
+            LabelledBox(box.tolist(), step.people.get(number))
+            for number, box in zip(followed.numbers.tolist(), followed.boxes, strict=True)
+        ]
+        append(draw_people(frame.pixels, boxes), frame.time)
+
+
+def draw_recording(video: Video, table: MotTable, append: AppendFrame) -> None:
+    """Append every frame of a recording to a video, with its people."""
+    boxes: dict[int, list[LabelledBox]] = {}
+    for frame, person, box in zip(table.frames.tolist(), table.identities.tolist(), table.boxes.tolist(), strict=True):
+        boxes.setdefault(frame, []).append(LabelledBox(box, person))
+    for shown in video.frames():
+        append(draw_people(shown.pixels, boxes.get(shown.number, [])), shown.time)
