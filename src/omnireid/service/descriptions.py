@@ -64,6 +64,16 @@ def describe_person(person: Person) -> dict[str, Any]:
     return person.json()
 
 
+def first_pictures(rows: pa.Table, crops: CropFiles) -> dict[str, str]:
+    """The address of the first picture of each person that may be shown, by the person's name."""
+    found: dict[str, str] = {}
+    columns = (rows.column(name).to_pylist() for name in ("person", "sighting", "path"))
+    for person, number, path in zip(*columns, strict=True):
+        if person is not None and person not in found and crops.may_show(path):
+            found[person] = _crop_address(number)
+    return found
+
+
 def describe_similar(matches: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """The first `count` people among matches, each by the nearest of their sightings."""
     similar: dict[str, dict[str, Any]] = {}
@@ -92,8 +102,12 @@ def _describe(record: dict[str, Any], columns: dict[str, Any], crops: CropFiles)
         "box_xyxy": None if box is None else list(box),
         "quality": record["quality"],
         "columns": columns,
-        "crop": f"/v1/sightings/{number}/crop" if crops.may_show(record["path"]) else None,
+        "crop": _crop_address(number) if crops.may_show(record["path"]) else None,
     }
+
+
+def _crop_address(number: int) -> str:
+    return f"/v1/sightings/{number}/crop"
 
 
 def _plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ from omnireid.service.descriptions import (
     describe_question,
     describe_rows,
     describe_similar,
+    first_pictures,
 )
 from omnireid.service.uploads import Upload, check_upload
 from omnireid.types import FloatArray
@@ -165,7 +166,10 @@ async def list_people(request: Request, page: Annotated[shapes.Page, Query()]) -
     def answer() -> dict[str, Any]:
         people = gallery.people()
         chosen = people[page.offset : page.offset + page.limit]
-        return {"total": len(people), "people": [describe_person(person) for person in chosen]}
+        which = SightingFilter(persons=tuple(person.name for person in chosen))
+        pictures = first_pictures(gallery.sightings(which).table, backend.crops) if chosen else {}
+        records = [describe_person(person) | {"crop": pictures.get(person.name)} for person in chosen]
+        return {"total": len(people), "people": records}
 
     return JSONResponse(await backend.read(answer))
 
@@ -184,7 +188,7 @@ async def show_person(request: Request, person: str, shown: Annotated[shapes.Per
             matches = gallery.search_person(person, _SEARCHED_FOR_SIMILAR, method="mean")
             similar = describe_similar(describe_matches(matches, backend.crops), shown.similar)
         return {
-            "person": describe_person(found[0]),
+            "person": describe_person(found[0]) | {"crop": first_pictures(rows, backend.crops).get(person)},
             "sightings": describe_rows(rows, backend.crops),
             "similar": similar,
         }

@@ -287,13 +287,14 @@ class SightingsAnswer(Shape):
 
 
 class PersonShape(Shape):
-    """A person."""
+    """A person; `crop` is the address of a picture of them, where one may be shown."""
 
     person: str
     sightings: int
     cameras: list[str]
     first: str | None
     last: str | None
+    crop: str | None
 
 
 class PeopleAnswer(Shape):
