@@ -3,7 +3,7 @@
 A process adds batches, erases every third and optimizes after every fifth, and writes down what it was told. It is
 killed (SIGKILL) at random moments of its first three seconds, again and again on the same gallery. After each kill the
 gallery must be sound, every batch whole or absent, every acknowledged batch there, and no erased one. The test
-tests/gallery/test_kill.py does the same 20 times.
+tests/gallery/test_kill.py does the same 20 times. Expect 10 to 15 minutes for 200 kills.
 
 Run: python benchmarks/gallery_kills.py [KILLS]
 """

@@ -133,7 +133,9 @@ def read_snapshot(database: Database) -> Snapshot:
     """Read all sightings of the newest version."""
     handle = database.table(SIGHTINGS)
     table = database.read(handle)
-    table = table.take(_order(table))
+    order = _order(table)
+    if (np.diff(order) < 0).any():  # taking copies everything, and rows are written in this order as a rule
+        table = table.take(order)
     embeddings = embeddings_of(table)
     return Snapshot(Sightings(table.drop_columns(["embedding"])), embeddings, handle)
 
