@@ -87,6 +87,7 @@ PUBLIC = {
 }
 
 ERRORS = {
+    "BrokerError",
     "BusyError",
     "CalibrationError",
     "CheckpointError",

@@ -30,6 +30,7 @@ COMMANDS = {
     "attributes": "read what people wear and carry off their embeddings: train, evaluate, predict",
     "calibrate": "learn which probability of the same person a distance stands for",
     "track": "find the people in a video: boxes in, people out, one identity through gaps",
+    "link": "give the people of several cameras one identity each, from their tables of tracks",
     "track-score": "score tracks against ground truth, in one camera and across cameras: HOTA, MOTA, IDF1",
     "report": "write a report of an evaluation or a training run as one HTML file",
     "explain": "show where a network responds, which places make two crops alike, and what its gates weigh",

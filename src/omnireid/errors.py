@@ -40,6 +40,7 @@
     │   ├── TeacherError           a teacher that cannot be imitated
     │   └── RankError              another rank of a distributed run is lost
     ├── OutputError                a result that cannot be written
+    │   ├── BrokerError            the broker of messages cannot be reached or does not confirm them
     │   ├── OutputInUseError       another process is writing it
     │   └── DiskFullError          no space is left
     ├── ServiceError               a request that the service refuses, or a service that does not answer
@@ -63,6 +64,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 __all__ = [
+    "BrokerError",
     "BusyError",
     "CalibrationError",
     "CheckpointError",
@@ -266,6 +268,10 @@ class RankError(TrainingError):
 
 class OutputError(OmnireidError):
     """A result that cannot be written to the given place."""
+
+
+class BrokerError(OutputError):
+    """A message broker that cannot be reached, refuses the connection, or does not confirm what it was sent."""
 
 
 class OutputInUseError(OutputError):

@@ -81,12 +81,17 @@ class People:
         """Numbers of a person's sightings."""
         return {number for number in self.given if self.name_of(number) == name}
 
-    def free_names(self, stem: str) -> Iterator[str]:
-        """Names that no person has, and that no decision ever gave, also none that was undone: ``stem-1`` and so on."""
+    def taken_names(self) -> set[str]:
+        """Names that a person has, or that a decision ever gave, also one that was undone."""
         taken = self.keys | set(self.identities.names.values())
         for decision in self.decisions:
             values = (decision.details.get(name) for name in ("person", "people", "name"))
             taken |= {name for value in values for name in ([value] if isinstance(value, str) else value or ())}
+        return taken
+
+    def free_names(self, stem: str) -> Iterator[str]:
+        """Names that are not taken: ``stem-1`` and so on."""
+        taken = self.taken_names()
         return (name for number in count(1) if (name := f"{stem}-{number}") not in taken)
 
     def decide(

@@ -10,7 +10,7 @@ from omnireid.gallery import deciding
 from omnireid.gallery.audit import log_action
 from omnireid.gallery.clustering import ClusterProposal, propose_people
 from omnireid.gallery.database import Database
-from omnireid.gallery.deciding import People, Why, read_people
+from omnireid.gallery.deciding import People, ProposedPerson, Why, read_people
 from omnireid.gallery.found import usual_prior
 from omnireid.gallery.identities import Decision, Kind, read_decisions
 from omnireid.gallery.info import Person, list_people
@@ -122,6 +122,14 @@ class PeopleOfGallery:
         """
         why: Why = {"reason": reason, "evidence": proposal.evidence}
         return self._decide(lambda people: deciding.adopt(people, proposal.people), why)
+
+    def adopt_people(self, people: Sequence[ProposedPerson], **why: Unpack[Why]) -> Decision:
+        """Give sightings that nobody has to people who were found elsewhere, such as by tracking, as one decision.
+
+        Raises:
+            GalleryError: nobody is given, a sighting has a person already, or a name is not as it is said to be.
+        """
+        return self._decide(lambda known: deciding.adopt(known, people), why)
 
     def questions(self, count: int = 20, *, prior: float | None = None, progress: bool = False) -> tuple[Question, ...]:
         """The pairs of sightings about which an answer helps most, the most useful first; `answer` takes the answer.
