@@ -19,10 +19,11 @@ def main(folder: Path) -> None:
     print(embedder.choice)
     query = embedder.embed(dataset.query.paths)
     gallery = embedder.embed(dataset.gallery.paths)
-    found = search(query[:1], gallery, count=3)
+    found = search(query[:1], gallery, 3, embedder.metadata.distance)
     for index, distance in zip(found.indices[0], found.distances[0], strict=True):
         print(f"{dataset.query.paths[0].name} ~ {dataset.gallery.paths[index].name}   {distance:.2f}")
-    print(evaluate_ranking(query, gallery, dataset.query.labels, dataset.gallery.labels).table())
+    labels = dataset.query.labels, dataset.gallery.labels
+    print(evaluate_ranking(query, gallery, *labels, embedder.metadata.distance).table())
     print(f"torch is {'not ' if find_spec('torch') is None else ''}installed")
 
 

@@ -117,8 +117,14 @@ def test_what_to_erase_must_be_said(gallery: Gallery) -> None:
         gallery.remove(ErasureOptions(block=True))
     with pytest.raises(FilterError, match="no column 'hair'"):
         gallery.remove(ErasureOptions(where="hair = 'red'"))
-    receipt = gallery.remove(ErasureOptions(person=("nobody",)))
+    receipt = gallery.remove(ErasureOptions(camera=("99",)))
     assert (receipt.sightings, receipt.verified) == (0, True)
+
+
+def test_a_mistyped_name_erases_nothing_and_says_so(gallery: Gallery) -> None:
+    with pytest.raises(GalleryError, match="There is no person '02' in the gallery. Did you mean '2'"):
+        gallery.remove(ErasureOptions(person=("02", "3")))
+    assert len(gallery.sightings()) == 30
 
 
 def test_no_room_on_the_disk_erases_nothing(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -365,12 +365,17 @@ class Gallery(PeopleOfGallery):
 
         Raises:
             FilterError: no sightings are chosen, or the filter is none.
-            GalleryError: something of the sightings is left.
+            GalleryError: nobody has one of the names, so nothing was erased; or something of the sightings is left.
             DiskFullError: there is no room to write what is left; nothing was erased.
         """
         which = options.filter
         with self.database.sole_writer():
-            receipt = erase(self.database, finish_erasure(self.database, self.facts), which, block=options.block)
+            before = self.facts
+            if not before.erasing:  # else whom a stopped erasure was for is gone already
+                people = read_people(self.database)
+                for name in which.persons:
+                    people.key(name)
+            receipt = erase(self.database, finish_erasure(self.database, before), which, block=options.block)
         self._snapshot.clear()
         return receipt
 
