@@ -7,7 +7,7 @@ TORCHVISION := .venv-torchvision
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart quickstart-training test check real reid torchvision core clean
+.PHONY: help install quickstart quickstart-training test check real reid torchvision core docs package clean
 
 help:
 	@echo "make quickstart           draw people, index them, search, score, and write reports (results in quickstart/)"
@@ -18,6 +18,8 @@ help:
 	@echo "make reid                 tests marked reid, against roboflow's package reid, in an environment of its own"
 	@echo "make torchvision          tests marked torchvision, against torchvision and timm, in an environment of its own"
 	@echo "make core                 the core install, without torch, in an environment of its own: embed, search, score, with any file of weights"
+	@echo "make docs                 the documentation as a site in site/: docs/, and a reference from docstrings and --help"
+	@echo "make package              wheel, source archive, bill of materials, manual page and completions in dist/, each tried"
 	@echo "make clean                remove what these commands made"
 
 install: $(INSTALLED)
@@ -72,5 +74,12 @@ core:
 	  && "$(CURDIR)/$(CORE)/bin/omnireid" convert public.pth --output ours.safetensors \
 	  && "$(CURDIR)/$(CORE)/bin/omnireid" evaluate --data people --weights ours.safetensors
 
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
+package: $(INSTALLED)
+	bash packaging/make_package.sh $(BIN)/python
+
 clean:
-	rm -rf $(VENV) $(CORE) $(REID) $(TORCHVISION) quickstart
+	rm -rf $(VENV) $(CORE) $(REID) $(TORCHVISION) quickstart site dist

@@ -6,10 +6,7 @@ differ from the code.
 
 from __future__ import annotations
 
-import io
-import os
 import re
-from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PAGE = re.compile(r"(?<![(\[/\w`])docs/([\w-]+\.md)")
 _CODE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 
@@ -49,32 +45,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def command_reference() -> str:
     """The help of every command, in the order in which ``omnireid --help`` lists them."""
-    from omnireid.cli import COMMANDS, SUBCOMMANDS
+    from omnireid.cli import COMMANDS, command_words, help_text
 
     lines = ["# Commands", "", "What `omnireid COMMAND --help` prints.", ""]
     for verb, purpose in COMMANDS.items():
         lines += [f"## omnireid {verb}", "", f"{purpose[0].upper()}{purpose[1:]}.", ""]
-        for words in [[verb, name] for name in SUBCOMMANDS[verb]] if verb in SUBCOMMANDS else [[verb]]:
+        for words in (words for words in command_words() if words[0] == verb):
             heading = [f"### omnireid {' '.join(words)}", ""] if len(words) > 1 else []
-            lines += [*heading, "```text", help_of(words), "```", ""]
+            lines += [*heading, "```text", help_text(words), "```", ""]
     return "\n".join(lines)
-
-
-def help_of(words: list[str]) -> str:
-    """What a command prints with ``--help``, without colours, 100 columns wide."""
-    from omnireid.cli import main
-
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100"
-    try:
-        with redirect_stdout(io.StringIO()) as shown, suppress(SystemExit):
-            main([*words, "--help"])
-    finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
-    return "\n".join(line.rstrip() for line in _COLOUR.sub("", shown.getvalue()).strip().splitlines())
 
 
 def python_reference() -> str:

@@ -45,6 +45,7 @@ MAY_IMPORT = {
         *("images", "data", "synthetic", "weights", "models", "embedding", "retrieval", "gallery", "tracking"),
         "evaluation",
         *("attributes", "explanation", "reports", "training", "experiments", "export", "bench", "service"),
+        "cli",
     },
     "cli": {"commands"},
     "__main__": {"cli"},

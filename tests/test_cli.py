@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from omnireid import __version__
-from omnireid.cli import COMMANDS, EXIT_ERROR, SUBCOMMAND_FILES, SUBCOMMANDS, main
+from omnireid.cli import COMMANDS, EXIT_ERROR, SUBCOMMAND_FILES, command_words, main
 from omnireid.commands.options import field_text
 from omnireid.data.options import DataOptions
 from omnireid.embedding.options import NetworkOptions
@@ -48,10 +48,7 @@ def test_commands_are_those_of_the_folder() -> None:
     assert files - {"__init__", "options", "keys"} == {command.replace("-", "_") for command in COMMANDS} | parts
 
 
-VERBS = [
-    *(verb for verb in COMMANDS if verb not in SUBCOMMANDS),
-    *(f"{group} {name}" for group, names in SUBCOMMANDS.items() for name in names),
-]
+VERBS = [" ".join(words) for words in command_words()]
 """What a user types before the flags."""
 
 

@@ -37,6 +37,8 @@ COMMANDS = {
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",
     "bench": "measure weights in every runtime and precision on this machine",
     "serve": "serve a gallery to a team: an HTTP API and a page, with tokens",
+    "completion": "print a script that completes commands and flags in a shell",
+    "manual": "print the manual page, made of the help of every command",
     "cache": "list, build or remove the decoded crops that training keeps",
 }
 """Verb and what it does; `omnireid.commands` holds a module and function of each name, with _ for -."""
@@ -179,6 +181,31 @@ def _read_optional(annotation: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[An
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
     """Print the sentence of a warning without the line of code it comes from."""
     print(f"note: {message}", file=sys.stderr)
+
+
+def command_words() -> list[list[str]]:
+    """The words of every command, such as ``["embed"]`` and ``["gallery", "add"]``, in the order of the help."""
+    single = [verb for verb in COMMANDS if verb not in SUBCOMMANDS]
+    grouped = [f"{group} {name}" for group, names in SUBCOMMANDS.items() for name in names]
+    place = {verb: at for at, verb in enumerate(COMMANDS)}
+    return sorted((words.split() for words in (*single, *grouped)), key=lambda words: place[words[0]])
+
+
+def help_text(words: Sequence[str]) -> str:
+    """What a command prints with ``--help``, 100 columns wide and without colours.
+
+    Args:
+        words: The command, such as ``["gallery", "add"]``; nothing for the list of commands.
+    """
+    import re
+    from contextlib import redirect_stdout, suppress
+    from unittest.mock import patch
+
+    shown = io.StringIO()
+    with patch.dict(os.environ, COLUMNS="100"), redirect_stdout(shown), suppress(SystemExit):
+        main([*words, "--help"])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue())
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
 def _fail(message: str) -> int:

@@ -34,5 +34,7 @@ def command_lines(page: Path) -> list[list[str]]:
             if start:
                 words = shlex.split(line[start.end() :], comments=True)
                 ends = [place for place, word in enumerate(words) if word in ("|", ">", "&&") or word.endswith(";")]
-                found.append([word.rstrip(";") for word in words[: ends[0] + 1 if ends else None] if word not in "|>&&"])
+                found.append(
+                    [word.rstrip(";") for word in words[: ends[0] + 1 if ends else None] if word not in "|>&&"]
+                )
     return found

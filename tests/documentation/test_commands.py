@@ -9,21 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from omnireid.cli import COMMANDS, SUBCOMMAND_FILES, SUBCOMMANDS, main
 from tests.documentation.pages import PAGES, ROOT, command_lines, commands_in_text
+
+from omnireid.cli import SUBCOMMAND_FILES, command_words, main
 
 
 @pytest.fixture
 def understood(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Commands that read their flags and then do nothing; the list of those that were called."""
     called: list[str] = []
-    for verb in COMMANDS:
-        for file in SUBCOMMAND_FILES.get(verb, (verb.replace("-", "_"),)):
-            module = import_module(f"omnireid.commands.{file}")
-            for name in SUBCOMMANDS.get(verb, (verb.replace("-", "_"),)):
-                if hasattr(module, name):
-                    monkeypatch.setattr(module, name, idle(getattr(module, name), f"{verb} {name}", called))
+    for group, *rest in command_words():
+        name = (rest[-1] if rest else group).replace("-", "_")
+        key = " ".join([group, *rest[:-1]]) if rest else group
+        files = SUBCOMMAND_FILES.get(key, (group.replace("-", "_"),))
+        module = next(
+            one for one in map(import_module, (f"omnireid.commands.{file}" for file in files)) if hasattr(one, name)
+        )
+        monkeypatch.setattr(module, name, idle(getattr(module, name), name, called))
     return called
 
 
@@ -39,6 +41,7 @@ def idle(function: Any, name: str, called: list[str]) -> Any:
 def test_command_lines_are_understood(page: Path, understood: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     lines = [words for words in command_lines(page) if "…" not in words and "COMMAND" not in words[0]]
     for count, words in enumerate(lines, start=1):
+        code: object
         try:
             code = main(words)
         except SystemExit as left:

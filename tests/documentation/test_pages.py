@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.documentation.pages import ROOT, blocks
 
 RUN = [page for page in sorted((ROOT / "docs").glob("*.md")) if any(language == "bash" for language, _ in blocks(page))]
