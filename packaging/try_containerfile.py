@@ -39,7 +39,8 @@ class Image:
 
     def __init__(self, root: Path, source: Path) -> None:
         self.root, self.source = root, source
-        self.environment: dict[str, str] = {"PATH": os.environ["PATH"], "HOME": "/tmp"}
+        # The image's user could not run a Python from the home of root, so the system's is taken.
+        self.environment: dict[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp"}
         self.user, self.folder = 0, root
         self.commands: dict[str, list[str]] = {}
 

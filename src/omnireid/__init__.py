@@ -7,6 +7,8 @@ change from release to release. The names are imported on first use, so that
 
 from __future__ import annotations
 
+import os as _os
+import sys as _sys
 from contextlib import suppress
 from importlib import import_module
 from types import FunctionType
@@ -14,6 +16,12 @@ from typing import TYPE_CHECKING
 
 from omnireid import errors as _errors
 from omnireid.version import __version__ as __version__
+
+# Since 1.29 ONNX Runtime sends events to its makers, with the names of models in them, and keeps a device id in the
+# user's home. It reads this variable when it is loaded, so it must be set here. A value that is set already stays.
+_os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+if (_onnxruntime := _sys.modules.get("onnxruntime")) is not None and _os.environ["ORT_DISABLE_TELEMETRY"] == "1":
+    _onnxruntime.disable_telemetry_events()
 
 if TYPE_CHECKING:
     from omnireid.attributes.embedded import attach_attributes as attach_attributes
