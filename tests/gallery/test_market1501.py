@@ -9,6 +9,7 @@ import pytest
 from omnireid import Gallery, evaluate, load_dataset, load_embedder
 from omnireid.embedding.chunks import embed_crops
 from omnireid.embedding.tables import EmbeddingTable
+from omnireid.types import Crops
 
 WEIGHTS = "osnet_x0_25_market1501.pth"
 
@@ -33,12 +34,20 @@ def score_through(gallery: Gallery, query: EmbeddingTable) -> tuple[float, float
     return float(np.mean(first)), float(np.mean(precisions))
 
 
+def every_eighth_person(crops: Crops) -> Crops:
+    """The crops of some people, and of some distractors among them, which are person 0."""
+    assert crops.person_ids is not None
+    is_distractor = crops.person_ids == 0
+    is_distractor &= np.cumsum(is_distractor) % 8 == 0
+    return crops.select(np.flatnonzero(is_distractor | ((crops.person_ids > 0) & (crops.person_ids % 8 == 0))))
+
+
 @pytest.mark.real
 @pytest.mark.slow
 def test_market_1501_scores_the_same_through_a_gallery(shared: Path, tmp_path: Path) -> None:
     embedder = load_embedder(shared / "weights" / WEIGHTS)
     dataset = load_dataset(shared / "data" / "Market-1501-v15.09.15")
-    query, stored = embed_crops(embedder, dataset.query), embed_crops(embedder, dataset.gallery)
+    query, stored = (embed_crops(embedder, every_eighth_person(crops)) for crops in (dataset.query, dataset.gallery))
     exact = Gallery.open(tmp_path / "exact.gallery", float_type="float32")
     assert exact.add(stored).added == len(stored)
     scores = evaluate(query, stored).scores
