@@ -45,6 +45,7 @@ PUBLIC = {
     "Reranking",
     "RunOptions",
     "RuntimeOptions",
+    "ServiceClient",
     "SightingFilter",
     "Split",
     "TrackerEmbedder",

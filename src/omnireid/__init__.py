@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from omnireid.retrieval.reranking import rerank as rerank
     from omnireid.retrieval.search import RankedMatches as RankedMatches
     from omnireid.retrieval.search import search as search
+    from omnireid.service.client import ServiceClient as ServiceClient
     from omnireid.synthetic.dataset import synthesize as synthesize
     from omnireid.tracking.detector import load_detector as load_detector
     from omnireid.tracking.detector_options import DetectorOptions as DetectorOptions
@@ -121,6 +122,7 @@ _HOME_OF = {
     "Reranking": "omnireid.retrieval.options",
     "RunOptions": "omnireid.training.options",
     "RuntimeOptions": "omnireid.embedding.options",
+    "ServiceClient": "omnireid.service.client",
     "SightingFilter": "omnireid.gallery.filters",
     "Split": "omnireid.types",
     "TrackerEmbedder": "omnireid.embedding.tracker_adapter",

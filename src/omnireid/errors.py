@@ -322,6 +322,12 @@ class StoppedError(OmnireidError):
     """The user pressed Ctrl-C; the message says what was kept and how to resume."""
 
 
+def error_class(name: str) -> type[OmnireidError] | None:
+    """The error of a name; None where there is no such one."""
+    found: type[OmnireidError] | None = globals()[name] if name in __all__ else None
+    return found
+
+
 def first_line(error: BaseException) -> str:
     """The first line of another library's error message, or the name of its class if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -92,7 +92,7 @@ def _add(gallery: Gallery, crops: CropFiles, new: Sequence[NewSighting]) -> list
         number = numbers.get(one.key)
         if number is None:
             reason = reasons.get(str(path), "it could not be read").replace(str(path), "the crop")
-            results.append(ImageError(f"The crop was not added: {reason}."))
+            results.append(ImageError(f"The crop was not added: {reason.rstrip('.')}."))
         else:
             results.append(Added(number, one.key not in before))
     _delete_unused(gallery, crops, [one for one, result in zip(new, results, strict=True) if _is_error(result)])

@@ -13,11 +13,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
 from omnireid.errors import OmnireidError, RequestError, list_briefly
+from omnireid.service.answers import AddAnswer, ErrorAnswer
 from omnireid.service.backend import Backend
 from omnireid.service.gate import ACCESS, Gate
 from omnireid.service.observation import Observation, refusal
 from omnireid.service.route_table import ROUTES, ServiceRoute
-from omnireid.service.shapes import AddAnswer, ErrorAnswer
 from omnireid.version import __version__
 
 OPENAPI = "/v1/openapi.json"

@@ -109,7 +109,7 @@ class Backend:
             BusyError: too many pictures wait, or decoding takes too long.
             ImageError: a picture cannot be decoded.
         """
-        images = await self._decode(uploads)
+        images = await self.decode(uploads)
         waiting = [asyncio.wrap_future(self._batches.submit(image)) for image in images]
         return np.stack(await asyncio.gather(*waiting))
 
@@ -118,8 +118,13 @@ class Backend:
         columns = {} if camera is None else {"camera_name": (camera,)}
         return EmbeddingTable(Crops((Path("query"),), columns=columns), embedding[None], provenance_of(self.embedder))
 
-    async def _decode(self, uploads: Sequence[Upload]) -> list[RgbArray]:
-        """The pictures in the size of the network, so that what waits for it is small."""
+    async def decode(self, uploads: Sequence[Upload]) -> list[RgbArray]:
+        """The pictures in the size of the network, so that what waits for it is small.
+
+        Raises:
+            BusyError: too many pictures wait, or decoding takes too long.
+            ImageError: a picture cannot be decoded.
+        """
         if self._decoding + len(uploads) > _MOST_DECODING:
             raise BusyError(f"{self._decoding:,} pictures wait to be decoded already. Try again in a second.")
         self._decoding += len(uploads)

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse
 
 from omnireid.errors import BusyError, NotInGalleryError
+from omnireid.gallery.schema import SIGHTINGS
 from omnireid.retrieval.calibration import Calibration
 from omnireid.service import shapes
 from omnireid.service.backend import Backend
@@ -69,7 +70,7 @@ async def show_ready(request: Request) -> Response:
     backend = _backend(request)
     if backend.is_stopping:
         raise BusyError("The service is stopping.")
-    await backend.read(lambda: backend.gallery.facts)
+    await backend.read(lambda: (backend.gallery.facts, backend.gallery.database.table(SIGHTINGS)))
     return JSONResponse({"status": "ready"})
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from omnireid.service import operating, routes, shapes
+from omnireid.service import answers, operating, routes
 from omnireid.service.gate import Access
+from omnireid.service.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -28,30 +29,30 @@ class ServiceRoute:
     path: str
     call: Callable[..., Any]
     access: Access
-    answer: type[shapes.Shape] | None = None
+    answer: type[Shape] | None = None
     media_type: str | None = None
     status: int = 200
 
 
 ROUTES = (
-    ServiceRoute("POST", "/v1/embed", routes.embed, "read", shapes.EmbedAnswer),
-    ServiceRoute("POST", "/v1/search", routes.search, "read", shapes.SearchAnswer),
-    ServiceRoute("GET", "/v1/sightings", routes.list_sightings, "read", shapes.SightingsAnswer),
-    ServiceRoute("POST", "/v1/sightings", routes.add_sighting, "write", shapes.AddAnswer, status=201),
-    ServiceRoute("GET", "/v1/sightings/{sighting}", routes.show_sighting, "read", shapes.SightingShape),
+    ServiceRoute("POST", "/v1/embed", routes.embed, "read", answers.EmbedAnswer),
+    ServiceRoute("POST", "/v1/search", routes.search, "read", answers.SearchAnswer),
+    ServiceRoute("GET", "/v1/sightings", routes.list_sightings, "read", answers.SightingsAnswer),
+    ServiceRoute("POST", "/v1/sightings", routes.add_sighting, "write", answers.AddAnswer, status=201),
+    ServiceRoute("GET", "/v1/sightings/{sighting}", routes.show_sighting, "read", answers.SightingShape),
     ServiceRoute("GET", "/v1/sightings/{sighting}/crop", routes.show_crop, "read", media_type="image/jpeg"),
-    ServiceRoute("GET", "/v1/people", routes.list_people, "read", shapes.PeopleAnswer),
-    ServiceRoute("GET", "/v1/people/{person:path}", routes.show_person, "read", shapes.PersonAnswer),
-    ServiceRoute("GET", "/v1/decisions", routes.list_decisions, "read", shapes.DecisionsAnswer),
-    ServiceRoute("POST", "/v1/decisions", routes.decide, "write", shapes.DecisionShape, status=201),
-    ServiceRoute("GET", "/v1/review", routes.list_questions, "read", shapes.ReviewAnswer),
-    ServiceRoute("POST", "/v1/review", routes.answer_question, "write", shapes.DecisionShape, status=201),
-    ServiceRoute("POST", "/v1/erasures", routes.erase, "erase", shapes.ErasureAnswer),
-    ServiceRoute("GET", "/v1/gallery", operating.show_gallery, "read", shapes.GalleryAnswer),
-    ServiceRoute("GET", "/v1/audit", operating.list_audit, "admin", shapes.AuditAnswer),
+    ServiceRoute("GET", "/v1/people", routes.list_people, "read", answers.PeopleAnswer),
+    ServiceRoute("GET", "/v1/people/{person:path}", routes.show_person, "read", answers.PersonAnswer),
+    ServiceRoute("GET", "/v1/decisions", routes.list_decisions, "read", answers.DecisionsAnswer),
+    ServiceRoute("POST", "/v1/decisions", routes.decide, "write", answers.DecisionShape, status=201),
+    ServiceRoute("GET", "/v1/review", routes.list_questions, "read", answers.ReviewAnswer),
+    ServiceRoute("POST", "/v1/review", routes.answer_question, "write", answers.DecisionShape, status=201),
+    ServiceRoute("POST", "/v1/erasures", routes.erase, "erase", answers.ErasureAnswer),
+    ServiceRoute("GET", "/v1/gallery", operating.show_gallery, "read", answers.GalleryAnswer),
+    ServiceRoute("GET", "/v1/audit", operating.list_audit, "admin", answers.AuditAnswer),
     ServiceRoute("GET", "/metrics", operating.show_metrics, "read", media_type="text/plain"),
-    ServiceRoute("GET", "/health/live", operating.show_live, "anyone", shapes.HealthAnswer),
-    ServiceRoute("GET", "/health/ready", operating.show_ready, "anyone", shapes.HealthAnswer),
+    ServiceRoute("GET", "/health/live", operating.show_live, "anyone", answers.HealthAnswer),
+    ServiceRoute("GET", "/health/ready", operating.show_ready, "anyone", answers.HealthAnswer),
     ServiceRoute("GET", "/", operating.show_page, "anyone", media_type="text/html"),
     ServiceRoute("GET", "/page/{name:path}", operating.show_page_file, "anyone", media_type="text/html"),
 )

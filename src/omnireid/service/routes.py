@@ -110,6 +110,7 @@ async def add_sighting(request: Request, form: Annotated[shapes.SightingForm, Fi
         keep_all=form.keep_all,
     )
     backend.crops.path_of(upload)  # a service that keeps no pictures refuses at once
+    await backend.decode([upload])  # within the limits for pictures of strangers, which the gallery does not have
     added = await backend.add(new)
     gallery = _gallery(request)
     (record,) = await backend.read(lambda: _sightings(gallery, backend, [added.number]))

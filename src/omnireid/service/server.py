@@ -22,12 +22,15 @@ _QUEUE = 2_048
 
 
 def check_access(gallery: str, options: ServiceOptions) -> TokenCheck:
-    """Find the tokens, and refuse to serve other machines without any.
+    """Find the tokens, and refuse to serve other machines without any. This is quick, so it comes before the model.
 
     Raises:
+        GalleryError: there is no gallery.
         SettingError: there is no token, and the address is not a loopback one; or the tokens cannot be read.
     """
     file = tokens_file(gallery, options.tokens)
+    if Gallery.open(gallery).model is None:
+        raise GalleryError(f"There is no gallery at {gallery} yet. Make one first: omnireid gallery add")
     tokens = read_tokens(file)
     if not options.is_loopback and not any(token.revoked is None for token in tokens):
         raise SettingError(
@@ -54,8 +57,6 @@ def open_backend(gallery: str, embedder: Embedder, options: ServiceOptions) -> B
 
     tokens = check_access(gallery, options)
     opened = Gallery.open(gallery, embedder)
-    if opened.model is None:
-        raise GalleryError(f"There is no gallery at {gallery} yet. Make one first: omnireid gallery add")
     crops = open_crop_files(options.serve_crops, options.keep_crops)
     return Backend(opened, embedder, crops, options, tokens, page=read_page())
 

@@ -1,4 +1,4 @@
-"""What travels: the bodies, forms and filters of requests, and the answers, with an example each."""
+"""The bodies, forms and filters of requests, with an example each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.options import ErasureOptions
-from omnireid.retrieval.calibration import Verdict
-from omnireid.service.tokens import Role
 
 MOST_RESULTS = 10_000
 MOST_LISTED = 1_000
@@ -30,7 +28,8 @@ class Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _example(**values: Any) -> ConfigDict:
+def with_example(**values: Any) -> ConfigDict:
+    """The settings of a shape, with an example."""
     return ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [values]})
 
 
@@ -120,7 +119,7 @@ class ReviewQuery(Shape):
 class Assign(Shape):
     """Give sightings to a person, who may be new; null says that they are of nobody known."""
 
-    model_config = _example(kind="assign", sightings=[12, 15], person="anna", reason="seen at the desk")
+    model_config = with_example(kind="assign", sightings=[12, 15], person="anna", reason="seen at the desk")
     kind: Literal["assign"]
     sightings: Numbers
     person: Name | None
@@ -130,7 +129,7 @@ class Assign(Shape):
 class Merge(Shape):
     """Say that people are one person, who keeps the name `into`."""
 
-    model_config = _example(kind="merge", into="anna", people=["17"], reason="the same red coat")
+    model_config = with_example(kind="merge", into="anna", people=["17"], reason="the same red coat")
     kind: Literal["merge"]
     into: Name
     people: Annotated[tuple[Name, ...], Field(min_length=1, max_length=200)]
@@ -140,7 +139,7 @@ class Merge(Shape):
 class Split(Shape):
     """Make some of a person's sightings a person of their own."""
 
-    model_config = _example(kind="split", sightings=[15, 16], name="bert", reason="")
+    model_config = with_example(kind="split", sightings=[15, 16], name="bert", reason="")
     kind: Literal["split"]
     sightings: Numbers
     name: Name | None = None
@@ -150,7 +149,7 @@ class Split(Shape):
 class Rename(Shape):
     """Give a person another name."""
 
-    model_config = _example(kind="rename", person="17", name="anna", reason="")
+    model_config = with_example(kind="rename", person="17", name="anna", reason="")
     kind: Literal["rename"]
     person: Name
     name: Name
@@ -160,7 +159,7 @@ class Rename(Shape):
 class Differ(Shape):
     """Say that sightings show different people."""
 
-    model_config = _example(kind="differ", sightings=[12, 15], reason="")
+    model_config = with_example(kind="differ", sightings=[12, 15], reason="")
     kind: Literal["differ"]
     sightings: Numbers
     reason: Reason = ""
@@ -169,7 +168,7 @@ class Differ(Shape):
 class Undo(Shape):
     """Take back a decision; without a number the last one that counts."""
 
-    model_config = _example(kind="undo", event=3, reason="the wrong Anna")
+    model_config = with_example(kind="undo", event=3, reason="the wrong Anna")
     kind: Literal["undo"]
     event: PositiveInt | None = None
     reason: Reason = ""
@@ -181,7 +180,7 @@ DecisionBody = Annotated[Assign | Merge | Split | Rename | Differ | Undo, Field(
 class Answer(Shape):
     """An answer to a question: whether two sightings show one person."""
 
-    model_config = _example(one=12, other=40, same=True, reason="")
+    model_config = with_example(one=12, other=40, same=True, reason="")
     one: PositiveInt
     other: PositiveInt
     same: bool
@@ -191,7 +190,7 @@ class Answer(Shape):
 class Erasure(Shape):
     """Which sightings to erase. Every field given must fit, and one must be given."""
 
-    model_config = _example(persons=["anna"], cameras=[], block=True, preview=False)
+    model_config = with_example(persons=["anna"], cameras=[], block=True, preview=False)
     persons: Names = ()
     cameras: Names = ()
     sightings: Annotated[tuple[PositiveInt, ...], Field(max_length=500)] = ()
@@ -212,213 +211,3 @@ class Erasure(Shape):
             where=" and ".join(where) or None,
             block=self.block,
         )
-
-
-class SightingShape(Shape):
-    """A sighting. Where its picture may be shown, `crop` is the address."""
-
-    model_config = _example(
-        sighting=12,
-        camera="3",
-        time="2026-03-01T08:15:00+00:00",
-        person="anna",
-        track="41",
-        box_xyxy=[10.0, 20.0, 58.0, 148.0],
-        quality=0.71,
-        columns={"bag": "red"},
-        crop="/v1/sightings/12/crop",
-    )
-    sighting: int
-    camera: str | None
-    time: str | None
-    person: str | None
-    track: str | None
-    box_xyxy: tuple[float, float, float, float] | None
-    quality: float | None
-    columns: dict[str, Any]
-    crop: str | None
-
-
-class MatchShape(SightingShape):
-    """A sighting that was found. Without a calibration there is neither a probability nor a verdict."""
-
-    rank: int
-    distance: float
-    probability: float | None
-    verdict: Verdict | None
-
-
-class SearchAnswer(Shape):
-    """What a search found, nearest first."""
-
-    distance: str
-    prior: float | None
-    thresholds: tuple[float, float] | None
-    index_recall: float | None
-    crop_sha256: str | None
-    matches: list[MatchShape]
-
-
-class EmbedAnswer(Shape):
-    """Embeddings, a row for each crop, not normalised."""
-
-    model_config = _example(
-        architecture="osnet_x0_25", weights_sha256="9f…", distance="cosine", embeddings=[[0.1, 0.4]]
-    )
-    architecture: str
-    weights_sha256: str
-    distance: str
-    embeddings: list[list[float]]
-
-
-class AddAnswer(Shape):
-    """The sighting of a crop. It is on the disk. `added` is false where the crop was there already."""
-
-    added: bool
-    sighting: SightingShape
-
-
-class SightingsAnswer(Shape):
-    """A page of sightings; `next` is None on the last one."""
-
-    total: int
-    next: int | None
-    sightings: list[SightingShape]
-
-
-class PersonShape(Shape):
-    """A person; `crop` is the address of a picture of them, where one may be shown."""
-
-    person: str
-    sightings: int
-    cameras: list[str]
-    first: str | None
-    last: str | None
-    crop: str | None
-
-
-class PeopleAnswer(Shape):
-    """A page of people, those seen most often first."""
-
-    total: int
-    people: list[PersonShape]
-
-
-class SimilarPerson(Shape):
-    """Somebody who looks like a person, and the sighting that does most."""
-
-    person: str
-    distance: float
-    sighting: SightingShape
-
-
-class PersonAnswer(Shape):
-    """A person, their first sightings, and who looks like them."""
-
-    person: PersonShape
-    sightings: list[SightingShape]
-    similar: list[SimilarPerson]
-
-
-class DecisionShape(Shape):
-    """A decision."""
-
-    event: int
-    time: str
-    who: str
-    kind: str
-    details: dict[str, Any]
-    reason: str
-    evidence: dict[str, Any]
-    undone: bool
-
-
-class DecisionsAnswer(Shape):
-    """A page of decisions, the last one first."""
-
-    total: int
-    decisions: list[DecisionShape]
-
-
-class QuestionShape(Shape):
-    """Do two sightings show one person?"""
-
-    one: SightingShape
-    other: SightingShape
-    distance: float
-    probability: float
-    verdict: Verdict
-    changed: int
-
-
-class ReviewAnswer(Shape):
-    """Questions, the most useful ones first."""
-
-    questions: list[QuestionShape]
-
-
-class ErasureAnswer(Shape):
-    """What is to be erased, or was: then with the signed receipt."""
-
-    sightings: int
-    people: list[str]
-    pictures_deleted: int
-    receipt: dict[str, Any] | None
-
-
-class GalleryAnswer(Shape):
-    """What the gallery is, and who asks."""
-
-    name: str
-    architecture: str
-    licence: str
-    distance: str
-    sightings: int
-    unassigned: int
-    people: int
-    cameras: dict[str, int]
-    first: str | None
-    last: str | None
-    columns: list[str]
-    calibrated_on: str | None
-    thresholds: tuple[float, float] | None
-    index_recall: float | None
-    bytes: int | None
-    created: str
-    keeps_crops: bool
-    who: str
-    role: Role
-
-
-class AuditShape(Shape):
-    """An entry of the log."""
-
-    time: str
-    who: str
-    action: str
-    details: dict[str, Any]
-
-
-class AuditAnswer(Shape):
-    """A page of the log, the last entry first."""
-
-    total: int
-    entries: list[AuditShape]
-
-
-class HealthAnswer(Shape):
-    """Whether the service runs."""
-
-    model_config = _example(status="ready")
-    status: str
-
-
-class ErrorAnswer(Shape):
-    """Why a request was refused. `code` is the class of the error in the library."""
-
-    model_config = _example(
-        code="FilterError", message="where: there is no column 'bagg'.", request_id="5f1c0c9a0d6b4c7e8a3b2f90d1e4a6b7"
-    )
-    code: str
-    message: str
-    request_id: str
