@@ -47,6 +47,7 @@ def test_what_cannot_be_served_is_said_before_the_model_is_loaded(
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr("omnireid.commands.serve.load_gallery_embedder", load)
+    monkeypatch.setattr("omnireid.gallery.database._flush", lambda _path: True)
     filled(tmp_path / "g", 3)
     for words, message in {
         ("g", "--host", "0.0.0.0"): "Make a token first: omnireid serve token add --gallery",
@@ -100,16 +101,15 @@ def test_a_kill_loses_nothing_that_was_acknowledged_and_a_stop_finishes_what_has
                     return
 
     for attempt in range(2):
-        with running(gallery, kept) as (address, process):
-            writers = [
-                threading.Thread(target=write, args=(address, 1 + attempt * 40_000 + part * 10_000))
-                for part in range(3)
-            ]
+        with running(gallery, kept, "--requests-per-second", "1000") as (address, process):
+            seeds = [10_000 * (3 * attempt + part) + 1 for part in range(3)]
+            writers = [threading.Thread(target=write, args=(address, seed)) for seed in seeds]
             for writer in writers:
                 writer.start()
             enough = len(acknowledged) + 12
             while len(acknowledged) < enough:
                 assert process.poll() is None
+                assert all(writer.is_alive() for writer in writers)
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL if attempt == 0 else signal.SIGTERM)
             for writer in writers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from socket import socket
 from typing import TYPE_CHECKING
 
 from omnireid.errors import GalleryError, OutputError, SettingError, require
@@ -107,7 +108,20 @@ def serve(backend: Backend) -> None:
             "another one: --host, --port."
         ) from error
     name = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"{backend.gallery.database.uri}: http://{name}:{listening.getsockname()[1]}/", flush=True)
+    address = f"http://{name}:{listening.getsockname()[1]}/"
+
+    class AnnouncedServer(uvicorn.Server):
+        """Says where it listens as soon as it does."""
+
+        async def startup(self, sockets: list[socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                _announce(backend, address)
+
+    AnnouncedServer(config).run(sockets=[listening])
+
+
+def _announce(backend: Backend, address: str) -> None:
+    print(f"{backend.gallery.database.uri}: {address}", flush=True)
     if backend.tokens.is_open:
         print("no tokens: whoever uses this machine may search, decide and erase", file=sys.stderr, flush=True)
-    uvicorn.Server(config).run(sockets=[listening])
