@@ -96,7 +96,7 @@ def serve(template: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
             shutil.copytree(template / "g", folder / "g")
             gallery = str(folder / "g")
             file = tokens_file(gallery, None)
-            made = {role: add_token(file, f"a-{role}", role) for role in ROLES} if tokens else {}
+            made: dict[str, str] = {role: add_token(file, f"a-{role}", role) for role in ROLES} if tokens else {}
             given = {"serve_crops": (template / "crops",), "keep_crops": folder / "kept", **options}
             backend = open_backend(gallery, mean_embedder(), ServiceOptions(**given))
             client = TestClient(create_app(backend), base_url="http://127.0.0.1:8000")

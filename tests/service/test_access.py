@@ -5,6 +5,7 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.routing import Route
@@ -22,7 +23,7 @@ PUBLIC = {"/", "/page/{name:path}", "/health/live", "/health/ready", "/v1/openap
 
 def routes_of(served: Served) -> list[tuple[str, str, str]]:
     """Method, address and access of every route that the application has, wherever it came from."""
-    found = []
+    found: list[tuple[str, str, str]] = []
     for route in served.client.app.router.routes:  # type: ignore[attr-defined]
         assert isinstance(route, Route), f"{route} is of a kind that this test does not know"
         found += [(method, route.path, access_of(route)) for method in (route.methods or set()) - {"HEAD"}]
@@ -195,7 +196,10 @@ def test_pages_of_other_sites_need_to_be_named(serve: Callable[..., Served]) -> 
     assert "access-control-allow-credentials" not in allowed.headers
     refused = served.client.options("/v1/search", headers={"origin": "https://evil.example", **asked})
     assert "access-control-allow-origin" not in refused.headers
-    form = {"files": file_of(crop_bytes(0)), "headers": served.as_role("read") | {"origin": "https://desk.example.org"}}
+    form: dict[str, Any] = {
+        "files": file_of(crop_bytes(0)),
+        "headers": served.as_role("read") | {"origin": "https://desk.example.org"},
+    }
     assert served.client.post("/v1/search", **form).headers["access-control-allow-origin"] == "https://desk.example.org"
     form["headers"] = served.as_role("read") | {"origin": "https://evil.example"}
     assert served.client.post("/v1/search", **form).status_code == 403

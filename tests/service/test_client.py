@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -77,12 +77,13 @@ def test_errors_are_the_library_s_own_with_the_request_s_id(
 ) -> None:
     address, folder = listening
     service = stack.enter_context(ServiceClient(address))
-    for kind, call in {
+    calls: dict[type[Exception], Callable[[], object]] = {
         FilterError: lambda: service.search(sighting=1, which=SightingFilter(where="bagg = 1")),
         NotInGalleryError: lambda: service.sighting(99),
         DecisionError: lambda: service.merge("1", ["1"]),
         MediaTypeError: lambda: service.search(b"text"),
-    }.items():
+    }
+    for kind, call in calls.items():
         with pytest.raises(kind, match=r"\(request [0-9a-f]{32}\)"):
             call()
     with pytest.raises(ImageError, match=r"gone.jpg cannot be read"):

@@ -58,7 +58,7 @@ def test_a_search_by_a_person_or_a_sighting_leaves_them_out(served: Served) -> N
 
 def test_every_search_is_in_the_log_with_who_what_and_how_many(serve: Callable[..., Served]) -> None:
     served = serve(tokens=True)
-    form = {"files": file_of(crop_bytes(2)), "data": {"count": 2, "cameras": ["1"]}}
+    form: dict[str, Any] = {"files": file_of(crop_bytes(2)), "data": {"count": 2, "cameras": ["1"]}}
     sha256 = served.client.post("/v1/search", **form, headers=served.as_role("read")).json()["crop_sha256"]
     entry = served.backend.gallery.audit()[-1]
     assert (entry.action, entry.who) == ("search", "a-read@service")
@@ -149,7 +149,7 @@ def test_sightings_are_listed_a_page_at_a_time(served: Served) -> None:
         seen: list[int] = []
         after: int | None = None
         while True:
-            query = {"order": order, "limit": 4} | ({} if after is None else {"after": after})
+            query: dict[str, Any] = {"order": order, "limit": 4} | ({} if after is None else {"after": after})
             page = answers.SightingsAnswer.model_validate(served.client.get("/v1/sightings", params=query).json())
             assert page.total == 6
             seen += [sighting.sighting for sighting in page.sightings]
