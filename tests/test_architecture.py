@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "retrieval": set(),
     "gallery": {"images", "data", "weights", "embedding", "retrieval"},
     "tracking": {"images", "data", "weights", "embedding", "retrieval", "gallery"},
-    "evaluation": {"images", "data", "embedding", "retrieval"},
+    "evaluation": {"images", "data", "embedding", "retrieval", "tracking"},
     "attributes": {"data", "weights", "embedding", "evaluation"},
     "explanation": {"images", "data", "models", "weights", "embedding"},
     "reports": {"images", "data", "embedding", "retrieval", "evaluation", "explanation", "gallery", "tracking"},

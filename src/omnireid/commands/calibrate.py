@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from omnireid.embedding.tables import EmbeddingTable
     from omnireid.evaluation.verification import Verification
     from omnireid.types import Dataset
+
+
+@dataclass(frozen=True)
+class CalibrationSource:
+    """Where pairs of crops come from, of which it is known whether they show one person.
+
+    Attributes:
+        data: Folder or manifest of a data set with labelled people. Of several published splits the first is taken.
+        tracks: Tables of tracks, which need no labels: crops of one track are one person, and boxes of one frame are
+            different people. A table of omnireid link also says what pairs from two cameras mean.
+    """
+
+    data: Path | None = None
+    tracks: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class CalibrationOutputs:
 
 def calibrate(
     *,
-    data: Path,
+    source: CalibrationSource,
     weights: WeightsOption = DEFAULT_WEIGHTS,
     output: Path | None = None,
     calibration: CalibrationOptions = CalibrationOptions(),
@@ -67,8 +81,10 @@ def calibrate(
 
     Example: omnireid calibrate --data MY_CROPS --adapt calibration.json --pairs 200 --output mine.json
 
+    Example: omnireid calibrate --tracks people.parquet --output mine.json
+
     Args:
-        data: Folder or manifest of a data set with labelled people. Of several published splits the first is taken.
+        source: Where pairs come from.
         output: The calibration to write, a .json file. Without it the figures are only printed.
         calibration: How it is fitted, and what mistakes cost.
         start: A calibration of other data to begin with.
@@ -81,7 +97,13 @@ def calibrate(
     from omnireid.files import check_output
     from omnireid.plots import require_plots
 
-    inputs = [*input_files([weights, data]), *([start.adapt] if start.adapt is not None else [])]
+    data = source.data
+    if (data is None) == (not source.tracks):
+        raise SettingError("Say where the pairs come from: give either --data or --tracks.")
+    if source.tracks and start != StartingCalibration():
+        raise SettingError("--adapt and --pairs need labels; with --tracks there are none.")
+    starting = [] if start.adapt is None else [start.adapt]
+    inputs = [*input_files([weights, *([] if data is None else [data])]), *source.tracks, *starting]
     if output is not None:
         check_output(output, suffix=".json", inputs=inputs)
     check_json(outputs.json, inputs=[*inputs, *([output] if output is not None else [])])
@@ -97,9 +119,27 @@ def calibrate(
             "--pairs 0 only measures the calibration of --adapt, so there is none to write: drop --output."
         )
     require("scipy", "gallery", "Fitting a calibration")
+    if data is None:
+        _leave(None, _calibrate_tracks(source.tracks, calibration, seed=reading.seed), output, outputs)
+        return
     table, dataset = _embed(str(weights), data, reading, runtime, json=outputs.json)
     before, found = _find_calibration(table, dataset, calibration, start, seed=reading.seed)
     _leave(before, found, output, outputs)
+
+
+def _calibrate_tracks(tracks: tuple[Path, ...], options: CalibrationOptions, *, seed: int) -> Verification:
+    from omnireid.errors import SettingError
+    from omnireid.evaluation.track_calibration import calibrate_tracks
+    from omnireid.tracking.camera_tables import join_tables
+    from omnireid.tracking.track_table import read_track_table
+
+    tables = {str(path): read_track_table(path) for path in tracks}
+    if len(tables) < len(tracks):
+        raise SettingError("A table of tracks is named twice in --tracks. Name each once.")
+    table = join_tables(tables)
+    if len(tables) > 1:
+        table = replace(table, people={})  # numbers of people count within each table only
+    return calibrate_tracks(table, options, data=", ".join(path.name for path in tracks), seed=seed)
 
 
 def _embed(

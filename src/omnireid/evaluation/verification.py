@@ -147,7 +147,7 @@ def calibrate(
     curves = []
     for number, kind in enumerate(kinds):
         pairs = _label_pairs(embeddings, crops, fitted, kind, distance, seed + number)
-        if number == 0 or _are_enough(pairs):
+        if number == 0 or are_enough(pairs):
             curves.append(fit_curve(pairs, kind, seed=seed))
     calibration = Calibration(
         weights_sha256=table.provenance.weights_sha256,
@@ -323,7 +323,7 @@ def _label_pairs(
     )
 
 
-def _are_enough(pairs: LabelledDistances) -> bool:
+def are_enough(pairs: LabelledDistances) -> bool:
     """Whether the pairs are enough for a curve of their own."""
     different = len(pairs) - pairs.same_count
     is_enough = min(pairs.same_count, different) >= _LEAST_PAIRS and pairs.people >= _LEAST_PEOPLE
