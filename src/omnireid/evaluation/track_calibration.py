@@ -97,24 +97,12 @@ def calibrate_tracks(
     """
     crops = collect_crops(table)
     distance = options.distance or "cosine"
-    pairs = draw_track_pairs(table, crops, seed=seed)
-    count = int(crops.people.max(initial=-1)) + 1
+    count = int(crops.people.max()) + 1
     held_out = np.random.default_rng(seed).permutation(count) < round(options.hold_out * count)
-    distances = pair_distances(crops.embeddings, pairs.first, pairs.second, distance).astype(np.float64)
-    gaps = np.abs(crops.seconds[pairs.first] - crops.seconds[pairs.second])
-    labelled = LabelledDistances(distances, pairs.is_same, crops.people[pairs.first], crops.people[pairs.second])
-    out = [held_out[labelled.first_person], held_out[labelled.second_person]]
-    fitted, measured = ~out[0] & ~out[1], out[0] & out[1]
-    curves, scores = [], list[PairScores]()
-    kinds = list(_kinds(bool((~pairs.same_camera).any())))
-    for number, kind in enumerate(kinds):
-        chosen = _of_kind(kind, pairs.same_camera, gaps)
-        part = labelled.select(chosen & fitted)
-        if number and not are_enough(part):
-            continue
-        curve = fit_curve(part, kind, seed=seed)
-        curves.append(curve)
-        scores += _scores(labelled.select(chosen & measured), curve, options.prior, seed)
+    kinds, curves, scores = _fit_kinds(table, crops, held_out, replace(options, distance=distance), seed)
+    if not scores:
+        raise CalibrationError("The tracks that are held out give no pairs to measure on. Give more tracks.")
+    figures = {"tracks": float(held_out.sum()), "expected_calibration_error": scores[0].calibration_error.value}
     calibration = Calibration(
         weights_sha256=table.weights_sha256 or "",
         model="unknown",
@@ -124,13 +112,11 @@ def calibrate_tracks(
         prior=options.prior,
         costs=options.costs,
         data=f"{data}, without labels",
+        held_out=figures,
         omnireid_version=__version__,
     )
-    if not scores:
-        raise CalibrationError("The tracks that are held out give no pairs to measure on. Give more tracks.")
-    figures = {"tracks": float(held_out.sum()), "expected_calibration_error": scores[0].calibration_error.value}
     return Verification(
-        calibration=replace(calibration, held_out=figures),
+        calibration=calibration,
         scores=tuple(scores),
         open_set=(),
         people_fitted=int((~held_out).sum()),
@@ -138,6 +124,28 @@ def calibrate_tracks(
         crops=len(crops.people),
         notes=_notes(kinds, curves),
     )
+
+
+def _fit_kinds(
+    table: TrackTable, crops: TrackCrops, held_out: BoolArray, options: CalibrationOptions, seed: int
+) -> tuple[list[PairKind], list[CalibrationCurve], list[PairScores]]:
+    """The kinds of pairs, a curve for each that has enough of them, and its figures on the people held out."""
+    pairs = draw_track_pairs(table, crops, seed=seed)
+    assert options.distance is not None
+    distances = pair_distances(crops.embeddings, pairs.first, pairs.second, options.distance).astype(np.float64)
+    gaps = np.abs(crops.seconds[pairs.first] - crops.seconds[pairs.second])
+    labelled = LabelledDistances(distances, pairs.is_same, crops.people[pairs.first], crops.people[pairs.second])
+    is_out = held_out[labelled.first_person], held_out[labelled.second_person]
+    kinds = list(_kinds(bool((~pairs.same_camera).any())))
+    curves, scores = list[CalibrationCurve](), list[PairScores]()
+    for number, kind in enumerate(kinds):
+        chosen = _of_kind(kind, pairs.same_camera, gaps)
+        part = labelled.select(chosen & ~is_out[0] & ~is_out[1])
+        if number == 0 or are_enough(part):
+            curves.append(fit_curve(part, kind, seed=seed))
+            measured = labelled.select(chosen & is_out[0] & is_out[1])
+            scores += _scores(measured, curves[-1], options.prior, seed)
+    return kinds, curves, scores
 
 
 def collect_crops(table: TrackTable) -> TrackCrops:

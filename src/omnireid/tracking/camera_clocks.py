@@ -49,7 +49,7 @@ def check_clocks(
     if len(names) > 1 and unknown:
         notes.append(
             f"The clock of {', '.join(unknown)} is not known, so times say nothing about people seen there and by "
-            "other cameras. State when the recording started."
+            "other cameras. State when the recording started (omnireid track --started TIME)."
         )
     spans = _spans(table, offsets)
     for first, second in combinations(range(len(names)), 2):
@@ -58,7 +58,11 @@ def check_clocks(
             continue
         grid = np.ix_(cameras == first, cameras == second)
         both, gaps, meetings = alike[grid], times.gaps[grid], times.overlaps[grid]
-        found = _apart_entirely(pair, spans) or _impossible(pair, meetings[both]) or _one_way(pair, gaps[both])
+        found = (
+            _apart_entirely(pair, spans, int(both.sum()))
+            or _impossible(pair, meetings[both])
+            or _one_way(pair, gaps[both])
+        )
         found = found or (_unlike_stated(pair, gaps[both], stated) if stated is not None else None)
         if found is not None:
             notes.append(found)
@@ -76,12 +80,12 @@ def _spans(table: TrackTable, offsets: Mapping[str, float]) -> dict[str, tuple[f
     return spans
 
 
-def _apart_entirely(pair: tuple[str, str], spans: Mapping[str, tuple[float, float]]) -> str | None:
+def _apart_entirely(pair: tuple[str, str], spans: Mapping[str, tuple[float, float]], alike: int) -> str | None:
     if not all(name in spans for name in pair):
         return None
     first, second = (spans[name] for name in pair)
     pause = max(first[0], second[0]) - min(first[1], second[1])
-    if pause < LARGE_S:
+    if pause < (0 if alike >= LEAST_PAIRS else LARGE_S):
         return None
     return (
         f"{pair[0]} and {pair[1]} have no moment in common: {pause:,.0f} s lie between what they saw. If they were "

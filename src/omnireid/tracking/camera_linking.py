@@ -180,7 +180,7 @@ def _start_groups(stays: list[Stay]) -> IntArray:
 
 
 def _alike_pairs(looks: DoubleArray) -> BoolArray:
-    """(N, N) pairs that look like one person beyond doubt, each the most alike to the other in the other's camera."""
+    """(N, N) pairs that look like one person beyond doubt, whatever times say."""
     alike: BoolArray = looks >= math.log(SURE / (1 - SURE))
     np.fill_diagonal(alike, False)
     return alike

@@ -28,8 +28,8 @@ def join_tables(tables: Mapping[str, TrackTable]) -> TrackTable:
             if camera in owner:
                 raise TrackingError(
                     f"{owner[camera]} and {source} both have a camera named {camera!r}. If they are two cameras, name "
-                    "them apart when tracking. If they are two recordings of one camera, link the earlier one first, "
-                    "and add the later one to its people (--people)."
+                    "them apart (omnireid track --camera NAME). If they are two recordings of one camera, link the "
+                    "earlier one first, and add the later one to its people (--people)."
                 )
             owner[camera] = source
     first = _common_model(tables)
@@ -107,7 +107,7 @@ def _shift_of(camera: str, table: TrackTable, before: TrackTable, source: str) -
     if starts[0] is None or starts[1] is None:
         raise TrackingError(
             f"Camera {camera!r} is in {source} already, and nobody knows when both recordings began. State the start "
-            "of each recording when tracking, or name two cameras apart."
+            "of each recording (omnireid track --started TIME), or name two cameras apart."
         )
     seconds = (starts[1] - starts[0]).total_seconds()
     end = max(one.end for one in earlier)
