@@ -5,6 +5,7 @@ import { button, make } from "./elements.js";
 const STEP = 4;
 const FAST_STEP = 20;
 const LEAST = 20;
+const LEAST_SHOWN = 400;
 const HANDLE = 8;
 
 /**
@@ -26,7 +27,8 @@ export function framePicker(image, onPick, onCancel) {
   let start = null;
 
   function show() {
-    const scale = Math.min(1, canvas.parentElement.clientWidth / image.width, (innerHeight * 0.6) / image.height);
+    const room = Math.min(canvas.parentElement.clientWidth / image.width, (innerHeight * 0.6) / image.height);
+    const scale = Math.min(room, Math.max(1, LEAST_SHOWN / image.height));
     const density = devicePixelRatio || 1;
     canvas.width = image.width * scale * density;
     canvas.height = image.height * scale * density;

@@ -102,7 +102,7 @@ function similarList(similar, name, again) {
           { class: "facts" },
           make("a", { href: personAddress(one.person), class: "name" }, one.person),
           make("span", { class: "caption" }, `Distance ${one.distance.toFixed(3)}`),
-          may("write") && button("Same: merge", () => merge(name, one.person, again), { "aria-label": `Merge ${one.person} into ${name}` }),
+          may("write") && button("Merge", () => merge(name, one.person, again), { "aria-label": `Merge ${one.person} into ${name}` }),
         ),
       ),
     ),
