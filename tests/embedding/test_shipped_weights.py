@@ -14,6 +14,8 @@ from omnireid.weights.graph_file import GraphMetadata, seal_onnx
 from omnireid.weights.shipped import DEFAULT_WEIGHTS, shipped_scores, shipped_weights
 
 LICENCE = "research-only training data"
+LARGEST = {"osnet_retail_x0_5.general": 1_500_000}
+"""Bytes that a file may have, where it is not the smallest width: those may have a million."""
 
 
 def test_the_weights_that_ship_are_small_work_and_say_their_terms() -> None:
@@ -21,7 +23,7 @@ def test_the_weights_that_ship_are_small_work_and_say_their_terms() -> None:
     assert DEFAULT_WEIGHTS in shipped, "Put the trained artefact in src/omnireid/weights/."
     crops = np.random.default_rng(0).integers(0, 256, (3, 256, 128, 3), dtype=np.uint8)
     for name, path in shipped.items():
-        assert path.stat().st_size < 1_000_000, name
+        assert path.stat().st_size < LARGEST.get(name, 1_000_000), name
         embedder = load_embedder(name)
         embeddings = embedder.embed(crops)
         assert embeddings.shape == (3, embedder.metadata.embedding_dimension), name
