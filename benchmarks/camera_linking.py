@@ -43,8 +43,9 @@ from omnireid.tracking.camera_linking_options import CameraLinkingOptions
 from omnireid.tracking.camera_tables import join_tables
 from omnireid.tracking.detection_files import read_detections_of_video
 from omnireid.tracking.detections import box_overlaps
-from omnireid.tracking.mot_files import NO_IDENTITY, PERSON_CLASS, MotTable, read_tracks
+from omnireid.tracking.mot_files import NO_IDENTITY, MotTable, read_tracks
 from omnireid.tracking.recording import track_recording
+from omnireid.tracking.results import identified_boxes
 from omnireid.tracking.scoring import score_tracks
 from omnireid.tracking.stays import collect_stays, mean_distances, number_cameras
 from omnireid.tracking.track_table import Recording, TrackTable
@@ -74,13 +75,7 @@ def as_results(table: TrackTable, people: People) -> dict[str, MotTable]:
     results = {}
     for camera in table.recordings:
         own = [one for one in table.tracklets if one.camera == camera]
-        frames = np.concatenate([np.empty(0, np.int64), *(one.frames for one in own)])
-        identities = np.repeat([people[camera, one.number] for one in own], [len(one.frames) for one in own])
-        boxes = np.concatenate([np.empty((0, 4)), *(one.boxes for one in own)]).astype(np.float64)
-        order = np.argsort(frames, kind="stable")
-        ones = np.ones(len(frames))
-        classes = np.full(len(frames), PERSON_CLASS)
-        results[camera] = MotTable(frames[order], identities[order].astype(np.int64), boxes[order], ones, classes, ones)
+        results[camera] = identified_boxes(own, {one.number: people[camera, one.number] for one in own})
     return results
 
 

@@ -8,6 +8,9 @@ import pytest
 
 from omnireid.cli import main
 from omnireid.gallery.gallery import Gallery
+from omnireid.tracking.mot_files import read_tracks
+from omnireid.tracking.results import identified_boxes
+from omnireid.tracking.scoring import score_tracks
 from omnireid.tracking.track_table import TrackTable, read_track_table, write_track_table
 from omnireid.tracking.tracklets import Tracklet
 
@@ -110,3 +113,29 @@ def test_wrong_input_is_an_error_with_the_next_step(
         assert said in capsys.readouterr().err
     assert main(["link", str(nobody), *out]) == 0
     assert "0 people" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_drawn_people_are_followed_from_camera_to_camera(tmp_path: Path) -> None:
+    """Footage, tracks, people and scores by the commands alone, with the weights that ship here."""
+    footage, people = tmp_path / "footage", tmp_path / "people.parquet"
+    plan = ["--cameras", "2", "--people", "6", "--seconds", "30", "--height", "240", "--seed", "1"]
+    assert main(["synthesize-video", str(footage), *plan]) == 0
+    tables = []
+    for camera in ("camera-1", "camera-2"):
+        tables.append(str(tmp_path / f"{camera}.parquet"))
+        found = ["--detections", str(footage / camera / "det" / "det.txt"), "--output", tables[-1]]
+        assert main(["track", str(footage / camera / "video.mp4"), *found, "--started", "2026-01-01T10:00:00Z"]) == 0
+    assert main(["link", *tables, "--output", str(people)]) == 0
+    linked = read_track_table(people)
+    truths = {camera: read_tracks(footage / camera / "gt" / "gt.txt") for camera in linked.recordings}
+    results = {
+        camera: identified_boxes(
+            [one for one in linked.tracklets if one.camera == camera],
+            {number: person for (name, number), person in linked.people.items() if name == camera},
+        )
+        for camera in truths
+    }
+    scores = score_tracks(truths, results, across_cameras=True)
+    assert scores.across is not None
+    assert scores.across.idf1 > 0.85

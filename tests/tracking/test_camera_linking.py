@@ -120,6 +120,14 @@ def test_nobody_is_linked_where_nothing_can_be_learned() -> None:
     assert link_cameras(TrackTable((plain,))).table.people == {("door", 0): 1}
 
 
+def test_three_people_in_two_cameras_are_linked_by_what_is_learned_within_each() -> None:
+    three = [seen(camera, n, n, start + n) for camera, start in (("door", 0), ("hall", 20)) for n in range(3)]
+    linked = link_cameras(table(three))
+    assert sorted(map(sorted, groups(linked).values())) == [[("door", n), ("hall", n)] for n in range(3)]
+    assert linked.mixture is None
+    assert "what was learned within each camera is used" in linked.notes[0]
+
+
 def calibration(weights: str = "a") -> Calibration:
     curve = CalibrationCurve(
         relation="any",

@@ -12,7 +12,7 @@ Shapes: N stays with crops.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from omnireid.errors import TrackingError
 from omnireid.retrieval.calibration import Calibration
 from omnireid.tracking.agglomeration import group_members
+from omnireid.tracking.appearance import AppearanceScale, learn_appearance
 from omnireid.tracking.camera_appearance import NearestMixture, learn_mixture, normalise_distances
 from omnireid.tracking.camera_clocks import check_clocks
 from omnireid.tracking.camera_linking_options import CameraLinkingOptions
@@ -44,6 +45,18 @@ _NEAR_SHARE = 0.2
 
 _TIME_ROUNDS = 2
 """The first round learns travel times from pairs that looks alone put together, the second with their help."""
+
+
+_FRAMES_APART = 2**40
+
+_FEW = (
+    "Too few people are seen by several cameras to learn how much the same person differs between them, so what was "
+    "learned within each camera is used, and only those who look very much alike are linked."
+)
+_NOTHING = (
+    "Nobody was linked across cameras: too few people are seen by several cameras to learn from, or these embeddings "
+    "do not tell them apart. Give more footage, or a calibration (--calibration)."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,15 +167,26 @@ def _compare_looks(
         same_camera = cameras[:, None] == cameras[None]
         ratios = calibration.log_likelihood_ratios(distances, same_camera=same_camera)
         return ratios - math.log(count), None, ()
+    tells_apart = _tell_apart(stays, distances)
     normalised = normalise_distances(distances, cameras)
-    mixture = learn_mixture(normalised, cameras) if _tell_apart(stays, distances) else None
-    if mixture is None:
-        note = (
-            "Nobody was linked across cameras: too few people are seen by several cameras to learn from, or these "
-            "embeddings do not tell them apart. Give more footage, or a calibration (--calibration)."
-        )
-        return np.full((count, count), -np.inf), None, (note,)
-    return mixture.log_odds(normalised), mixture, ()
+    mixture = learn_mixture(normalised, cameras) if tells_apart else None
+    if mixture is not None:
+        return mixture.log_odds(normalised), mixture, ()
+    scale = _learn_within_cameras(stays) if tells_apart else None
+    if scale is not None:
+        return scale.log_likelihood_ratios(distances) - math.log(count), None, (_FEW,)
+    return np.full((count, count), -np.inf), None, (_NOTHING,)
+
+
+def _learn_within_cameras(stays: Sequence[Stay]) -> AppearanceScale | None:
+    """What a distance is worth within single cameras, from the tracklets of all of them."""
+    numbers, _ = number_cameras(stays)
+    tracklets = [
+        replace(one, frames=one.frames + camera * _FRAMES_APART)  # two cameras have no frame in common
+        for stay, camera in zip(stays, numbers.tolist(), strict=True)
+        for one in stay.tracklets
+    ]
+    return learn_appearance(tracklets)
 
 
 def _tell_apart(stays: list[Stay], distances: DoubleArray) -> bool:
