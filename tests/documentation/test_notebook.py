@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.documentation.pages import ROOT
 
 NOTEBOOK = ROOT / "examples" / "first_look.ipynb"
