@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,19 +12,16 @@ from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import EmbeddingTable
 from omnireid.errors import NotInGalleryError, SettingError
 from omnireid.files import as_path
-from omnireid.gallery.audit import AuditEntry, log_action, log_search, now_after, read_audit
-from omnireid.gallery.checking import CheckReport, check_gallery
+from omnireid.gallery.audit import log_action, log_search
 from omnireid.gallery.database import Database
 from omnireid.gallery.deciding import read_people
-from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
+from omnireid.gallery.erasure import finish_erasure
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches, with_probabilities
-from omnireid.gallery.index import OptimizeReport, compact_tables, optimize_gallery, search_index
-from omnireid.gallery.info import GalleryInfo, describe_gallery
+from omnireid.gallery.index import search_index
 from omnireid.gallery.ingest import AddSummary, add_crops, add_table
 from omnireid.gallery.near_pairs import NearPair, find_near_pairs
-from omnireid.gallery.options import ErasureOptions, FloatType, SearchMethod
-from omnireid.gallery.people_of_gallery import PeopleOfGallery
+from omnireid.gallery.options import FloatType, SearchMethod
 from omnireid.gallery.person_search import LEAST_VOTES, check_method, combine, person_queries
 from omnireid.gallery.queries import Query, embed_queries
 from omnireid.gallery.reindexing import ReindexSummary, reindex
@@ -37,18 +33,17 @@ from omnireid.gallery.schema import (
     model_of,
     model_of_embedder,
     read_facts,
-    write_facts,
 )
 from omnireid.gallery.sightings import Sightings
 from omnireid.gallery.snapshot import Snapshot, embeddings_of, rank_sightings
 from omnireid.gallery.times import as_zone
-from omnireid.retrieval.calibration import Calibration
+from omnireid.gallery.upkeep_of_gallery import UpkeepOfGallery
 from omnireid.retrieval.distance import check_distance
 from omnireid.types import Crops, as_crops, check_whole_number
 
 
 @dataclass(frozen=True)
-class Gallery(PeopleOfGallery):
+class Gallery(UpkeepOfGallery):
     """Sightings of people that last, and that one model embeds.
 
     Readers never wait: a search sees the gallery as it was when the last write was finished. Writers wait for each
@@ -293,41 +288,6 @@ class Gallery(PeopleOfGallery):
         facts = self.facts
         return find_near_pairs(self.database, self._newest(), facts.model.distance, self._calibration(facts), count)
 
-    def info(self) -> GalleryInfo:
-        """What the gallery is: its model, its size, its people, cameras and times."""
-        return describe_gallery(self.database, self.facts, self._newest().sightings)
-
-    def check(self) -> CheckReport:
-        """Read everything, and list what is wrong."""
-        return check_gallery(self.database, self.facts)
-
-    def audit(self) -> list[AuditEntry]:
-        """Who searched, changed and removed what, oldest first."""
-        _ = self.facts
-        return read_audit(self.database)
-
-    def optimize(self) -> OptimizeReport:
-        """Join small files, delete old versions, and make an index where it is faster than comparing every sighting.
-
-        The index is measured against the exact answer, with and without a filter, and kept only where it finds at
-        least 98 % of the true nearest ten. Searches keep to the choice until the next `optimize`; sightings that are
-        added meanwhile are found too.
-
-        Raises:
-            DiskFullError: there is no room; the gallery is as it was.
-        """
-        before = self.info().bytes
-        self._snapshot.clear()  # it takes as much memory as what is read now
-        with self.database.sole_writer():
-            report = optimize_gallery(self.database, finish_erasure(self.database, self.facts))
-        self._snapshot.clear()
-        return replace(report, bytes_before=before, bytes_after=self.info().bytes)
-
-    def tidy(self) -> None:
-        """Join small files and delete old versions, as `optimize` does, but leave the index as it is."""
-        with self.database.sole_writer():
-            compact_tables(self.database)
-
     def reindex(
         self, embedder: Embedder, *, skip_unreadable: bool = False, progress: bool = False
     ) -> tuple[Self, ReindexSummary]:
@@ -350,64 +310,6 @@ class Gallery(PeopleOfGallery):
             facts = finish_erasure(self.database, self.facts)
             summary = reindex(self.database, facts, embedder, skip_unreadable=skip_unreadable, progress=progress)
         return replace(self, embedder=embedder, _snapshot={}), summary
-
-    def remove(self, options: ErasureOptions) -> ErasureReceipt:
-        """Erase sightings: rows, index, old versions, and their names in the log.
-
-        What is left of the gallery is written anew, so this needs as much free space as it takes, and memory for all
-        embeddings. Copies, backups and the pictures themselves are not touched.
-
-        Args:
-            options: Which sightings, and whether the same crops are refused from now on.
-
-        Returns:
-            The receipt, signed by the gallery. Nothing of it is kept in the gallery but a count and the signature.
-
-        Raises:
-            FilterError: no sightings are chosen, or the filter is none.
-            GalleryError: nobody has one of the names, so nothing was erased; or something of the sightings is left.
-            DiskFullError: there is no room to write what is left; nothing was erased.
-        """
-        which = options.filter
-        with self.database.sole_writer():
-            before = self.facts
-            if not before.erasing:  # else whom a stopped erasure was for is gone already
-                people = read_people(self.database)
-                for name in which.persons:
-                    people.key(name)
-            receipt = erase(self.database, finish_erasure(self.database, before), which, block=options.block)
-        self._snapshot.clear()
-        return receipt
-
-    def retain(self, days: int, *, block: bool = False) -> ErasureReceipt:
-        """Erase all sightings that are older than `days` days. Those without a time stay.
-
-        Raises:
-            SettingError: `days` is below 0.
-            GalleryError: the clock is behind the gallery's log, so nobody knows how old a sighting is.
-        """
-        check_whole_number(days, "days", least=0)
-        now = now_after(self.audit(), self.database.uri)
-        before = (now - timedelta(days=days)).isoformat(timespec="seconds")
-        return self.remove(ErasureOptions(before=before, block=block))
-
-    def is_own_receipt(self, receipt: ErasureReceipt) -> bool:
-        """Whether this gallery signed a receipt, and nothing in it was changed since."""
-        return receipt == receipt.signed(self.facts.salt)
-
-    def set_calibration(self, calibration: Calibration | None) -> None:
-        """Keep a calibration of the gallery's model with it, so that a search gives probabilities; None removes it.
-
-        Raises:
-            CalibrationError: it is for other weights, another preprocessing or another distance.
-        """
-        with self.database.sole_writer():
-            facts = self.facts
-            if calibration is not None:
-                model = facts.model
-                calibration.check_weights(model.weights_sha256, model.preprocessing, model.distance)
-            write_facts(self.database, replace(facts, calibration=None if calibration is None else calibration.json()))
-            log_action(self.database, "calibrate", {"removed": calibration is None})
 
     def _facts_for(self, model: GalleryModel) -> GalleryFacts:
         """The gallery's facts, after a check that `model` is its own; a gallery that is not there yet is made."""
