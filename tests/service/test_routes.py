@@ -33,6 +33,11 @@ def test_a_search_by_a_crop_finds_it_first(served: Served) -> None:
     assert found.matches[0].crop == "/v1/sightings/3/crop"
 
 
+def test_camera_and_time_of_a_crop_may_be_known(served: Served) -> None:
+    assert numbers(search(served, camera="1", time="2026-03-01T09:00:00+01:00", count=1)) == [3]
+    assert search(served, time="yesterday")["code"] == "DataError"
+
+
 def test_filters_of_a_search(served: Served) -> None:
     assert set(numbers(search(served))) == {1, 2, 3, 4, 5, 6}
     assert set(numbers(search(served, cameras=["1"], persons=["1", "2"]))) == {1, 3}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -116,6 +117,11 @@ class Database:
             return status.st_ino, status.st_mtime_ns, frozenset(path.name for path in place.iterdir())
         except OSError:
             return None
+
+    def lock(self, name: str) -> threading.Lock:
+        """A lock for the threads of this process, to read a table once for all of them."""
+        made: threading.Lock = self._open.setdefault(f"lock {name}", threading.Lock())
+        return made
 
     def rows(self, name: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """Read the rows of a table's newest version that fit a filter, in the order in which they were written."""

@@ -206,15 +206,23 @@ class PeopleOfGallery:
     def _newest(self) -> Snapshot:
         """The rows of the newest version, which are read again only where it has changed.
 
-        The salt tells this gallery from another one that was put in its place and has as many versions.
+        The salt tells this gallery from another one that was put in its place and has as many versions. Of several
+        threads that want a new version one reads it, and the others wait for that.
         """
-        state = self.facts.salt, self._retrying(lambda: self.database.state(SIGHTINGS))
-        kept = self._snapshot.get(state)
-        if kept is None:
-            self._snapshot.clear()
-            kept = self._retrying(lambda: read_snapshot(self.database))
-            self._snapshot[state] = kept
-        return kept
+        kept = self._snapshot.get(self._state())
+        if kept is not None:
+            return kept
+        with self.database.lock(SIGHTINGS):
+            state = self._state()
+            kept = self._snapshot.get(state)
+            if kept is None:
+                self._snapshot.clear()
+                kept = self._retrying(lambda: read_snapshot(self.database))
+                self._snapshot[state] = kept
+            return kept
+
+    def _state(self) -> Hashable:
+        return self.facts.salt, self._retrying(lambda: self.database.state(SIGHTINGS))
 
     def _retrying(self, read: Callable[[], Any]) -> Any:
         """Read, and once more if a rewrite took the version away in between."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +33,7 @@ from omnireid.types import Crops, FloatArray
 Result = TypeVar("Result")
 
 _READERS = 8
-_MOST_DECODING = 256
+_MOST_DECODING = 1024
 _WRITES_BEFORE_TIDYING = 200
 """Each write adds small files, which every later read opens; joining them takes a moment."""
 
@@ -95,7 +96,7 @@ class Backend:
         return await asyncio.get_running_loop().run_in_executor(self._slow_reader, function)
 
     async def write(self, function: Callable[[], Result]) -> Result:
-        """Write the gallery after what waits already. It is written even if the caller goes away meanwhile."""
+        """Write the gallery in its turn. It is written even if the caller goes away meanwhile."""
         return await _result_of(self._writer.call(function))
 
     async def add(self, new: NewSighting) -> Any:
@@ -113,9 +114,10 @@ class Backend:
         waiting = [asyncio.wrap_future(self._batches.submit(image)) for image in images]
         return np.stack(await asyncio.gather(*waiting))
 
-    def query_of(self, embedding: FloatArray, camera: str | None) -> EmbeddingTable:
-        """A query for the gallery: an embedding that its model made, and the camera where it is known."""
-        columns = {} if camera is None else {"camera_name": (camera,)}
+    def query_of(self, embedding: FloatArray, camera: str | None, time: datetime | None) -> EmbeddingTable:
+        """A query for the gallery: an embedding that its model made, with camera and time where they are known."""
+        known = {"camera_name": camera, "time": time}
+        columns = {name: (value,) for name, value in known.items() if value is not None}
         return EmbeddingTable(Crops((Path("query"),), columns=columns), embedding[None], provenance_of(self.embedder))
 
     async def decode(self, uploads: Sequence[Upload]) -> list[RgbArray]:

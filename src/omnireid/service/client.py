@@ -89,6 +89,7 @@ class ServiceClient:
         count: int = 20,
         which: SightingFilter = SightingFilter(),
         camera: str | None = None,
+        time: str | None = None,
         prior: float | None = None,
     ) -> ServedMatches:
         """Find the sightings nearest to a crop, a person or a sighting; give one of the three.
@@ -100,6 +101,7 @@ class ServiceClient:
             count: Number of sightings to find.
             which: Which sightings count.
             camera: The camera of the crop, where it is known.
+            time: When it was taken, in ISO 8601 with a zone.
             prior: With a calibration, the probability of a match before anybody looked.
 
         Raises:
@@ -108,7 +110,7 @@ class ServiceClient:
             FilterError: the filter is none.
             ImageError: the crop cannot be read.
         """
-        given = {"person": person, "sighting": sighting, "count": count, "camera": camera, "prior": prior}
+        given = {"person": person, "sighting": sighting, "count": count, "camera": camera, "time": time, "prior": prior}
         files = () if crop is None else (_file("crop", crop),)
         return matches_of(self._connection.post_form("/v1/search", [*_filter(which), *_fields(given)], files))
 

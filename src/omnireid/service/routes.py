@@ -60,7 +60,7 @@ async def search(request: Request, form: Annotated[shapes.SearchForm, File()]) -
     upload = None if form.crop is None else await _upload(form.crop)
     if upload is not None:
         embedding = (await backend.embed([upload]))[0]
-        query = backend.query_of(embedding, form.camera)
+        query = backend.query_of(embedding, form.camera, parse_time(form.time, "time"))
         contents = [upload.sha256]
 
         def find() -> GalleryMatches:

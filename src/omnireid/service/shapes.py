@@ -63,6 +63,7 @@ class SearchForm(Filter):
     person: Name | None = Field(None, description="Search by all sightings of this person instead.")
     sighting: PositiveInt | None = Field(None, description="Search by this sighting instead.")
     camera: Name | None = Field(None, description="The camera of the crop, for a better probability.")
+    time: str | None = Field(None, max_length=64, description="When it was taken, for the same; ISO 8601 with a zone.")
     count: int = Field(20, ge=1, le=MOST_RESULTS, description="Number of sightings to find.")
     prior: float | None = Field(
         None, gt=0, lt=1, description="With a calibration: the probability of a match before anybody looked."

@@ -1,4 +1,4 @@
-"""One thread that writes the gallery, so that no search ever waits for a lock; crops that wait are added together."""
+"""One thread that writes the gallery, so that no search waits for a lock; crops that wait are added together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Task(Generic[One]):
 
 @dataclass(eq=False)
 class Writer(Generic[One]):
-    """Writes in the order of arrival.
+    """Writes what arrives, one thing after the other, so that only one thread waits for the gallery's lock.
 
     Attributes:
         add_together: Adds the values of one group; returns a result or an error for each.
@@ -79,25 +79,29 @@ class Writer(Generic[One]):
         return task.done
 
     def _run(self) -> None:
-        following: _Task[One] | None = None
-        while True:
-            task = following or self._waiting.get()
-            following = None
-            if task is None:
-                return
-            together, stopped = [task], False
-            while task.call is None and len(together) < _MOST_TOGETHER:
-                try:
-                    one = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if one is None or one.call is not None or one.group != task.group:
-                    following, stopped = one, one is None
-                    break
-                together.append(one)
-            self._write(together)
-            if stopped:
-                return
+        is_stopping = False
+        while not is_stopping:
+            tasks = self._take()
+            is_stopping = None in tasks
+            groups: dict[Hashable, list[_Task[One]]] = {}
+            calls: list[list[_Task[One]]] = []
+            for task in tasks:
+                if task is not None and task.call is None:
+                    groups.setdefault(task.group, []).append(task)
+                elif task is not None:
+                    calls.append([task])
+            for together in (*groups.values(), *calls):
+                self._write(together)
+
+    def _take(self) -> list[_Task[One] | None]:
+        """What waits. Nothing of it is acknowledged, so its order is free, and additions come first, together."""
+        tasks = [self._waiting.get()]
+        while len(tasks) < _MOST_TOGETHER and tasks[-1] is not None:
+            try:
+                tasks.append(self._waiting.get_nowait())
+            except queue.Empty:
+                break
+        return tasks
 
     def _write(self, together: Sequence[_Task[One]]) -> None:
         tasks = [task for task in together if task.done.set_running_or_notify_cancel()]

@@ -1,0 +1,238 @@
+"""Claim: a service answers 200 clients at once without an error and without a lost write, in memory that stays flat.
+
+Drawn people are put into a gallery, and `omnireid serve` serves it in a process of its own, on loopback. First comes
+the network's own rate in this process, which is the baseline: crops a second that `Embedder.embed` embeds from JPEG
+bytes. Then `/v1/embed` is asked by 16 clients, for one crop and for 32 crops a request; its share of the baseline is
+printed. Then 200 clients, a thread each, ask as fast as they are answered: 80 % searches, 15 % additions of crops that
+were never there, 5 % decisions. Afterwards every acknowledged sighting and decision must be in the gallery, and
+`omnireid gallery check` must find nothing. The clients run on the same cores as the service. Expect two minutes for 60
+seconds. With 600 seconds the lines of memory say whether it stays flat.
+
+Run: python benchmarks/service_load.py [--seconds 60] [--clients 200] [--sightings 2000] [--weights WEIGHTS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from omnireid import Gallery, OmnireidError, ServiceClient, load_embedder, synthesize
+from omnireid.cli import main as omnireid
+from omnireid.machine import describe
+
+MIX = {"search": 0.80, "add": 0.15, "decide": 0.05}
+EMBEDDING_CLIENTS = 16
+
+
+@dataclass
+class Served:
+    """A service in a process of its own.
+
+    Attributes:
+        address: Where it is.
+        process: Its process.
+    """
+
+    address: str
+    process: subprocess.Popen[str]
+
+    def memory_mib(self) -> float:
+        """Resident memory of the process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+@dataclass
+class Record:
+    """What the clients saw.
+
+    Attributes:
+        seconds: Kind to the seconds that each request took.
+        errors: Class and message of each error.
+        added: Numbers of acknowledged sightings.
+        decided: Numbers of acknowledged decisions.
+    """
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    errors: list[str] = field(default_factory=list)
+    added: list[int] = field(default_factory=list)
+    decided: list[int] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def serving(gallery: Path, kept: Path, *flags: str) -> Iterator[Served]:
+    """Serve a gallery until the body ends."""
+    words = [sys.executable, "-u", "-m", "omnireid", "serve", "--gallery", str(gallery), "--keep-crops", str(kept)]
+    words += ["--port", "0", "--requests-per-second", "1000000", *flags]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit(f"The service did not start: {' '.join(words)}")
+        try:
+            yield Served(line.split()[-1], process)
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def make_gallery(folder: Path, sightings: int, weights: str | None) -> tuple[Path, list[bytes]]:
+    """A gallery of drawn people, and the bytes of its crops."""
+    cameras, per_camera = 4, 5
+    # Half of the people are for training, and their crops are not added.
+    identities = 2 * max(2, round(sightings / (cameras * per_camera)))
+    synthesize(folder / "people", identities=identities, cameras=cameras, per_camera=per_camera)
+    crops = folder / "people" / "bounding_box_test"
+    chosen = [] if weights is None else ["--weights", weights]
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = omnireid(["gallery", "add", str(crops), "--gallery", str(folder / "g"), *chosen])
+    if code:
+        raise SystemExit(code)
+    return folder / "g", [path.read_bytes() for path in sorted(crops.glob("*.jpg"))]
+
+
+def unique(crop: bytes, number: int) -> bytes:
+    """The same JPEG picture with a comment, so that it is another file."""
+    comment = f"crop {number}".encode()
+    return crop[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + crop[2:]
+
+
+def in_threads(work: Callable[[int], None], count: int) -> None:
+    """Run `work` in so many threads, and wait for all of them."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def network_rate(crops: list[bytes], weights: str | None, seconds: float) -> float:
+    """Crops a second of the network alone, from JPEG bytes, in batches of 32."""
+    embedder = load_embedder() if weights is None else load_embedder(weights)
+    batch = [crops[row % len(crops)] for row in range(32)]
+    embedder.embed(batch)
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        embedder.embed(batch)
+        done += len(batch)
+    return done / (time.perf_counter() - began)
+
+
+def embedding_rate(address: str, crops: list[bytes], size: int, seconds: float) -> float:
+    """Crops a second through `/v1/embed`, `size` crops a request."""
+    done = [0] * EMBEDDING_CLIENTS
+    until = time.perf_counter() + seconds
+
+    def work(number: int) -> None:
+        with ServiceClient(address) as service:
+            while time.perf_counter() < until:
+                service.embed([crops[(number + row) % len(crops)] for row in range(size)])
+                done[number] += size
+
+    in_threads(work, EMBEDDING_CLIENTS)
+    return sum(done) / seconds
+
+
+def load(served: Served, crops: list[bytes], clients: int, seconds: float) -> Record:
+    """Let the clients ask, and print the memory ten times."""
+    record = Record()
+    until = time.perf_counter() + seconds
+
+    def work(number: int) -> None:
+        rng = random.Random(number)
+        with ServiceClient(served.address, timeout_s=300) as service:
+            while time.perf_counter() < until:
+                kind = rng.choices(list(MIX), list(MIX.values()))[0]
+                crop = rng.choice(crops)
+                began = time.perf_counter()
+                try:
+                    if kind == "search":
+                        service.search(crop, count=20)
+                    elif kind == "add":
+                        new = unique(crop, rng.getrandbits(48))
+                        added = service.add_sighting(new, camera=str(rng.randrange(4)), keep_all=True)
+                        record.added.append(added.sighting.number)
+                    else:
+                        chosen = rng.randrange(1, len(crops) + 1)
+                        decision = service.assign([chosen], f"person {rng.randrange(50)}")
+                        record.decided.append(decision.event)
+                except OmnireidError as error:
+                    record.errors.append(f"{type(error).__name__}: {error}")
+                    continue
+                record.seconds[kind].append(time.perf_counter() - began)
+
+    def watch() -> None:
+        for tenth in range(1, 11):
+            time.sleep(max(0.0, until - seconds + tenth * seconds / 10 - time.perf_counter()))
+            done = sum(map(len, record.seconds.values()))
+            print(
+                f"  after {tenth * seconds / 10:4.0f} s: {done:,} requests, {served.memory_mib():.0f} MiB", flush=True
+            )
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    in_threads(work, clients)
+    watcher.join()
+    return record
+
+
+def report(record: Record, seconds: float, gallery: Path) -> bool:
+    """Print what the clients saw, and whether everything that was acknowledged is there."""
+    everything = [value for values in record.seconds.values() for value in values]
+    print(f"{len(everything) / seconds:,.1f} requests/s")
+    for kind, values in {"all": everything, **record.seconds}.items():
+        shown = "  ".join(f"p{point} {1000 * np.percentile(values, point):,.0f} ms" for point in (50, 95, 99))
+        print(f"  {kind:<7} {len(values):>7,}  {shown}")
+    opened = Gallery.open(gallery)
+    there = {sighting.number for sighting in opened.sightings()}
+    decided = {decision.event for decision in opened.decisions()}
+    lost = len(set(record.added) - there) + len(set(record.decided) - decided)
+    twice = len(record.added) - len(set(record.added)) + len(record.decided) - len(set(record.decided))
+    problems = opened.check().problems
+    print(f"errors {len(record.errors):,}, lost writes {lost:,}, given twice {twice:,}, check: {problems or 'sound'}")
+    for text in sorted(set(record.errors))[:5]:
+        print(f"  {text}")
+    return not record.errors and not lost and not twice and not problems
+
+
+def main() -> int:
+    """Measure, and return 0 where nothing failed and nothing was lost."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--sightings", type=int, default=2000)
+    parser.add_argument("--weights")
+    given = parser.parse_args()
+    print(describe())
+    with tempfile.TemporaryDirectory(prefix="omnireid-service-") as place:
+        gallery, crops = make_gallery(Path(place), given.sightings, given.weights)
+        part = min(10.0, given.seconds / 6)
+        own = network_rate(crops, given.weights, part)
+        print(f"network alone, from JPEG bytes: {own:,.0f} crops/s")
+        flags = [] if given.weights is None else ["--weights", given.weights]
+        with serving(gallery, Path(place) / "kept", *flags) as served:
+            for size in (1, 32):
+                rate = embedding_rate(served.address, crops, size, part)
+                print(f"/v1/embed, {size} crops a request: {rate:,.0f} crops/s, {rate / own:.2f} of the network's own")
+            print(
+                f"{given.clients} clients, {given.seconds:.0f} s, {len(crops):,} sightings in the gallery:", flush=True
+            )
+            record = load(served, crops, given.clients, given.seconds)
+        return 0 if report(record, given.seconds, gallery) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
