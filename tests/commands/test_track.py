@@ -46,7 +46,7 @@ def test_boxes_go_in_and_people_come_out(
     words: list[str], tmp_path: Path, online: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     video, mot, events, page = (tmp_path / name for name in ("v.mp4", "t.txt", "e.jsonl", "links.html"))
-    more = ["--online"] if online else ["--explain-links", str(page)]
+    more = ["--online"] if online else ["--fill-s", "0", "--explain-links", str(page)]
     assert main(["track", *words, "--video", str(video), "--mot", str(mot), "--events", str(events), *more]) == 0
     table = read_track_table(tmp_path / "t.parquet")
     assert {tracklet.camera for tracklet in table.tracklets} == {"camera-1"}

@@ -34,7 +34,8 @@ def draw_links(
     text = (
         f"{len(linked.tracklets):,} tracklets show {people:,} people. {len(linked.links):,} links joined two tracklets "
         f"over a gap; without them there would be {people + len(linked.links):,} people. Each strip shows the person "
-        "before the gap, after it, and the next most probable alternative where anybody else was within reach."
+        "before the gap, after it, and the most probable alternative where anybody else was within reach. Place is "
+        "a log likelihood ratio: above 0, where and when the person came back speaks for the link."
     )
     if len(shown) < len(linked.links):
         text += f" The first {len(shown):,} links are shown; the events have all of them."
@@ -42,9 +43,10 @@ def draw_links(
 
 
 def _strip(link: Link, person: int, pictures: Mapping[tuple[int, bool], RgbArray]) -> Strip:
+    distance = "too few good crops to compare" if link.distance is None else f"distance {link.distance:.3f}"
     title = (
         f"Person {person} was lost at {_clock(link.left_at)} and is back at {_clock(link.back_at)}, after "
-        f"{link.gap_s:.1f} s: probability {link.probability:.3f}, distance {link.distance:.3f}, needed speed "
+        f"{link.gap_s:.1f} s: probability {link.probability:.3f}, {distance}, place {link.place:+.1f}, needed speed "
         f"{link.speed:.2f} body heights a second. Without this link, tracklet {link.later} would be a new person."
     )
     crops = [

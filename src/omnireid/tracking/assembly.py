@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from omnireid.tracking.tracklets import Tracklet
+from omnireid.tracking.whereabouts import SPAN_S
 from omnireid.tracking.windows import EmbeddedCrop, Window
 
 
@@ -77,15 +79,16 @@ class TrackletAssembly:
         )
 
     def tracklet_end(self, number: int) -> Tracklet:
-        """The last box of a tracklet as a tracklet of its own, without crops."""
+        """The last second of a tracklet as a tracklet of its own, without crops."""
         one = self._growing[number]
+        first = bisect_left(one.times, one.times[-1] - SPAN_S)
         return Tracklet(
             self._camera,
             number,
-            np.array(one.frames[-1:], dtype=np.int64),
-            np.array(one.times[-1:]),
-            np.array(one.boxes[-4:], dtype=np.float32).reshape(1, 4),
-            np.array(one.scores[-1:], dtype=np.float32),
+            np.array(one.frames[first:], dtype=np.int64),
+            np.array(one.times[first:]),
+            np.array(one.boxes[4 * first :], dtype=np.float32).reshape(-1, 4),
+            np.array(one.scores[first:], dtype=np.float32),
             np.empty(0, np.int64),
             np.empty((0, self._dimension), np.float32),
             np.empty(0, np.float32),

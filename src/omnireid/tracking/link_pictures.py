@@ -16,7 +16,7 @@ from omnireid.tracking.video import Video
 def cut_link_pictures(video: Video, linked: LinkedTracklets) -> Mapping[tuple[int, bool], RgbArray]:
     """Cut the crop at the end of each link's earlier tracklet and at the start of the later one.
 
-    The crops are those that were embedded, nearest to the gap.
+    The crops are those nearest to the gap that were embedded, or the nearest ones where none was good enough.
 
     Args:
         video: The recording, opened again.
@@ -32,7 +32,8 @@ def cut_link_pictures(video: Video, linked: LinkedTracklets) -> Mapping[tuple[in
         for number, is_end in ((link.earlier, True), (link.later, False), (link.alternative, True)):
             if number is not None:
                 tracklet = tracklets[number]
-                row = int(tracklet.embedded[-1 if is_end else 0])
+                rows = tracklet.embedded if len(tracklet.embedded) else np.arange(len(tracklet.frames))
+                row = int(rows[-1 if is_end else 0])
                 wanted.setdefault(int(tracklet.frames[row]), []).append(((number, is_end), tracklet, row))
     crops: dict[tuple[int, bool], RgbArray] = {}
     for frame in video.frames() if wanted else ():

@@ -1,9 +1,9 @@
 """Which tracklets of one camera show one person, and why.
 
 A person who is hidden, or leaves and comes back, has several tracklets. Two of
-them are linked where the later one begins after the earlier one has ended, could
-be reached in the time between, and looks like the same person. Where appearance
-is unsure, nothing is linked: a wrong link costs more than a missing one.
+them are linked where the later one begins after the earlier one has ended and
+could be reached in the time between, and where appearance and place together
+speak for one person.
 
 Shapes: N chains of tracklets.
 """
@@ -24,6 +24,7 @@ from omnireid.tracking.reach import learn_fastest, needed_speed
 from omnireid.tracking.splitting import split_tracklets
 from omnireid.tracking.tracking_options import LinkingMethod, LinkingOptions
 from omnireid.tracking.tracklets import Tracklet
+from omnireid.tracking.whereabouts import learn_places, whereabouts
 from omnireid.types import DoubleArray
 
 _CUTTING_ROUNDS = 2
@@ -40,8 +41,10 @@ class Link:
         later: Number of the tracklet that began.
         left_at: Seconds since the recording's start at the last box of the earlier tracklet.
         back_at: Seconds since the recording's start at the first box of the later tracklet.
-        distance: Mean cosine distance between the crops of what had been linked to either before.
-        probability: Probability by appearance that both show one person.
+        distance: Mean cosine distance between the crops of what had been linked to either before; None where one of
+            them has too few good crops, so that the place decided alone.
+        place: How much place and time speak for one person, as a log likelihood ratio.
+        probability: Probability by appearance, place and time that both show one person.
         speed: Body heights a second that were needed to get from one end to the other.
         alternative: Number of the next most probable tracklet that could have been the earlier one; None where there is
             no other within reach. Without any link the later tracklet would have been a person of its own.
@@ -53,7 +56,8 @@ class Link:
     later: int
     left_at: float
     back_at: float
-    distance: float
+    distance: float | None
+    place: float
     probability: float
     speed: float
     alternative: int | None
@@ -75,6 +79,7 @@ class Link:
             "back_at": self.back_at,
             "gap_s": self.gap_s,
             "distance": self.distance,
+            "place": self.place,
             "probability": self.probability,
             "speed": self.speed,
             "alternative": self.alternative,
@@ -108,7 +113,7 @@ def link_tracklets(
 
     Args:
         tracklets: Tracklets of one camera, in any order.
-        appearance: What a distance between crops is worth; None for nothing, so that nothing is linked.
+        appearance: What a distance between crops is worth; None for nothing, so that place and time decide alone.
         options: When two tracklets are linked.
 
     Raises:
@@ -117,12 +122,9 @@ def link_tracklets(
     """
     check_one_camera(tracklets)
     chains = [[tracklet] for tracklet in sorted(tracklets, key=lambda one: (one.start, one.number))]
-    fastest = options.fastest or learn_fastest(tracklets)
+    evidence = _Evidence(tracklets, appearance, options)
     links: list[Link] = []
-    while appearance is not None:
-        found = _link_round(chains, appearance, fastest, options)
-        if not found:
-            break
+    while found := _link_round(chains, evidence, options):
         links += [link for _, _, link in found]
         chains = _join(chains, {earlier: later for earlier, later, _ in found})
     people = {tracklet.number: person for person, chain in enumerate(chains) for tracklet in chain}
@@ -137,7 +139,7 @@ def link_recording(
     Args:
         tracklets: Tracklets of one camera, as a motion tracker found them.
         calibration: What a distance between crops of these weights is worth. Without one it is learned from the
-            tracklets themselves, and learned again from what is cut; where they are too few, nothing is linked.
+            tracklets themselves, and learned again from what is cut; where they are too few, place and time decide.
         options: When tracklets are cut and linked.
 
     Raises: the errors of `link_tracklets`.
@@ -148,7 +150,7 @@ def link_recording(
     for _ in range(_CUTTING_ROUNDS):
         if not options.cut or appearance is None:
             break
-        cut = split_tracklets(cut, appearance, options.probability)
+        cut = split_tracklets(cut, appearance, options.cut_probability)
         appearance = calibration or learn_appearance(cut) or appearance
     return link_tracklets(cut, appearance, options)
 
@@ -182,14 +184,60 @@ def _join(chains: Sequence[list[Tracklet]], follower: Mapping[int, int]) -> list
     return joined
 
 
+class _Evidence:
+    """What speaks for one person at either side of a gap. What is known of two ends is kept for later rounds."""
+
+    def __init__(self, tracklets: Sequence[Tracklet], appearance: Appearance | None, options: LinkingOptions) -> None:
+        self._appearance = appearance
+        self._fastest = options.fastest or learn_fastest(tracklets)
+        self._longest_gap_s = options.longest_gap_s
+        self._scale = learn_places(tracklets)
+        self._rows = {one.number: unit_rows(one.embeddings) for one in tracklets}
+        self._lasts = {one.number: whereabouts(one, at_end=True) for one in tracklets}
+        self._firsts = {one.number: whereabouts(one, at_end=False) for one in tracklets}
+        self._known: dict[tuple[int, int], tuple[float, float] | None] = {}
+
+    def between(self, earlier: Tracklet, later: Tracklet) -> tuple[float, float] | None:
+        """Needed speed, and log likelihood ratio of the place; None where the later one cannot be reached."""
+        key = (earlier.number, later.number)
+        if key not in self._known:
+            speed = needed_speed(earlier, later)
+            place = self._scale.log_likelihood_ratio(self._lasts[earlier.number], self._firsts[later.number])
+            self._known[key] = (speed, place) if speed <= self._fastest else None
+        return self._known[key]
+
+    def compare(self, chains: Sequence[Sequence[Tracklet]]) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+        """(N, N) log likelihood ratios, distances and ratios of the place, from the end of each chain to each start.
+
+        Ratios are -inf where a link is impossible, and distances NaN where one of both has too few crops.
+        """
+        count = len(chains)
+        starts = np.array([chain[0].start for chain in chains])
+        ends = np.array([chain[-1].end for chain in chains])
+        gaps = starts[None, :] - ends[:, None]
+        places = np.full((count, count), -np.inf)
+        for earlier, later in np.argwhere((gaps > 0) & (gaps <= self._longest_gap_s)).tolist():
+            between = self.between(chains[earlier][-1], chains[later][0])
+            if between is not None:
+                places[earlier, later] = between[1]
+        rows = [np.concatenate([self._rows[tracklet.number] for tracklet in chain]) for chain in chains]
+        distances = np.full((count, count), np.nan)
+        known = np.array([index for index, row in enumerate(rows) if len(row) >= LEAST_CROPS], dtype=np.int64)
+        if len(known):
+            means = np.stack([rows[index].mean(axis=0) for index in known])
+            distances[np.ix_(known, known)] = 1 - means @ means.T
+        ratios = places.copy()
+        if self._appearance is not None:
+            compared = np.isfinite(places) & np.isfinite(distances)
+            ratios[compared] += self._appearance.log_likelihood_ratios(distances[compared])
+        return ratios, distances, places
+
+
 def _link_round(
-    chains: Sequence[Sequence[Tracklet]], appearance: Appearance, fastest: float, options: LinkingOptions
+    chains: Sequence[Sequence[Tracklet]], evidence: _Evidence, options: LinkingOptions
 ) -> list[tuple[int, int, Link]]:
     """Links between chains, each with the indices of the two chains."""
-    distances, speeds = _compare(chains, fastest, options.longest_gap_s)
-    ratios = np.full(distances.shape, -np.inf)
-    possible = np.isfinite(distances)
-    ratios[possible] = appearance.log_likelihood_ratios(distances[possible])
+    ratios, distances, places = evidence.compare(chains)
     least = math.log(options.probability / (1 - options.probability))
     if not (ratios >= least).any():
         return []
@@ -200,41 +248,24 @@ def _link_round(
         other = int(np.argmax(column))
         has_other = bool(np.isfinite(column[other]))
         last, first = chains[earlier][-1], chains[later][0]
+        between = evidence.between(last, first)
+        assert between is not None
+        distance = float(distances[earlier, later])
         link = Link(
             first.camera,
             last.number,
             first.number,
             last.end,
             first.start,
-            float(distances[earlier, later]),
+            None if math.isnan(distance) else distance,
+            float(places[earlier, later]),
             link_probability(ratios[earlier, later]),
-            float(speeds[earlier, later]),
+            between[0],
             chains[other][-1].number if has_other else None,
             link_probability(column[other]),
         )
         found.append((earlier, later, link))
     return found
-
-
-def _compare(
-    chains: Sequence[Sequence[Tracklet]], fastest: float, longest_gap_s: float
-) -> tuple[DoubleArray, DoubleArray]:
-    """(N, N) distances and needed speeds from the end of each chain to the start of each; infinite where impossible."""
-    rows = [np.concatenate([unit_rows(tracklet.embeddings) for tracklet in chain]) for chain in chains]
-    known = [index for index, row in enumerate(rows) if len(row) >= LEAST_CROPS]
-    distances = np.full((len(chains), len(chains)), np.inf)
-    speeds = np.full((len(chains), len(chains)), np.inf)
-    means = {index: rows[index].mean(axis=0) for index in known}
-    for earlier in known:
-        for later in known:
-            gap = chains[later][0].start - chains[earlier][-1].end
-            if not 0 < gap <= longest_gap_s:
-                continue
-            speed = needed_speed(chains[earlier][-1], chains[later][0])
-            if speed <= fastest:
-                speeds[earlier, later] = speed
-                distances[earlier, later] = 1 - means[earlier] @ means[later]
-    return distances, speeds
 
 
 def choose_links(ratios: DoubleArray, least: float, method: LinkingMethod) -> list[tuple[int, int]]:

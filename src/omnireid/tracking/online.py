@@ -1,8 +1,8 @@
 """Linking while a recording goes on: a new tracklet is given its person within a stated delay, and for good.
 
 The rule is that of `linking`: a tracklet belongs to somebody who was seen before
-where it begins after that person was last seen, could be reached in the time
-between, and looks the same. What cannot be known yet is not waited for, tracklets
+where it begins after that person was last seen and could be reached in the time
+between, and where appearance and place together speak for it. What cannot be known yet is not waited for, tracklets
 are not cut, and people who were not seen for long are forgotten, so delay and
 memory are bounded.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from omnireid.tracking.linking import Link, choose_links, link_probability
 from omnireid.tracking.reach import FASTEST_BOUND, learn_fastest, needed_speed
 from omnireid.tracking.tracking_options import LinkingOptions, OnlineOptions
 from omnireid.tracking.tracklets import Tracklet
+from omnireid.tracking.whereabouts import Whereabouts, last_second, learn_places, whereabouts
 from omnireid.tracking.windows import Window
 from omnireid.types import DoubleArray
 
@@ -53,12 +54,17 @@ class Decision:
 
 @dataclass(eq=False)
 class _Person:
-    """Somebody who was seen: the last box as a tracklet of one box, and the sum of the crops' unit embeddings."""
+    """Somebody who was seen: the last second of it, and the sum of the crops' unit embeddings."""
 
     number: int
     last: Tracklet
+    place: Whereabouts
     rows: DoubleArray
     crops: int
+
+    def seen(self, last: Tracklet) -> None:
+        """Keep where the person was seen last."""
+        self.last, self.place = last, whereabouts(last, at_end=True)
 
 
 class OnlineLinker:
@@ -68,7 +74,7 @@ class OnlineLinker:
         online: When it is decided, and how many people are remembered.
         linking: When two tracklets are linked. `cut` has no effect.
         calibration: What a distance between crops of these weights is worth. Without one it is learned from the newest
-            tracklets that have ended, and until there are enough of them nobody is recognised.
+            tracklets that have ended, and until there are enough of them, place and time decide alone.
     """
 
     def __init__(self, online: OnlineOptions, linking: LinkingOptions, calibration: Calibration | None = None) -> None:
@@ -77,6 +83,7 @@ class OnlineLinker:
         self._calibration = calibration
         self._appearance: Appearance | None = calibration
         self._fastest = linking.fastest or FASTEST_BOUND
+        self._places = learn_places([])
         self._people: dict[int, _Person] = {}
         self._person_of: dict[int, int] = {}
         self._undecided: dict[int, float] = {}
@@ -101,7 +108,7 @@ class OnlineLinker:
         for number in {number for followed in window.followed for number in followed.numbers.tolist()}:
             if number in self._person_of:
                 person = self._people[self._person_of[number]]
-                person.last = growing.tracklet_end(number)
+                person.seen(growing.tracklet_end(number))
                 if number in window.crops:
                     person.rows = person.rows + unit_rows(window.crops[number].embedding[None])[0]
                     person.crops += 1
@@ -122,8 +129,10 @@ class OnlineLinker:
         self._ended_since += len(tracklets)
         if self._ended_since >= _LEARN_AFTER:
             self._ended_since = 0
-            self._appearance = self._calibration or learn_appearance(self._ended) or self._appearance
-            self._fastest = self._linking.fastest or learn_fastest(self._ended)
+            newest = list(self._ended)
+            self._appearance = self._calibration or learn_appearance(newest) or self._appearance
+            self._fastest = self._linking.fastest or learn_fastest(newest)
+            self._places = learn_places(newest)
         return decisions
 
     def forget_tracklets(self, tracklets: Sequence[Tracklet]) -> None:
@@ -133,11 +142,11 @@ class OnlineLinker:
 
     def _decide(self, tracklets: Sequence[Tracklet], now: float) -> list[Decision]:
         people = list(self._people.values())
-        distances, speeds = self._compare(people, tracklets)
-        ratios = np.full(distances.shape, -np.inf)
-        possible = np.isfinite(distances)
-        if self._appearance is not None and possible.any():
-            ratios[possible] = self._appearance.log_likelihood_ratios(distances[possible])
+        distances, speeds, places = self._compare(people, tracklets)
+        ratios = places.copy()
+        compared = np.isfinite(places) & np.isfinite(distances)
+        if self._appearance is not None:
+            ratios[compared] += self._appearance.log_likelihood_ratios(distances[compared])
         least = math.log(self._linking.probability / (1 - self._linking.probability))
         chosen = {later: earlier for earlier, later in choose_links(ratios, least, self._linking.method)}
         decisions = []
@@ -155,40 +164,46 @@ class OnlineLinker:
                     tracklet.number,
                     person.last.end,
                     tracklet.start,
-                    float(distances[row, place]),
+                    None if math.isnan(distances[row, place]) else float(distances[row, place]),
+                    float(places[row, place]),
                     link_probability(ratios[row, place]),
                     float(speeds[row, place]),
                     None if other is None else people[other + (other >= row)].last.number,
                     0.0 if other is None else link_probability(others[other]),
                 )
             else:
-                person = _Person(self._next_person, tracklet, np.zeros(tracklet.embeddings.shape[1]), 0)
+                end = whereabouts(tracklet, at_end=True)
+                person = _Person(self._next_person, tracklet, end, np.zeros(tracklet.embeddings.shape[1]), 0)
                 self._next_person += 1
                 self._people[person.number] = person
-            person.last = _last_box(tracklet)
+            person.seen(last_second(tracklet))
             person.rows = person.rows + unit_rows(tracklet.embeddings).sum(axis=0)
             person.crops += len(tracklet.embeddings)
             self._person_of[tracklet.number] = person.number
             decisions.append(Decision(tracklet.number, person.number, tracklet.start, now, link))
         return decisions
 
-    def _compare(self, people: Sequence[_Person], tracklets: Sequence[Tracklet]) -> tuple[DoubleArray, DoubleArray]:
-        """(people, tracklets) distances and needed speeds; infinite where impossible."""
-        distances = np.full((len(people), len(tracklets)), np.inf)
-        speeds = np.full((len(people), len(tracklets)), np.inf)
+    def _compare(
+        self, people: Sequence[_Person], tracklets: Sequence[Tracklet]
+    ) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+        """(people, tracklets) distances, needed speeds and log likelihood ratios of the place.
+
+        A ratio is -inf where a link is impossible, and a distance NaN where one of both has too few crops.
+        """
+        shape = (len(people), len(tracklets))
+        distances, speeds, places = np.full(shape, np.nan), np.full(shape, np.inf), np.full(shape, -np.inf)
         for column, tracklet in enumerate(tracklets):
-            if len(tracklet.embeddings) < LEAST_CROPS:
-                continue
-            mean = unit_rows(tracklet.embeddings).mean(axis=0)
+            begins = whereabouts(tracklet, at_end=False)
+            mean = unit_rows(tracklet.embeddings).mean(axis=0) if len(tracklet.embeddings) >= LEAST_CROPS else None
             for row, person in enumerate(people):
-                gap = tracklet.start - person.last.end
-                if person.crops < LEAST_CROPS or not 0 < gap <= self._linking.longest_gap_s:
+                if not 0 < tracklet.start - person.last.end <= self._linking.longest_gap_s:
                     continue
-                speed = needed_speed(person.last, tracklet)
-                if speed <= self._fastest:
-                    speeds[row, column] = speed
+                speeds[row, column] = needed_speed(person.last, tracklet)
+                if speeds[row, column] <= self._fastest:
+                    places[row, column] = self._places.log_likelihood_ratio(person.place, begins)
+                if mean is not None and person.crops >= LEAST_CROPS:
                     distances[row, column] = 1 - person.rows @ mean / person.crops
-        return distances, speeds
+        return distances, speeds, places
 
     def _forget(self, now: float) -> None:
         """Forget people whom nobody shows, by age and by number."""
@@ -200,17 +215,3 @@ class OnlineLinker:
         for place, person in enumerate(hidden):
             if place < surplus or now - person.last.end > self._online.forget_s:
                 del self._people[person.number]
-
-
-def _last_box(tracklet: Tracklet) -> Tracklet:
-    """The last box of a tracklet as a tracklet of its own, without crops."""
-    return replace(
-        tracklet,
-        frames=tracklet.frames[-1:],
-        times=tracklet.times[-1:],
-        boxes=tracklet.boxes[-1:],
-        scores=tracklet.scores[-1:],
-        embedded=np.empty(0, np.int64),
-        embeddings=np.empty((0, tracklet.embeddings.shape[1]), np.float32),
-        qualities=np.empty(0, np.float32),
-    )

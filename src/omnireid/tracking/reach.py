@@ -42,13 +42,13 @@ def needed_speed(earlier: Tracklet, later: Tracklet) -> float:
     """
     last, first = earlier.boxes[-1].astype(np.float64), later.boxes[0].astype(np.float64)
     height = float(max(last[3] - last[1], first[3] - first[1]))
-    way = float(np.hypot(*(_feet(last[None])[0] - _feet(first[None])[0]))) / height
+    way = float(np.hypot(*(feet_of(last[None])[0] - feet_of(first[None])[0]))) / height
     return max(way - BOX_ERROR, 0.0) / (later.start - earlier.end)
 
 
 def _own_speeds(tracklet: Tracklet) -> DoubleArray:
     """Speeds of a tracklet over steps of at least half a second."""
-    feet, heights = _feet(tracklet.boxes), tracklet.boxes[:, 3] - tracklet.boxes[:, 1]
+    feet, heights = feet_of(tracklet.boxes), tracklet.boxes[:, 3] - tracklet.boxes[:, 1]
     after = np.searchsorted(tracklet.times, tracklet.times + _STEP_S)
     here = np.flatnonzero(after < len(feet))
     there = after[here]
@@ -57,7 +57,7 @@ def _own_speeds(tracklet: Tracklet) -> DoubleArray:
     return speeds
 
 
-def _feet(boxes: AnyArray) -> DoubleArray:
+def feet_of(boxes: AnyArray) -> DoubleArray:
     """Where people stand: the middle of the lower edge of each box."""
     feet: DoubleArray = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1).astype(np.float64)
     return feet

@@ -71,7 +71,7 @@ def write_recording(recording: TrackedRecording, results: TrackResults, reopen: 
     Raises:
         OutputError: A file cannot be written.
     """
-    boxes = identified_boxes(recording.linked.tracklets, recording.linked.people)
+    boxes = identified_boxes(recording.linked.tracklets, recording.linked.people, results.fill_s)
     if results.mot is not None:
         write_results(results.mot, boxes)
     if results.video is not None:

@@ -21,21 +21,41 @@ from omnireid.tracking.video_file import AppendFrame
 from omnireid.types import DoubleArray, IntArray
 
 
-def identified_boxes(tracklets: Sequence[Tracklet], people: Mapping[int, int]) -> MotTable:
-    """The boxes of tracklets, with their people as identities, in the order of frames."""
-    empty = np.empty(0)
-    frames = np.concatenate([empty, *(one.frames for one in tracklets)]).astype(np.int64)
-    boxes = np.concatenate([np.empty((0, 4)), *(one.boxes for one in tracklets)])
-    scores = np.concatenate([empty, *(one.scores for one in tracklets)])
-    owners = np.concatenate([empty, *(np.full(len(one.frames), people[one.number]) for one in tracklets)])
-    return _mot_table(frames, owners.astype(np.float64), boxes, scores)
+def identified_boxes(tracklets: Sequence[Tracklet], people: Mapping[int, int], fill_s: float = 0.0) -> MotTable:
+    """The boxes of tracklets, with their people as identities, in the order of frames.
+
+    Args:
+        tracklets: Tracklets of one camera.
+        people: Number of each tracklet to the number of its person.
+        fill_s: In gaps of at most this many seconds between two boxes of a person, boxes are interpolated.
+    """
+    by_person: dict[int, list[Tracklet]] = {}
+    for tracklet in sorted(tracklets, key=lambda one: one.start):
+        by_person.setdefault(people[tracklet.number], []).append(tracklet)
+    parts = [_boxes_of_person(several, fill_s) for several in by_person.values()]
+    frames = np.concatenate([np.empty(0, np.int64), *(part[0] for part in parts)])
+    rows = np.concatenate([np.empty((0, 5)), *(part[1] for part in parts)])
+    owners = np.repeat(np.array(list(by_person), dtype=np.int64), [len(part[0]) for part in parts])
+    return _mot_table(frames, owners, rows[:, :4], rows[:, 4])
 
 
-def _mot_table(frames: IntArray, people: DoubleArray, boxes: DoubleArray, scores: DoubleArray) -> MotTable:
+def _boxes_of_person(tracklets: Sequence[Tracklet], fill_s: float) -> tuple[IntArray, DoubleArray]:
+    """(N,) frames and (N, 5) boxes and scores of one person, with those of short gaps."""
+    frames = np.concatenate([one.frames for one in tracklets])
+    times = np.concatenate([one.times for one in tracklets])
+    rows = np.concatenate([np.hstack([one.boxes, one.scores[:, None]]) for one in tracklets]).astype(np.float64)
+    order = np.argsort(frames, kind="stable")
+    frames, times, rows = frames[order], times[order], rows[order]
+    gaps = np.flatnonzero((np.diff(frames) > 1) & (np.diff(times) <= fill_s))
+    between = [np.arange(frames[gap] + 1, frames[gap + 1]) for gap in gaps]
+    filled = np.concatenate([np.empty(0, np.int64), *between])
+    columns = [np.interp(filled, frames, rows[:, column]) for column in range(rows.shape[1])]
+    return np.concatenate([frames, filled]), np.concatenate([rows, np.stack(columns, axis=1)])
+
+
+def _mot_table(frames: IntArray, people: IntArray, boxes: DoubleArray, scores: DoubleArray) -> MotTable:
     count = len(frames)
-    table = MotTable(
-        frames, people.astype(np.int64), boxes, scores, np.full(count, PERSON_CLASS, np.int64), np.ones(count)
-    )
+    table = MotTable(frames, people, boxes, scores, np.full(count, PERSON_CLASS, np.int64), np.ones(count))
     return table.select(np.lexsort((table.identities, frames)))
 
 
@@ -94,7 +114,7 @@ class StreamedBoxes:
         needed = {number for _, _, boxes_of_frame in self._waiting for number, _, _ in boxes_of_frame}
         self._people = {number: person for number, person in self._people.items() if number in needed}
         frames = np.array([row[0] for row in rows], dtype=np.int64)
-        people = np.array([row[1] for row in rows], dtype=np.float64)
+        people = np.array([row[1] for row in rows], dtype=np.int64)
         boxes_found = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 4)
         return _mot_table(frames, people, boxes_found, np.array([row[3] for row in rows]))
 

@@ -116,8 +116,8 @@ class LinkingOptions:
     """When two tracklets are linked.
 
     Attributes:
-        probability: Least probability, by appearance, that both tracklets show one person. A tracklet is cut where it
-            shows two people with that probability.
+        probability: Least probability, by appearance, place and time, that both tracklets show one person.
+        cut_probability: Least probability, by appearance, with which a tracklet is cut because it shows two people.
         longest_gap_s: Longest time between two tracklets of one person, in seconds. By default there is no limit.
         fastest: Greatest speed of a person in body heights a second. By default it is learned from the tracklets.
         method: assignment for all links at once, or greedy for the most probable one first.
@@ -127,15 +127,18 @@ class LinkingOptions:
         SettingError: A value is out of range.
     """
 
-    probability: float = 0.95
+    probability: float = 0.8
+    cut_probability: float = 0.95
     longest_gap_s: float = math.inf
     fastest: float | None = None
     method: LinkingMethod = "assignment"
     cut: bool = True
 
     def __post_init__(self) -> None:
-        if not (is_number(self.probability) and 0.5 <= self.probability < 1):
-            raise SettingError(f"probability must be at least 0.5 and below 1; got {self.probability!r}.")
+        for name in ("probability", "cut_probability"):
+            value = getattr(self, name)
+            if not (is_number(value) and 0.5 <= value < 1):
+                raise SettingError(f"{name} must be at least 0.5 and below 1; got {value!r}.")
         if not self.longest_gap_s > 0:
             raise SettingError(f"longest_gap_s must be a positive number of seconds; got {self.longest_gap_s!r}.")
         if self.fastest is not None and not (is_number(self.fastest) and self.fastest > 0):
@@ -173,9 +176,11 @@ class TrackResults:
             A stream writes them as they occur. With - they go to standard output.
         explain_links: Also write a page (.html) with pictures of both ends of every link, its evidence, and what would
             have happened without it. A live stream cannot be read again for it.
+        fill_s: In --mot and --video, boxes are interpolated where a person was out of sight for at most this many
+            seconds. A stream does not do this, and the table of tracks has detected boxes only.
 
     Raises:
-        SettingError: Two of them are one file.
+        SettingError: Two of them are one file, or `fill_s` is negative.
     """
 
     output: Path
@@ -183,8 +188,11 @@ class TrackResults:
     mot: Path | None = None
     events: Path | None = None
     explain_links: Path | None = None
+    fill_s: float = 2.0
 
     def __post_init__(self) -> None:
+        if not (is_number(self.fill_s) and self.fill_s >= 0):
+            raise SettingError(f"fill_s must be a number of seconds, at least 0; got {self.fill_s!r}.")
         files = self.files()
         twice = next((path for path in files if files.count(path) > 1), None)
         if twice is not None:
