@@ -16,7 +16,7 @@ from omnireid.tracking.linking import (
     link_tracklets,
 )
 from omnireid.tracking.reach import FASTEST_BOUND, SLOWEST_BOUND, learn_fastest, needed_speed
-from omnireid.tracking.splitting import split_tracklets
+from omnireid.tracking.splitting import split_at_gaps, split_tracklets
 from omnireid.tracking.tracking_options import LinkingMethod, LinkingOptions
 from omnireid.tracking.tracklets import Tracklet
 
@@ -171,3 +171,15 @@ def test_settings_out_of_range_are_refused(options: dict[str, object], message: 
 def test_an_empty_recording_has_no_people() -> None:
     none: list[Tracklet] = []
     assert link_recording(none).people == {}
+
+
+def test_long_gaps_of_a_tracklet_are_left_to_linking_and_short_ones_to_motion() -> None:
+    gone = join(walker(0, 0, (0, 20)), walker(0, 0, (30, 50)))
+    blinked = join(walker(1, 1, (0, 20)), walker(1, 1, (23, 50)))
+    first, second, whole = split_at_gaps([gone, blinked], 0.5)
+    assert (first.number, second.number, whole.number) == (0, 2, 1)
+    assert first.frames.tolist() == list(range(20))
+    assert second.frames.tolist() == list(range(30, 50))
+    assert second.embedded.tolist() == list(range(20))
+    assert np.array_equal(np.concatenate([first.embeddings, second.embeddings]), gone.embeddings)
+    assert whole.frames.tolist() == blinked.frames.tolist()

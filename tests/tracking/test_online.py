@@ -134,6 +134,7 @@ def test_gaps_are_filled_where_they_are_short() -> None:
     assert np.allclose(table.boxes[:20, 0], 100 + 5 * np.arange(20))
     assert set(table.identities.tolist()) == {7}
     assert len(identified_boxes([first, second], people)) == 16
+    assert len(identified_boxes([walker(0, 0, (0, 3)), walker(1, 0, (6, 9))], people, fill_s=1.0)) == 6
     assert len(identified_boxes([], {})) == 0
 
 

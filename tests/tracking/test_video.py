@@ -217,3 +217,13 @@ def test_closing_a_stream_ends_its_thread(camera: Camera) -> None:
             thread.join(5)
     assert not any(thread.name == "live-stream" for thread in threading.enumerate())
     assert threading.active_count() <= before + 1
+
+
+def test_a_stated_rate_counts_instead_of_a_files_own_timestamps(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "v.mp4", [0, 0.1, 0.2, 0.3], broken=[1])
+    with open_video(video, VideoOptions(frame_rate=5)) as opened:
+        assert opened.rate == 5
+        assert [frame.time for frame in opened.frames()] == [0, 0.4, 0.6]
+    (tmp_path / "seqinfo.ini").write_text("[Sequence]\nseqLength=4\nframeRate=4\n", encoding="utf-8")
+    with open_video(video) as opened:
+        assert [frame.time for frame in opened.frames()] == [0, 0.5, 0.75]

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnireid.tracking.linking import link_recording
+from omnireid.tracking.appearance import AppearanceScale
+from omnireid.tracking.linking import link_recording, link_tracklets
+from omnireid.tracking.tracking_options import LinkingOptions
 from omnireid.tracking.tracklets import Tracklet
 from omnireid.tracking.whereabouts import STRAY_SHARE, PlaceScale, last_second, learn_places, whereabouts
 
@@ -56,15 +58,21 @@ def test_how_far_people_stray_is_learned_from_the_tracklets() -> None:
     assert learn_places([]).gaps_s == (0.0,)
 
 
-def test_without_crops_the_place_decides_alone() -> None:
-    first = walker(0, 0, (0, 20), speed=80.0)
-    on_the_way, elsewhere = walker(1, 0, (24, 40), speed=80.0), walker(2, 0, (24, 40), left=500.0)
-    others = [walker(number, number, (0, 60), left=300.0 * number) for number in (4, 5, 6)]
-    linked = link_recording([faceless(one) for one in (first, on_the_way, elsewhere, *others)])
-    (link,) = linked.links
-    assert (link.earlier, link.later, link.distance) == (0, 1, None)
+def test_the_place_settles_what_appearance_leaves_open() -> None:
+    scale = AppearanceScale(same=0.1, different=0.8, spread=0.5, same_pairs=9, different_pairs=9)
+    first, twin = walker(0, 0, (0, 20), speed=80.0), walker(1, 0, (0, 20), left=600.0, speed=80.0)
+    back = walker(2, 0, (24, 40), speed=80.0)
+    (link,) = link_tracklets([first, twin, back], scale, LinkingOptions(fastest=99)).links
+    assert (link.earlier, link.later, link.alternative) == (0, 2, 1)
     assert link.place > 2
-    assert linked.people[2] != linked.people[0]
+    assert link.probability > 0.9 > link.alternative_probability
+
+
+def test_without_crops_nobody_is_linked() -> None:
+    first, back = walker(0, 0, (0, 20), speed=80.0), walker(1, 0, (24, 40), speed=80.0)
+    others = [walker(number, number, (0, 60), left=300.0 * number) for number in (4, 5, 6)]
+    linked = link_recording([faceless(one) for one in (first, back, *others)])
+    assert linked.links == ()
 
 
 def test_the_last_second_is_all_that_an_end_needs() -> None:

@@ -43,11 +43,11 @@ def draw_links(
 
 
 def _strip(link: Link, person: int, pictures: Mapping[tuple[int, bool], RgbArray]) -> Strip:
-    distance = "too few good crops to compare" if link.distance is None else f"distance {link.distance:.3f}"
     title = (
         f"Person {person} was lost at {_clock(link.left_at)} and is back at {_clock(link.back_at)}, after "
-        f"{link.gap_s:.1f} s: probability {link.probability:.3f}, {distance}, place {link.place:+.1f}, needed speed "
-        f"{link.speed:.2f} body heights a second. Without this link, tracklet {link.later} would be a new person."
+        f"{link.gap_s:.1f} s: probability {link.probability:.3f}, distance {link.distance:.3f}, place "
+        f"{link.place:+.1f}, needed speed {link.speed:.2f} body heights a second. Without this link, tracklet "
+        f"{link.later} would be a new person."
     )
     crops = [
         _crop(pictures, (link.earlier, True), f"tracklet {link.earlier}\nuntil {_clock(link.left_at)}"),

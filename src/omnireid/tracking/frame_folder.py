@@ -45,6 +45,12 @@ class FrameFolder:
         paths = tuple(sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=_order))
         if not paths:
             raise TrackingError(f"There is no image in {folder}. A folder of frames has one image for each frame.")
+        rate = options.frame_rate or stated_rate(folder)
+        if rate is None:
+            raise TrackingError(
+                f"The frame rate of the images in {folder} is not known. Give frame_rate, or put a seqinfo.ini with "
+                "frameRate beside the folder."
+            )
         reason = ""
         for path in paths[: options.broken_in_a_row + 1]:
             try:
@@ -52,7 +58,7 @@ class FrameFolder:
             except ImageError as error:
                 reason = reason or first_line(error)
                 continue
-            return cls(paths, options.frame_rate or _stated_rate(folder), width, height)
+            return cls(paths, rate, width, height)
         raise TrackingError(f"No image of {folder} can be read: {reason}")
 
     def pictures(self, counts: VideoCounts, options: VideoOptions) -> Generator[UndecodedFrame]:
@@ -83,14 +89,11 @@ def _order(path: Path) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.suffix
 
 
-def _stated_rate(folder: Path) -> float:
-    """The frame rate in `seqinfo.ini`, in the folder or beside it."""
-    for place in (folder, folder.resolve().parent):
+def stated_rate(path: Path) -> float | None:
+    """The frame rate in `seqinfo.ini`, in a folder or beside it, or beside a file; None where there is none."""
+    for place in (path, path.resolve().parent):
         if (place / "seqinfo.ini").is_file():
             rate = read_sequence_info(place / "seqinfo.ini").frame_rate
             if rate is not None:
                 return rate
-    raise TrackingError(
-        f"The frame rate of the images in {folder} is not known. Give frame_rate, or put a seqinfo.ini with "
-        "frameRate beside the folder."
-    )
+    return None

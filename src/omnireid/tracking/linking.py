@@ -21,11 +21,15 @@ from omnireid.errors import TrackingError, require
 from omnireid.retrieval.calibration import Calibration
 from omnireid.tracking.appearance import LEAST_CROPS, Appearance, learn_appearance, unit_rows
 from omnireid.tracking.reach import learn_fastest, needed_speed
-from omnireid.tracking.splitting import split_tracklets
+from omnireid.tracking.splitting import split_at_gaps, split_tracklets
 from omnireid.tracking.tracking_options import LinkingMethod, LinkingOptions
 from omnireid.tracking.tracklets import Tracklet
 from omnireid.tracking.whereabouts import learn_places, whereabouts
 from omnireid.types import DoubleArray
+
+BRIDGED_BY_MOTION_S = 0.5
+"""Longest gap inside a tracklet that is left to the motion tracker where appearance is known. Most tracklets with two
+people in them come from bridging a longer gap by motion, and appearance and place together bridge it better."""
 
 _CUTTING_ROUNDS = 2
 """Tracklets with two people in them blur the scale that is learned from them; the cut ones show further cuts."""
@@ -41,8 +45,7 @@ class Link:
         later: Number of the tracklet that began.
         left_at: Seconds since the recording's start at the last box of the earlier tracklet.
         back_at: Seconds since the recording's start at the first box of the later tracklet.
-        distance: Mean cosine distance between the crops of what had been linked to either before; None where one of
-            them has too few good crops, so that the place decided alone.
+        distance: Mean cosine distance between the crops of what had been linked to either before.
         place: How much place and time speak for one person, as a log likelihood ratio.
         probability: Probability by appearance, place and time that both show one person.
         speed: Body heights a second that were needed to get from one end to the other.
@@ -56,7 +59,7 @@ class Link:
     later: int
     left_at: float
     back_at: float
-    distance: float | None
+    distance: float
     place: float
     probability: float
     speed: float
@@ -113,7 +116,7 @@ def link_tracklets(
 
     Args:
         tracklets: Tracklets of one camera, in any order.
-        appearance: What a distance between crops is worth; None for nothing, so that place and time decide alone.
+        appearance: What a distance between crops is worth; None for nothing, so that nothing is linked.
         options: When two tracklets are linked.
 
     Raises:
@@ -139,7 +142,7 @@ def link_recording(
     Args:
         tracklets: Tracklets of one camera, as a motion tracker found them.
         calibration: What a distance between crops of these weights is worth. Without one it is learned from the
-            tracklets themselves, and learned again from what is cut; where they are too few, place and time decide.
+            tracklets themselves, and learned again from what is cut; where they are too few, nothing is linked.
         options: When tracklets are cut and linked.
 
     Raises: the errors of `link_tracklets`.
@@ -147,6 +150,8 @@ def link_recording(
     check_one_camera(tracklets)
     appearance: Appearance | None = calibration or learn_appearance(tracklets)
     cut = tuple(tracklets)
+    if options.cut and appearance is not None:
+        cut = split_at_gaps(cut, BRIDGED_BY_MOTION_S)
     for _ in range(_CUTTING_ROUNDS):
         if not options.cut or appearance is None:
             break
@@ -226,11 +231,25 @@ class _Evidence:
         if len(known):
             means = np.stack([rows[index].mean(axis=0) for index in known])
             distances[np.ix_(known, known)] = 1 - means @ means.T
-        ratios = places.copy()
-        if self._appearance is not None:
-            compared = np.isfinite(places) & np.isfinite(distances)
-            ratios[compared] += self._appearance.log_likelihood_ratios(distances[compared])
-        return ratios, distances, places
+        return add_appearance(places, distances, self._appearance), distances, places
+
+
+def add_appearance(places: DoubleArray, distances: DoubleArray, appearance: Appearance | None) -> DoubleArray:
+    """Log likelihood ratios by place and appearance together, in any shape.
+
+    Place and time alone link nobody: the motion tracker has gone by them already, and of further links that were made
+    without pictures, more were wrong than right.
+
+    Args:
+        places: Log likelihood ratios of the places; -inf where a link is impossible.
+        distances: Distances between crops; NaN where one of both has too few.
+        appearance: What a distance is worth; None where that is not known.
+    """
+    ratios = np.full(places.shape, -np.inf)
+    compared = np.isfinite(distances) & np.isfinite(places)
+    if appearance is not None and compared.any():
+        ratios[compared] = places[compared] + appearance.log_likelihood_ratios(distances[compared])
+    return ratios
 
 
 def _link_round(
@@ -250,14 +269,13 @@ def _link_round(
         last, first = chains[earlier][-1], chains[later][0]
         between = evidence.between(last, first)
         assert between is not None
-        distance = float(distances[earlier, later])
         link = Link(
             first.camera,
             last.number,
             first.number,
             last.end,
             first.start,
-            None if math.isnan(distance) else distance,
+            float(distances[earlier, later]),
             float(places[earlier, later]),
             link_probability(ratios[earlier, later]),
             between[0],

@@ -19,7 +19,7 @@ import numpy as np
 from omnireid.retrieval.calibration import Calibration
 from omnireid.tracking.appearance import LEAST_CROPS, Appearance, learn_appearance, unit_rows
 from omnireid.tracking.assembly import TrackletAssembly
-from omnireid.tracking.linking import Link, choose_links, link_probability
+from omnireid.tracking.linking import Link, add_appearance, choose_links, link_probability
 from omnireid.tracking.reach import FASTEST_BOUND, learn_fastest, needed_speed
 from omnireid.tracking.tracking_options import LinkingOptions, OnlineOptions
 from omnireid.tracking.tracklets import Tracklet
@@ -74,7 +74,7 @@ class OnlineLinker:
         online: When it is decided, and how many people are remembered.
         linking: When two tracklets are linked. `cut` has no effect.
         calibration: What a distance between crops of these weights is worth. Without one it is learned from the newest
-            tracklets that have ended, and until there are enough of them, place and time decide alone.
+            tracklets that have ended, and until there are enough of them, nobody is recognised.
     """
 
     def __init__(self, online: OnlineOptions, linking: LinkingOptions, calibration: Calibration | None = None) -> None:
@@ -143,10 +143,7 @@ class OnlineLinker:
     def _decide(self, tracklets: Sequence[Tracklet], now: float) -> list[Decision]:
         people = list(self._people.values())
         distances, speeds, places = self._compare(people, tracklets)
-        ratios = places.copy()
-        compared = np.isfinite(places) & np.isfinite(distances)
-        if self._appearance is not None:
-            ratios[compared] += self._appearance.log_likelihood_ratios(distances[compared])
+        ratios = add_appearance(places, distances, self._appearance)
         least = math.log(self._linking.probability / (1 - self._linking.probability))
         chosen = {later: earlier for earlier, later in choose_links(ratios, least, self._linking.method)}
         decisions = []
@@ -164,7 +161,7 @@ class OnlineLinker:
                     tracklet.number,
                     person.last.end,
                     tracklet.start,
-                    None if math.isnan(distances[row, place]) else float(distances[row, place]),
+                    float(distances[row, place]),
                     float(places[row, place]),
                     link_probability(ratios[row, place]),
                     float(speeds[row, place]),

@@ -20,6 +20,10 @@ from omnireid.tracking.video import Video
 from omnireid.tracking.video_file import AppendFrame
 from omnireid.types import DoubleArray, IntArray
 
+LEAST_SEEN_S = 1.0
+"""Seconds for which a person must have had boxes before any is filled in. Whoever is seen for less is often no person,
+but a detector's mistake that comes and goes."""
+
 
 def identified_boxes(tracklets: Sequence[Tracklet], people: Mapping[int, int], fill_s: float = 0.0) -> MotTable:
     """The boxes of tracklets, with their people as identities, in the order of frames.
@@ -27,7 +31,8 @@ def identified_boxes(tracklets: Sequence[Tracklet], people: Mapping[int, int], f
     Args:
         tracklets: Tracklets of one camera.
         people: Number of each tracklet to the number of its person.
-        fill_s: In gaps of at most this many seconds between two boxes of a person, boxes are interpolated.
+        fill_s: In gaps of at most this many seconds between two boxes of a person, boxes are interpolated; see
+            `LEAST_SEEN_S`.
     """
     by_person: dict[int, list[Tracklet]] = {}
     for tracklet in sorted(tracklets, key=lambda one: one.start):
@@ -46,7 +51,9 @@ def _boxes_of_person(tracklets: Sequence[Tracklet], fill_s: float) -> tuple[IntA
     rows = np.concatenate([np.hstack([one.boxes, one.scores[:, None]]) for one in tracklets]).astype(np.float64)
     order = np.argsort(frames, kind="stable")
     frames, times, rows = frames[order], times[order], rows[order]
-    gaps = np.flatnonzero((np.diff(frames) > 1) & (np.diff(times) <= fill_s))
+    steps = np.diff(times)
+    was_seen = len(steps) > 0 and len(times) * float(np.median(steps)) >= LEAST_SEEN_S
+    gaps = np.flatnonzero((np.diff(frames) > 1) & (steps <= fill_s) & was_seen)
     between = [np.arange(frames[gap] + 1, frames[gap + 1]) for gap in gaps]
     filled = np.concatenate([np.empty(0, np.int64), *between])
     columns = [np.interp(filled, frames, rows[:, column]) for column in range(rows.shape[1])]

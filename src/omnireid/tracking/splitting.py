@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -48,6 +49,25 @@ def split_tracklets(
         for part in later:
             result.append(replace(part, number=next_number))
             next_number += 1
+    return tuple(result)
+
+
+def split_at_gaps(tracklets: Sequence[Tracklet], longest_s: float) -> tuple[Tracklet, ...]:
+    """Cut tracklets wherever nothing was seen of the person for longer than `longest_s` seconds.
+
+    Returns:
+        The tracklets, numbered as by `split_tracklets`.
+    """
+    next_number = max((tracklet.number for tracklet in tracklets), default=-1) + 1
+    result: list[Tracklet] = []
+    for tracklet in tracklets:
+        rows = np.flatnonzero(np.diff(tracklet.times) > longest_s) + 1
+        edges = [0, *rows.tolist(), len(tracklet.times)]
+        crops = np.searchsorted(tracklet.embedded, edges).tolist()
+        for place, (box, crop) in enumerate(zip(pairwise(edges), pairwise(crops), strict=True)):
+            part = _select(tracklet, slice(*box), slice(*crop))
+            result.append(part if place == 0 else replace(part, number=next_number))
+            next_number += place > 0
     return tuple(result)
 
 

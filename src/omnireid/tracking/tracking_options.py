@@ -22,10 +22,6 @@ MotionTracker = Literal["botsort", "bytetrack", "ocsort"]
 
 MOTION_TRACKERS: tuple[MotionTracker, ...] = get_args(MotionTracker)
 
-LOST_S_BEFORE_LINKING = 0.5
-"""Seconds for `MotionOptions.lost_s` where tracklets are linked afterwards. Most tracklets with two people in them come
-from bridging a long gap by motion, and appearance bridges it better."""
-
 
 @dataclass(frozen=True)
 class MotionOptions:
@@ -158,7 +154,7 @@ class TrackingOptions:
         while_recording: When a tracklet is given its person while the recording goes on.
     """
 
-    motion: MotionOptions = MotionOptions(lost_s=LOST_S_BEFORE_LINKING)
+    motion: MotionOptions = MotionOptions()
     crops: CropOptions = CropOptions()
     linking: LinkingOptions = LinkingOptions()
     while_recording: OnlineOptions = OnlineOptions()

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from omnireid.errors import TrackingError
-from omnireid.tracking.frame_folder import FrameFolder
+from omnireid.tracking.frame_folder import FrameFolder, stated_rate
 from omnireid.tracking.live_stream import newest_frames
 from omnireid.tracking.video_container import UndecodedFrame, VideoCounts, is_address, pictures_of, read_container
 from omnireid.tracking.video_options import VideoOptions
@@ -124,6 +124,7 @@ def open_video(
         size = (folder.width, folder.height)
         return Video(name, *size, folder.rate, False, len(folder.paths), channels, counts, images, lambda: None)
     opened = read_container(name, options)
-    pictures = newest_frames(opened, options, counts) if opened.is_live else pictures_of(opened, counts)
+    stated = None if is_address(name) else options.frame_rate or stated_rate(Path(name))
+    pictures = newest_frames(opened, options, counts) if opened.is_live else pictures_of(opened, counts, stated)
     size, known = (opened.width, opened.height), opened.frame_count
-    return Video(name, *size, opened.rate, opened.is_live, known, channels, counts, pictures, opened.close)
+    return Video(name, *size, stated or opened.rate, opened.is_live, known, channels, counts, pictures, opened.close)

@@ -199,8 +199,16 @@ def _decoded(container: Any, stream: Any, broken_in_a_row: int, name: str) -> It
         raise failure
 
 
-def pictures_of(opened: OpenContainer, counts: VideoCounts) -> Generator[UndecodedFrame]:
-    """The frames of a file. What cannot be read to its end, ends where it breaks off."""
+def pictures_of(
+    opened: OpenContainer, counts: VideoCounts, stated_rate: float | None = None
+) -> Generator[UndecodedFrame]:
+    """The frames of a file. What cannot be read to its end, ends where it breaks off.
+
+    Args:
+        opened: The file.
+        counts: What happens to the frames is added here.
+        stated_rate: Frames a second that count instead of the file's own timestamps.
+    """
     import av
 
     times = RisingTimes(opened.rate)
@@ -209,7 +217,8 @@ def pictures_of(opened: OpenContainer, counts: VideoCounts) -> Generator[Undecod
             if frame is None:
                 counts.broken += 1
             else:
-                yield undecoded(counts.read, times.following(frame.time), frame)
+                time = times.following(frame.time) if stated_rate is None else counts.read / stated_rate
+                yield undecoded(counts.read, time, frame)
             counts.read += 1
     except av.FFmpegError as error:
         counts.ended_because = f"{opened.name} breaks off: {first_line(error)}"

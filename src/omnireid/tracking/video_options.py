@@ -13,8 +13,9 @@ class VideoOptions:
     """How a video is read.
 
     Attributes:
-        frame_rate: Frames a second of a folder of images, which has no timestamps of its own. Without it, `frameRate`
-            in a `seqinfo.ini` beside the folder is taken.
+        frame_rate: Frames a second of a folder of images, which has no timestamps of its own, or of a file whose
+            timestamps are wrong. Without it, `frameRate` in a `seqinfo.ini` beside the folder or file is taken; a file
+            without one has its own timestamps.
         broken_in_a_row: Most broken frames that may follow each other. Broken frames are skipped and counted.
         waiting_frames: Frames of a live stream that may wait. When another arrives, the oldest is dropped and counted.
         reconnects: Most attempts in a row to open a live stream again after it ended. An attempt that gives a frame
