@@ -100,6 +100,15 @@ def test_new_tracks_join_or_found_people_whose_numbers_stay() -> None:
     assert linked.new_people == 1
 
 
+def test_cameras_can_be_added_one_by_one() -> None:
+    people: TrackTable | None = None
+    for place, camera in enumerate(CAMERAS):
+        linked = link_cameras(table([seen(camera, n, n, n * 8.0 + 11 * place) for n in range(10)]), before=people)
+        people = linked.table
+        assert (linked.new_people, linked.notes) == (0 if place else 10, ())
+    assert sorted(map(sorted, groups(linked).values())) == [[(camera, n) for camera in CAMERAS] for n in range(10)]
+
+
 def test_people_decided_before_are_never_merged() -> None:
     first = link_cameras(table(walks(10, ("door", "hall"))))
     torn = replace(first.table, people={key: n for n, key in enumerate(first.table.people, start=1)})

@@ -172,10 +172,12 @@ def _compare_looks(
     mixture = learn_mixture(normalised, cameras) if tells_apart else None
     if mixture is not None:
         return mixture.log_odds(normalised), mixture, ()
+    several = bool(cameras.any())  # people of a single camera need no note
     scale = _learn_within_cameras(stays) if tells_apart else None
     if scale is not None:
-        return scale.log_likelihood_ratios(distances) - math.log(count), None, (_FEW,)
-    return np.full((count, count), -np.inf), None, (_NOTHING,)
+        ratios = scale.log_likelihood_ratios(distances) - math.log(count)
+        return ratios, None, (_FEW,) if several else ()
+    return np.full((count, count), -np.inf), None, (_NOTHING,) if several else ()
 
 
 def _learn_within_cameras(stays: Sequence[Stay]) -> AppearanceScale | None:
