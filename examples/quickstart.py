@@ -54,6 +54,7 @@ def quickstart(folder: Path) -> None:
     print(f"  {sheet}   some of the drawn people: a row for each person, a column for each camera")
     print(f"  {found}   what the gallery found for one of them")
     print(f"  {gallery}   the gallery itself, to go on with: omnireid gallery --help")
+    print("\nNext: omnireid demo   from drawn footage of four cameras to a page of their people")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ COMMANDS = {
     "explain": "show where a network responds, which places make two crops alike, and what its gates weigh",
     "export": "turn weights into a graph for ONNX Runtime or OpenVINO, and compare it with torch",
     "bench": "measure weights in every runtime and precision on this machine",
+    "demo": "go the whole way on drawn footage: cameras, tracks, people, gallery, page",
     "serve": "serve a gallery to a team: an HTTP API and a page, with tokens",
     "completion": "print a script that completes commands and flags in a shell",
     "manual": "print the manual page, made of the help of every command",

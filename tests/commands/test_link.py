@@ -62,6 +62,15 @@ def test_tracks_become_people_events_and_travel_times(
     assert len(read_track_table(people).tracklets) == 24
 
 
+def test_pictures_are_for_a_gallery_only(tmp_path: Path, tracks: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["link", *tracks, "--output", str(tmp_path / "p.parquet"), "--crops", str(tmp_path)]
+    assert main(words) == 2
+    assert "belongs to --gallery" in capsys.readouterr().err
+    words[-1] = str(tmp_path / "none")
+    assert main([*words, "--gallery", str(tmp_path / "g")]) == 2
+    assert "none is no folder" in capsys.readouterr().err
+
+
 def test_people_go_into_a_gallery_and_out_again(
     tmp_path: Path, tracks: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,12 +47,14 @@ class LinkOutputs:
         mqtt: Publish the same lines to an MQTT broker, given as host[:port]/topic, which takes omnireid[mqtt].
         gallery: Add all embedded crops to this gallery, as sightings of its people. omnireid gallery undo takes back
             who is who.
+        crops: Folder that omnireid track --crops wrote, for all cameras, so that the gallery's sightings have pictures.
         learned_times: Write the travel times that were used to this .json file, which --travel-times reads.
     """
 
     events: Path | None = None
     mqtt: str | None = None
     gallery: str | None = None
+    crops: Path | None = None
     learned_times: Path | None = None
     json: JsonOption = None
 
@@ -102,7 +104,7 @@ def link(
     )
     _leave_events(events, outputs.events)
     if outputs.gallery is not None:
-        summary["gallery"] = _add_to_gallery(linked, outputs.gallery, asdict(linking) | summary, say)
+        summary["gallery"] = _add_to_gallery(linked, outputs.gallery, outputs.crops, asdict(linking) | summary, say)
     leave_json(outputs.json, summary | {"events": [event.json() for event in events], **linked.times.json()})
     if address is not None:
         _publish(events, address, say)
@@ -128,6 +130,9 @@ def _check(
         check_output(outputs.events, inputs=inputs)
     if outputs.learned_times is not None:
         check_output(outputs.learned_times, suffix=".json", inputs=inputs)
+    if outputs.crops is not None and (outputs.gallery is None or not outputs.crops.is_dir()):
+        reason = "belongs to --gallery" if outputs.gallery is None else "is no folder"
+        raise SettingError(f"--crops {outputs.crops} {reason}. Name the folder of omnireid track --crops.")
     if outputs.gallery is not None:
         require("lancedb", "gallery", "A gallery")
     if outputs.mqtt is None:
@@ -189,12 +194,14 @@ def _leave_events(events: tuple[SeenEvent, ...], where: Path | None) -> None:
             temporary.write_text(text, encoding="utf-8")
 
 
-def _add_to_gallery(linked: LinkedCameras, place: str, evidence: dict[str, Any], say: TextIO) -> dict[str, Any]:
+def _add_to_gallery(
+    linked: LinkedCameras, place: str, crops: Path | None, evidence: dict[str, Any], say: TextIO
+) -> dict[str, Any]:
     from omnireid.gallery.gallery import Gallery
     from omnireid.tracking.gallery_people import add_to_gallery
 
     kept = {name: value for name, value in evidence.items() if name != "notes"}
-    done = add_to_gallery(linked.table, Gallery.open(place), kept)
+    done = add_to_gallery(linked.table, Gallery.open(place), kept, crops=crops)
     print(f"gallery {place}: {done.added:,} sightings added, {done.found:,} were there already", file=say)
     if done.decision is not None:
         print(

@@ -109,6 +109,10 @@ def track(
                 "--explain-links reads the recording a second time, which --online and live streams do not allow; "
                 "--events has the evidence of every link."
             )
+        if online and results.crops is not None:
+            raise SettingError(
+                "--crops reads the recording a second time, which --online and live streams do not allow."
+            )
         detect = _find_people(people, video, runtime.threads)
         embedder = load_embedder(weights, runtime)
         if calibration is not None:
@@ -184,6 +188,7 @@ def _track_file(task: _Task) -> None:
     from omnireid.errors import StoppedError
     from omnireid.files import sole_writer
     from omnireid.reports.link_page import draw_links
+    from omnireid.tracking.crop_pictures import write_crop_pictures
     from omnireid.tracking.link_pictures import cut_link_pictures
     from omnireid.tracking.recording import track_recording
     from omnireid.tracking.result_files import write_recording
@@ -211,6 +216,9 @@ def _track_file(task: _Task) -> None:
             with open_video(task.source, task.reading) as again:
                 pictures = cut_link_pictures(again, tracked.linked)
             draw_links(task.results.explain_links, f"Links in {task.source}", tracked.linked, pictures)
+        if task.results.crops is not None:
+            with open_video(task.source, task.reading) as again:
+                write_crop_pictures(again, tracked.linked.tracklets, task.results.crops)
         write_recording(tracked, task.results, lambda: open_video(task.source, task.reading))
         if tracked.is_complete:
             store.remove()

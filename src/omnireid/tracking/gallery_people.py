@@ -17,6 +17,7 @@ from omnireid.errors import TrackingError
 from omnireid.gallery.deciding import ProposedPerson, read_people
 from omnireid.gallery.gallery import Gallery
 from omnireid.gallery.identities import Decision
+from omnireid.tracking.crop_pictures import crop_path
 from omnireid.tracking.seen_events import read_start
 from omnireid.tracking.track_table import TrackTable
 from omnireid.types import Crops
@@ -42,7 +43,9 @@ class GalleryPeople:
     decision: Decision | None
 
 
-def add_to_gallery(table: TrackTable, gallery: Gallery, evidence: Mapping[str, Any]) -> GalleryPeople:
+def add_to_gallery(
+    table: TrackTable, gallery: Gallery, evidence: Mapping[str, Any], *, crops: Path | None = None
+) -> GalleryPeople:
     """Add the embedded crops of a linked table to a gallery, and give them to people in one decision.
 
     A person of the table is the gallery's person to whom most of their sightings belong already. Whoever is not
@@ -53,12 +56,14 @@ def add_to_gallery(table: TrackTable, gallery: Gallery, evidence: Mapping[str, A
         table: Tracklets with people.
         gallery: The gallery. The first call makes it.
         evidence: What is kept with the decision: options and counts, as plain values.
+        crops: Folder with the pictures of the crops, as `omnireid.tracking.crop_pictures` writes them, which the
+            sightings then name. Name the same folder every time, as sightings are known again by their paths.
 
     Raises:
         TrackingError: No crop of the table was embedded.
         GalleryModelError: The gallery belongs to other weights.
     """
-    rows, owners = _describe_crops(table, gallery)
+    rows, owners = _describe_crops(table, gallery, None if crops is None else crops.resolve())
     summary = gallery.add(rows, keep_all=True)
     times = rows.crops.columns["time"]
     places: list[_Place] = [(str(path), time) for path, time in zip(rows.paths, times, strict=True)]
@@ -67,7 +72,7 @@ def add_to_gallery(table: TrackTable, gallery: Gallery, evidence: Mapping[str, A
     return GalleryPeople(summary.added, summary.found, decision)
 
 
-def _describe_crops(table: TrackTable, gallery: Gallery) -> tuple[EmbeddingTable, list[int | None]]:
+def _describe_crops(table: TrackTable, gallery: Gallery, crops: Path | None) -> tuple[EmbeddingTable, list[int | None]]:
     """The embedded crops as rows of a gallery, and the person of each."""
     paths, cameras, times, tracks, frames, boxes, owners, embeddings = [], [], [], [], [], [], [], []
     starts = {camera: read_start(recording) for camera, recording in table.recordings.items()}
@@ -76,7 +81,8 @@ def _describe_crops(table: TrackTable, gallery: Gallery) -> tuple[EmbeddingTable
         owner = table.people.get((tracklet.camera, tracklet.number))
         for row in tracklet.embedded.tolist():
             frame = int(tracklet.frames[row])
-            paths.append(Path("tracks") / tracklet.camera / str(tracklet.number) / str(frame))
+            plain = Path("tracks") / tracklet.camera / str(tracklet.number) / str(frame)
+            paths.append(plain if crops is None else crop_path(crops, tracklet.camera, tracklet.number, frame))
             cameras.append(tracklet.camera)
             times.append(None if start is None else start + timedelta(seconds=float(tracklet.times[row])))
             tracks.append(str(tracklet.number))

@@ -172,6 +172,8 @@ class TrackResults:
             A stream writes them as they occur. With - they go to standard output.
         explain_links: Also write a page (.html) with pictures of both ends of every link, its evidence, and what would
             have happened without it. A live stream cannot be read again for it.
+        crops: Also write the crops that were embedded to this folder, as JPEG files, which omnireid link --crops takes
+            for its gallery. Not for live streams.
         fill_s: In --mot and --video, boxes are interpolated where a person was out of sight for at most this many
             seconds. A stream does not do this, and the table of tracks has detected boxes only.
 
@@ -184,6 +186,7 @@ class TrackResults:
     mot: Path | None = None
     events: Path | None = None
     explain_links: Path | None = None
+    crops: Path | None = None
     fill_s: float = 2.0
 
     def __post_init__(self) -> None:
