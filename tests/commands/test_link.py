@@ -59,6 +59,7 @@ def test_tracks_become_people_events_and_travel_times(
     assert main(["link", *words, "--travel-times", str(times), "--json", str(tmp_path / "out.json")]) == 0
     record = json.loads((tmp_path / "out.json").read_text())
     assert (record["people"], record["new_people"], record["people_in_several_cameras"]) == (8, 0, 8)
+    assert {event["camera"] for event in record["events"]} == {"yard"}  # the others were told before
     assert len(read_track_table(people).tracklets) == 24
 
 

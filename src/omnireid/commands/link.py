@@ -43,7 +43,8 @@ class LinkOutputs:
     """Where people go besides the table.
 
     Attributes:
-        events: Write who was seen where and when, one JSON object a line; - for standard output.
+        events: Write who was seen where and when, one JSON object a line; - for standard output. With --people, only
+            what the new tracks show.
         mqtt: Publish the same lines to an MQTT broker, given as host[:port]/topic, which takes omnireid[mqtt].
         gallery: Add all embedded crops to this gallery, as sightings of its people. omnireid gallery undo takes back
             who is who.
@@ -94,8 +95,8 @@ def link(
     write_track_table(output, linked.table)
     if outputs.learned_times is not None:
         write_travel_times(linked.times, outputs.learned_times)
-    events = list_events(linked.table, linked.probabilities)
-    summary = _describe(linked, events)
+    events = list_events(linked.table, linked.probabilities, tracks=linked.new_tracks)
+    summary = _describe(linked)
     print(
         f"{summary['people']:,} people, {summary['new_people']:,} of them new, "
         f"{summary['people_in_several_cameras']:,} in several cameras: {len(linked.table.tracklets):,} tracks, "
@@ -166,11 +167,11 @@ def _link(tracks: tuple[Path, ...], knowledge: LinkKnowledge, options: CameraLin
     )
 
 
-def _describe(linked: LinkedCameras, events: tuple[SeenEvent, ...]) -> dict[str, Any]:
+def _describe(linked: LinkedCameras) -> dict[str, Any]:
     """Counts, and what was learned about looks."""
     cameras: dict[int, set[str]] = {}
-    for event in events:
-        cameras.setdefault(event.person, set()).add(event.camera)
+    for (camera, _), person in linked.table.people.items():
+        cameras.setdefault(person, set()).add(camera)
     return {
         "people": len(cameras),
         "new_people": linked.new_people,

@@ -67,6 +67,7 @@ class LinkedCameras:
         table: All tracklets, each with its person.
         probabilities: (camera, number) of a tracklet to the probability that it shows its person.
         new_people: Number of people who were not there before.
+        new_tracks: (camera, number) of the tracklets that were not there before.
         mixture: What was learned about looks; None where a calibration was given, or nothing could be learned.
         times: Travel times, learned or given.
         notes: What the user should know, in sentences.
@@ -75,6 +76,7 @@ class LinkedCameras:
     table: TrackTable
     probabilities: Mapping[tuple[str, int], float]
     new_people: int
+    new_tracks: frozenset[tuple[str, int]]
     mixture: NearestMixture | None
     times: TravelTimes
     notes: tuple[str, ...]
@@ -130,7 +132,9 @@ def link_cameras(
     sureness = _probabilities(log_odds, groups, apart)
     probabilities = {key: float(sure) for stay, sure in zip(compared, sureness, strict=True) for key in stay.keys}
     new = len(set(numbers) - set(before.people.values()))
-    return LinkedCameras(replace(everything, people=people), probabilities, new, mixture, known_times, notes)
+    fresh = frozenset((one.camera, one.number) for one in table.tracklets)
+    joined = replace(everything, people=people)
+    return LinkedCameras(joined, probabilities, new, fresh, mixture, known_times, notes)
 
 
 def _join(before: TrackTable, table: TrackTable) -> TrackTable:

@@ -6,7 +6,7 @@ that follow each other within some seconds are one stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,7 +65,12 @@ class SeenEvent:
         return f"person {self.person} seen at {_with_word(self.camera)}, {when}{sure}"
 
 
-def list_events(table: TrackTable, probabilities: Mapping[tuple[str, int], float]) -> tuple[SeenEvent, ...]:
+def list_events(
+    table: TrackTable,
+    probabilities: Mapping[tuple[str, int], float],
+    *,
+    tracks: Collection[tuple[str, int]] | None = None,
+) -> tuple[SeenEvent, ...]:
     """The events of a table whose tracklets have people, in the order of time.
 
     Cameras whose clock is not known come last, each by its own seconds.
@@ -74,11 +79,13 @@ def list_events(table: TrackTable, probabilities: Mapping[tuple[str, int], float
         table: Tracklets and who they show. Tracklets without a person are left out.
         probabilities: (camera, number) of a tracklet to the probability that it shows its person. That of an event is
             the mean over its tracklets, weighted by their boxes.
+        tracks: Camera and number of the tracklets whose events are wanted; by default all.
     """
     stays: dict[tuple[int, str], list[list[Tracklet]]] = {}
     for tracklet in sorted(table.tracklets, key=lambda one: (one.start, one.number)):
-        person = table.people.get((tracklet.camera, tracklet.number))
-        if person is None:
+        key = tracklet.camera, tracklet.number
+        person = table.people.get(key)
+        if person is None or (tracks is not None and key not in tracks):
             continue
         own = stays.setdefault((person, tracklet.camera), [])
         if own and tracklet.start - max(one.end for one in own[-1]) <= LONGEST_PAUSE_S:
