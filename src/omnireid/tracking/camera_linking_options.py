@@ -13,8 +13,8 @@ class CameraLinkingOptions:
     """How people are linked across cameras.
 
     Attributes:
-        probability: Least probability with which two groups of tracklets are taken for one person. At 0.5 as many
-            pairs are wrongly joined as are missed; with more, fewer are joined, and these more surely.
+        probability: Least probability with which two groups of tracklets are taken for one person. At 0.5 about as
+            many pairs are wrongly joined as are missed; with more, fewer are joined, and these more surely.
         overlap: Pairs of cameras whose views overlap, each as A:B. A person may be in both at once; in all other
             cameras nobody can be at two places at one time.
         learn_times: Learn travel times between cameras from pairs that look alike beyond doubt. Only cameras whose
