@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
+from tests.tracking.rtsp_camera import RtspCamera
 from tests.tracking.videos import write_sound, write_video
 
 from omnireid.cli import main
 from omnireid.synthetic.footage import synthesize_video
 from omnireid.synthetic.footage_plan import FootagePlan
 from omnireid.tracking.mot_files import read_tracks
+from omnireid.tracking.scoring import score_tracks
 from omnireid.tracking.track_table import read_track_table
 from omnireid.tracking.video import Frame, Video
 
@@ -211,3 +215,54 @@ def test_what_cannot_be_asked_for_is_refused(
     assert main(["track", *no_detector]) == 2
     assert "cannot be read as an ONNX graph" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_camera_that_hangs_up_is_tracked_again_until_it_does_not_come_back(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = write_video(tmp_path / "v.ts", [n / 25 for n in range(8)], codec="mpeg2video", ticks=25).read_bytes()
+    detections = tmp_path / "det.txt"
+    detections.write_text("\n".join(f"{frame},-1,4,{10 + frame},20,28,0.9" for frame in range(1, 16)), encoding="utf-8")
+    with closing(RtspCamera(recording, connections=2)) as camera:
+        named = with_option([camera.address, *words[1:]], "--detections", detections)
+        patience = ["--waiting-frames", "100", "--reconnects", "1", "--reconnect-wait", "0.01", "--timeout", "5"]
+        assert main(["track", *named, *patience, "--events", "-"]) == 0
+        shown = capsys.readouterr()
+        page = ["--explain-links", str(tmp_path / "l.html")]
+        assert main(["track", *named, *patience, *page]) == 2  # nobody answers any more
+    events = [json.loads(line) for line in shown.out.splitlines()]
+    assert {event["event"] for event in events} == {"new"}
+    assert "1 times the stream was opened again" in shown.err
+    assert "did not come back after 1 attempt" in shown.err
+    table = read_track_table(tmp_path / "t.parquet")
+    assert sum(len(tracklet.frames) for tracklet in table.tracklets) >= 6
+
+
+def test_three_hundred_people_in_a_frame(words: list[str], tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (170, 255, 3), dtype=np.uint8))
+    picture = coarse.resize((1020, 680), Image.Resampling.NEAREST)
+    boxes = [(2 + 34 * column, 2 + 56 * row) for column in range(30) for row in range(10)]
+    for frame in range(3):
+        picture.save(frames / f"{frame}.png")
+    detections = tmp_path / "det.txt"
+    rows = [f"{frame + 1},-1,{left},{top},24,50,0.9" for frame in range(3) for left, top in boxes]
+    detections.write_text("\n".join(rows), encoding="utf-8")
+    named = with_option([str(frames), *words[1:]], "--detections", detections)
+    assert main(["track", *named, "--frame-rate", "5"]) == 0
+    table = read_track_table(tmp_path / "t.parquet")
+    assert len(table.tracklets) == 300
+    assert all(len(tracklet.embedded) for tracklet in table.tracklets)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_a_detector_finds_the_people_of_a_real_video(words: list[str], shared: Path, tmp_path: Path) -> None:
+    place = shared / "data" / "tracking" / "TUD-Campus"
+    detector = ["--detector", str(shared / "weights" / "detectors" / "yolox_nano.onnx")]
+    named = [str(place / "video.mp4"), *detector, *words[3:], "--mot", str(tmp_path / "t.txt")]
+    assert main(["track", *named]) == 0
+    scores = score_tracks({"c": read_tracks(place / "gt" / "gt.txt")}, {"c": read_tracks(tmp_path / "t.txt")})
+    assert scores.combined.idf1 > 0.4
