@@ -9,9 +9,11 @@ import pytest
 from pydantic import ValidationError
 from tests.service.conftest import Served, crop_bytes, file_of
 
+from omnireid.errors import FilterError
 from omnireid.service import answers, shapes
 from omnireid.service.app import describe_api
 from omnireid.service.route_table import ROUTES
+from omnireid.service.statuses import error_body
 
 
 def search(served: Served, **fields: Any) -> Any:
@@ -240,6 +242,7 @@ def test_an_erasure_takes_the_kept_picture_and_leaves_a_receipt(served: Served) 
 def test_questions_need_a_calibration(served: Served) -> None:
     answer = served.client.get("/v1/review")
     assert (answer.status_code, answer.json()["code"]) == (409, "CalibrationError")
+    assert answer.json()["message"].startswith("The gallery … has no calibration")
     unasked = served.client.post("/v1/review", json={"one": 1, "other": 2, "same": True})
     assert (unasked.status_code, unasked.json()["code"]) == (404, "NotInGalleryError")
 
@@ -277,6 +280,21 @@ def test_a_defect_is_an_answer_without_a_traceback(served: Served, monkeypatch: 
     assert answer.json()["code"] == "ServiceError"
     assert "ZeroDivision" not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("The gallery /g belongs to x", "The gallery … belongs to x"),
+        ("The gallery s3://bucket/people: gone", "The gallery … gone"),
+        ("/srv/a folder/g.jpg is damaged", "… is damaged"),
+        ("'/srv/crops/1.jpg' or C:\\crops\\1.jpg", "'…' or …"),
+        ("12 / 3 pixels, and/or more", "12 / 3 pixels, and/or more"),
+    ],
+)
+def test_messages_name_no_place_of_the_server(message: str, shown: str) -> None:
+    body = error_body(FilterError(message), "0", ["/srv/a folder"])
+    assert body["message"] == shown
 
 
 def test_the_openapi_document_describes_every_route(served: Served) -> None:

@@ -24,6 +24,9 @@ _NO_PERMISSION = ("Permission denied", "os error 13", "Read-only file system", "
 _WRITTEN_FOLDERS = ("data", "_deletions", "_indices", "_transactions", "_versions")
 # Zero would do the same, with a warning about readers of older versions; readers here open the newest one again.
 _AT_ONCE = timedelta(milliseconds=1)
+_METADATA_CACHE_BYTES = 32 * 2**20
+"""LanceDB keeps something of every version that it opened, 1 GiB if it may, so a process that reads after each write
+would grow for hours."""
 _LOG_POLL_S = 0.001
 """Seconds between two tries for the lock of the log, which is held for less than that as a rule."""
 
@@ -214,7 +217,9 @@ class Database:
             require("lancedb", "gallery", "A gallery")
             import lancedb
 
-            self._open["connection"] = lancedb.connect(self.uri, storage_options=self.storage_options or None)
+            session = lancedb.Session(metadata_cache_size_bytes=_METADATA_CACHE_BYTES)
+            options = self.storage_options or None
+            self._open["connection"] = lancedb.connect(self.uri, storage_options=options, session=session)
         return self._open["connection"]
 
     def _remove_leftovers(self, name: str) -> None:

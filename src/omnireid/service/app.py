@@ -64,7 +64,7 @@ def create_app(backend: Backend) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(Observation, measurements=backend.measurements)
+    app.add_middleware(Observation, backend=backend)
     return app
 
 
@@ -102,20 +102,20 @@ def _add(app: FastAPI, route: ServiceRoute) -> None:
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     """The answer to an error of the library, of the framework, or of the body that was not read to its end."""
-    measurements, request_id = request.app.state.backend.measurements, request.state.request_id
+    backend, request_id = request.app.state.backend, request.state.request_id
     if isinstance(error, RequestValidationError):
-        return refusal(RequestError(_say(error)), request_id, measurements)
+        return refusal(RequestError(_say(error)), request_id, backend)
     if not isinstance(error, HTTPException):
-        return refusal(error, request_id, measurements)
+        return refusal(error, request_id, backend)
     if isinstance(error.__cause__, OmnireidError):  # what the gate raised while the body was read
-        return refusal(error.__cause__, request_id, measurements)
+        return refusal(error.__cause__, request_id, backend)
     message = "There is no such address." if error.status_code == 404 else str(error.detail)
     body = {"code": RequestError.__name__, "message": message, "request_id": request_id}
-    measurements.refused.labels(RequestError.__name__).inc()
+    backend.measurements.refused.labels(RequestError.__name__).inc()
     return JSONResponse(body, error.status_code, error.headers)
 
 
 def _say(error: RequestValidationError) -> str:
     """What is wrong with a request, without the values, which may be long or belong to somebody."""
     found = [f"{'.'.join(map(str, one['loc'][1:])) or 'the body'}: {one['msg']}" for one in error.errors()]
-    return f"{list_briefly(found)}. See {OPENAPI}."
+    return f"{list_briefly(found)}. The OpenAPI document describes every field."

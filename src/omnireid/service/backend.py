@@ -69,6 +69,12 @@ class Backend:
     _decoding: int = 0
     _writes: int = 0
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Places of the server that no answer may name."""
+        files = (*self.crops.roots, self.tokens.file, self.embedder.weights.absolute().parent)
+        return tuple(str(path) for path in (self.gallery.database.uri, *files) if len(str(path)) > 1)
+
     def start(self) -> None:
         """Start the threads."""
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")

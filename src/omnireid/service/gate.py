@@ -102,7 +102,7 @@ class Gate:
             try:
                 self._admit(scope)
             except OmnireidError as error:
-                await refuse(error, scope, receive, send, self._backend.measurements)
+                await refuse(error, scope, receive, send, self._backend)
                 return
             receive = self._limited(receive)
         await self._app(scope, receive, send)

@@ -19,7 +19,7 @@ from omnireid.service.statuses import error_body, refusal_of
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from omnireid.service.measurements import Measurements
+    from omnireid.service.backend import Backend
 
 LOGGER = logging.getLogger("omnireid.service")
 
@@ -44,9 +44,10 @@ SECURITY_HEADERS = {
 class Observation:
     """Gives each request an id and a line in the log, and each answer the security headers."""
 
-    def __init__(self, app: ASGIApp, measurements: Measurements) -> None:
+    def __init__(self, app: ASGIApp, backend: Backend) -> None:
         self._app = app
-        self._measurements = measurements
+        self._backend = backend
+        self._measurements = backend.measurements
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. Nothing that fails inside gets out."""
@@ -68,7 +69,7 @@ class Observation:
             await self._app(scope, receive, observed_send)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the rest
             if status == 0:
-                await refuse(error, scope, receive, observed_send, self._measurements)
+                await refuse(error, scope, receive, observed_send, self._backend)
         finally:
             self._end(scope, status, time.perf_counter() - started)
 
@@ -93,15 +94,15 @@ class Observation:
         )
 
 
-async def refuse(error: Exception, scope: Scope, receive: Receive, send: Send, measurements: Measurements) -> None:
+async def refuse(error: Exception, scope: Scope, receive: Receive, send: Send, backend: Backend) -> None:
     """Answer with an error. One whose message is not for the caller is logged, with where it came from."""
-    await refusal(error, scope["state"]["request_id"], measurements)(scope, receive, send)
+    await refusal(error, scope["state"]["request_id"], backend)(scope, receive, send)
 
 
-def refusal(error: Exception, request_id: str, measurements: Measurements) -> JSONResponse:
+def refusal(error: Exception, request_id: str, backend: Backend) -> JSONResponse:
     """The answer to an error."""
-    how, body = refusal_of(error), error_body(error, request_id)
-    measurements.refused.labels(body["code"]).inc()
+    how, body = refusal_of(error), error_body(error, request_id, backend.places)
+    backend.measurements.refused.labels(body["code"]).inc()
     if not how.is_shown:
         LOGGER.error("request %s failed: %s", request_id, error, exc_info=error)
     headers: dict[str, str] = {}

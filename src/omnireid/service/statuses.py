@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +69,8 @@ REFUSALS: dict[type[Exception], Refusal] = {
 }
 """Class to answer. The nearest class above an error counts; whatever is no `OmnireidError` is answered with 500."""
 
-# A path with a folder in it, as a message of the library may name one. A route of the service has none in messages.
-_PATH = re.compile(r"(?:[A-Za-z]:\\|\\\\|(?<![\w/.:])/|\w+://)[^\s'\",;:()]*[/\\][^\s'\",;()]*")
+# An absolute path or an address, as a message of the library may name one. No message here names a route.
+_PATH = re.compile(r"(?:[A-Za-z]:\\|\\\\|(?<![\w/.:])/|\w+://)[^\s'\",;()]+")
 
 
 def refusal_of(error: Exception) -> Refusal:
@@ -80,9 +81,18 @@ def refusal_of(error: Exception) -> Refusal:
     return REFUSALS[OmnireidError]
 
 
-def error_body(error: Exception, request_id: str) -> dict[str, Any]:
-    """The body of the answer: the class of the error, what is wrong, and the request's id."""
+def error_body(error: Exception, request_id: str, places: Sequence[str]) -> dict[str, Any]:
+    """The body of the answer: the class of the error, what is wrong, and the request's id.
+
+    Args:
+        error: The error.
+        request_id: The request's id.
+        places: Places of the server, which may have spaces in their names, that the message must not say.
+    """
     shown = refusal_of(error).is_shown
     code = type(error).__name__ if isinstance(error, OmnireidError) else "ServiceError"
-    message = _PATH.sub("…", str(error)) if shown else _HIDDEN
+    message = str(error)
+    for place in sorted(places, key=len, reverse=True):
+        message = message.replace(place, "…")
+    message = re.sub("…+", "…", _PATH.sub("…", message)) if shown else _HIDDEN
     return {"code": code, "message": message, "request_id": request_id}
