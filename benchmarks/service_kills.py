@@ -1,10 +1,10 @@
 """Claim: whenever the service is killed, every write that it acknowledged is there.
 
 `omnireid serve` runs in a process of its own; eight clients add crops that were never there and take decisions, and
-write down what was acknowledged. The service is killed (SIGKILL) at random moments of its first two seconds of work,
-again and again on the same gallery. After each kill the gallery must be sound, and hold every acknowledged sighting,
-with its picture, and every acknowledged decision. The test in tests/commands/test_serve.py does this once. Expect 10 to
-15 minutes for 100 kills, most of them for starting the process.
+write down what was acknowledged. The service is killed (SIGKILL) at random moments of the two seconds after its first
+acknowledgement, again and again on the same gallery. After each kill the gallery must be sound, and hold every
+acknowledged sighting, with its picture, and every acknowledged decision. The test in tests/commands/test_serve.py does
+this once. Expect 10 to 15 minutes for 100 kills, most of them for starting the process.
 
 Run: python benchmarks/service_kills.py [KILLS]
 """
@@ -79,7 +79,10 @@ def main(kills: int) -> None:
                 ]
                 for thread in threads:
                     thread.start()
-                time.sleep(moments.uniform(0.05, LONGEST_LIFE_S))
+                before = len(added) + len(decided)
+                while len(added) + len(decided) == before:
+                    time.sleep(0.002)
+                time.sleep(moments.uniform(0.0, LONGEST_LIFE_S))
                 served.process.kill()
                 for thread in threads:
                     thread.join()

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from omnireid import (
     TokenError,
 )
 from omnireid.gallery.options import ErasureOptions
+from omnireid.retrieval.calibration import Calibration, CalibrationCurve
 from omnireid.service.tokens import add_token
 
 
@@ -128,6 +130,51 @@ def test_a_service_that_is_not_there_or_is_another_one() -> None:
         thread.join()
     with pytest.raises(ServiceError, match="does not answer"):
         ServiceClient(address).sighting(1)
+
+
+def calibrate(gallery: Gallery) -> None:
+    """Small distances speak for one person, large ones against it."""
+    model = gallery.facts.model
+    curve = CalibrationCurve(
+        relation="any",
+        distances=(0.0, 400.0),
+        log_likelihood_ratios=(3.0, -3.0),
+        method="logistic",
+        same_pairs=9,
+        different_pairs=9,
+        people=9,
+    )
+    made = Calibration(
+        weights_sha256=model.weights_sha256,
+        model="means",
+        preprocessing=model.preprocessing,
+        distance="euclidean",
+        curves=(curve,),
+        data="six crops",
+    )
+    gallery.set_calibration(made)
+
+
+def test_a_calibrated_gallery_says_probabilities_and_asks_questions(listening: tuple[str, Path]) -> None:
+    address, folder = listening
+    calibrate(Gallery.open(folder / "g"))
+    with ServiceClient(address) as service:
+        assert (service.gallery()["calibrated_on"], len(service.gallery()["thresholds"])) == ("six crops", 2)
+        found = service.search(crop_bytes(2), prior=0.5, camera="1", time="2026-03-01T08:02:00+00:00")
+        assert found.prior == 0.5
+        assert found.matches[0].probability is not None
+        assert found.matches[0].probability > 0.9
+        assert found.matches[0].verdict == "same"
+        first, second = service.questions(2)
+        assert first.one.has_crop
+        different = service.answer(first, same=False, reason="another coat")
+        assert (different.kind, different.reason) == ("differ", "another coat")
+        assert different.evidence["sightings"] == [first.one.number, first.other.number]
+        assert service.answer(second, same=True).kind in ("merge", "assign")
+        with pytest.raises(DecisionError):
+            service.answer(second, same=True)
+        with pytest.raises(NotInGalleryError, match="was not asked lately"):
+            service.answer(replace(first, one=replace(first.one, number=99)), same=True)
 
 
 def test_many_clients_at_once_lose_nothing(listening: tuple[str, Path]) -> None:
