@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from omnireid.cli import main
+from omnireid.commands.gallery import load_gallery_embedder
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.gallery.gallery import Gallery
 
 
@@ -17,7 +19,11 @@ def test_a_demo_goes_from_footage_to_a_gallery_with_pictures(
     out, err = capsys.readouterr()
     commands = [line.split()[2] for line in out.splitlines() if line.startswith("$ omnireid")]
     assert commands == ["synthesize-video", "track", "track", "link", "calibrate", "serve"]
-    gallery = Gallery.open(tmp_path / "d" / "people.gallery")
+    place = tmp_path / "d" / "people.gallery"
+    gallery = Gallery.open(place)
+    embedder = load_gallery_embedder(str(place), None, RuntimeOptions())
+    assert gallery.model is not None
+    assert embedder.weights_sha256 == gallery.model.weights_sha256, "the page finds the network without being told"
     assert "The page shows distances without probabilities" in err, "so short footage has too few pairs"
     assert gallery.people()
     sightings = list(gallery.sightings())

@@ -340,6 +340,7 @@ def _load_embedder(gallery: str, weights: str | None, runtime: RuntimeOptions, *
 def load_gallery_embedder(gallery: str, weights: str | None, runtime: RuntimeOptions) -> Embedder:
     """The model: the one that was named, else the gallery's own, else the default."""
     from omnireid.embedding.embedder import load_embedder
+    from omnireid.embedding.weights_file import find_shipped_by_content
     from omnireid.errors import WeightsNotFoundError
     from omnireid.gallery.gallery import Gallery
     from omnireid.weights.shipped import DEFAULT_WEIGHTS
@@ -347,6 +348,8 @@ def load_gallery_embedder(gallery: str, weights: str | None, runtime: RuntimeOpt
     if weights is None:
         model = Gallery.open(gallery).model
         weights = DEFAULT_WEIGHTS if model is None else model.weights
+        if not weights and model is not None and (shipped := find_shipped_by_content(model.weights_sha256)) is not None:
+            weights = str(shipped.path)  # a gallery that was filled with embeddings does not know where its weights are
         if not weights or (Path(weights).is_absolute() and not Path(weights).exists()):
             raise WeightsNotFoundError(
                 f"The weights of the gallery {gallery} are not where they were ({weights or 'nobody said where'}). "

@@ -17,7 +17,7 @@ from omnireid.files import sha256_of
 from omnireid.weights.artefact import Tensors, WeightsMetadata, check_architecture
 from omnireid.weights.file_kind import GRAPH_KINDS, WeightsKind, identify_weights
 from omnireid.weights.graph_file import Graph, GraphMetadata, read_graph
-from omnireid.weights.shipped import weights_folder
+from omnireid.weights.shipped import shipped_weights, weights_folder
 from omnireid.weights.source import read_weights
 
 
@@ -172,3 +172,8 @@ def make_graph(tensors: Tensors, metadata: GraphMetadata, *, where: str) -> Grap
         where=where,
     )
     return Graph("onnx", model.SerializeToString(deterministic=True), metadata, where=where)
+
+
+def find_shipped_by_content(sha256: str) -> WeightsFile | None:
+    """The weights with this SHA-256 that ship with this build; None if there are none."""
+    return next((file for file in map(WeightsFile, shipped_weights().values()) if file.sha256 == sha256), None)

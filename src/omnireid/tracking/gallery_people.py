@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from omnireid.embedding.tables import EmbeddingTable, Provenance
-from omnireid.embedding.weights_file import WeightsFile
+from omnireid.embedding.weights_file import find_shipped_by_content
 from omnireid.errors import TrackingError
 from omnireid.gallery.deciding import ProposedPerson, read_people
 from omnireid.gallery.gallery import Gallery
@@ -22,7 +22,6 @@ from omnireid.tracking.seen_events import read_start
 from omnireid.tracking.track_table import TrackTable
 from omnireid.types import Crops
 from omnireid.version import __version__
-from omnireid.weights.shipped import shipped_weights
 
 _Place = tuple[str, datetime | None]
 
@@ -103,12 +102,8 @@ def _provenance(table: TrackTable, gallery: Gallery) -> Provenance:
     sha256 = str(table.weights_sha256)
     if known is not None:
         model = (known.architecture, known.distance, known.licence)
-    else:
-        for path in shipped_weights().values():
-            weights = WeightsFile(path)
-            if weights.sha256 == sha256:
-                metadata = weights.metadata
-                model = (metadata.architecture, metadata.distance, metadata.licence)
+    elif (shipped := find_shipped_by_content(sha256)) is not None:
+        model = (shipped.metadata.architecture, shipped.metadata.distance, shipped.metadata.licence)
     architecture, distance, licence = model
     return Provenance(sha256, architecture, table.preprocessing, distance, licence, __version__)
 

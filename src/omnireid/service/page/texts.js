@@ -5,6 +5,7 @@ const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", 
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const SHORT_CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const HOUR_MS = 3_600_000;
 
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export const VERDICTS = { same: "Same", ask: "Ask", new: "New" };
@@ -23,9 +24,9 @@ export function fullTime(time) {
   return time === null ? "Time not known" : `${DATE.format(new Date(time))}, ${CLOCK.format(new Date(time))}`;
 }
 
-/** "2 Mar, 09:15". */
+/** "2 Mar, 09:15:07". */
 export function shortTime(time) {
-  return time === null ? "Time not known" : `${DAY.format(new Date(time))}, ${SHORT_CLOCK.format(new Date(time))}`;
+  return time === null ? "Time not known" : `${DAY.format(new Date(time))}, ${CLOCK.format(new Date(time))}`;
 }
 
 /** Label of a tick on an axis: a day or a clock time, whichever the step needs. */
@@ -34,15 +35,16 @@ export function tickLabel(milliseconds, step) {
   return (step < 60_000 ? CLOCK : SHORT_CLOCK).format(milliseconds);
 }
 
-/** "From 09:15 on 2 Mar 2026 to …", in as few words as the two times allow. */
+/** "2 Mar 2026, 09:15 to 10:40": the days once, and seconds only for what took less than an hour. */
 export function period(first, last) {
   if (first === null) return "Times not known";
   if (last === null || first === last) return fullTime(first);
   const [one, other] = [new Date(first), new Date(last)];
   if (DATE.format(one) === DATE.format(other)) {
-    return `${DATE.format(one)}, ${SHORT_CLOCK.format(one)} to ${SHORT_CLOCK.format(other)}`;
+    const clock = other - one < HOUR_MS ? CLOCK : SHORT_CLOCK;
+    return `${DATE.format(one)}, ${clock.format(one)} to ${clock.format(other)}`;
   }
-  return `${shortTime(first)} to ${shortTime(last)}`;
+  return `${DATE.format(one)}, ${SHORT_CLOCK.format(one)} to ${DATE.format(other)}, ${SHORT_CLOCK.format(other)}`;
 }
 
 /** A probability as a percentage that is never rounded up to certainty. */
