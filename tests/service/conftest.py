@@ -86,6 +86,19 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def unchanged(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """An open service that the tests of a module share, because none of them changes its gallery."""
+    folder = tmp_path_factory.mktemp("unchanged")
+    shutil.copytree(template / "g", folder / "g")
+    options = ServiceOptions(
+        serve_crops=(template / "crops",), keep_crops=folder / "kept", requests_per_second=1_000_000
+    )
+    backend = open_backend(str(folder / "g"), mean_embedder(), options)
+    with TestClient(create_app(backend), base_url="http://127.0.0.1:8000") as client:
+        yield Served(client, backend, folder)
+
+
 @pytest.fixture
 def serve(template: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Serves a copy of the template, with a token for each role where that is asked."""

@@ -173,11 +173,11 @@ def test_loopback_is_open_without_a_token(host: str, template: Path) -> None:
     ],
     ids=str,
 )
-def test_pages_of_strangers_cannot_use_an_open_service(served: Served, headers: dict[str, str]) -> None:
+def test_pages_of_strangers_cannot_use_an_open_service(unchanged: Served, headers: dict[str, str]) -> None:
     body = {"kind": "assign", "sightings": [1], "person": "x"}
-    answer = served.client.post("/v1/decisions", json=body, headers=headers)
+    answer = unchanged.client.post("/v1/decisions", json=body, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "RoleError")
-    assert served.client.get("/v1/decisions").json()["total"] == 0
+    assert unchanged.client.get("/v1/decisions").json()["total"] == 0
 
 
 def test_the_service_of_this_machine_has_three_names(served: Served) -> None:
@@ -224,17 +224,17 @@ def test_guessing_tokens_is_slow(serve: Callable[..., Served]) -> None:
     assert tries[-1] == 429
 
 
-def test_answers_have_an_id_and_the_headers_of_safety(served: Served) -> None:
+def test_answers_have_an_id_and_the_headers_of_safety(unchanged: Served) -> None:
     for path in ("/", "/v1/people", "/nowhere", "/v1/sightings/x"):
-        answer = served.client.get(path)
+        answer = unchanged.client.get(path)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
         assert len(answer.headers["x-request-id"]) == 32
-    assert served.client.get("/v1/people").headers["cache-control"] == "no-store"
-    mine = served.client.get("/nowhere", headers={"x-request-id": "my-request-7"})
+    assert unchanged.client.get("/v1/people").headers["cache-control"] == "no-store"
+    mine = unchanged.client.get("/nowhere", headers={"x-request-id": "my-request-7"})
     assert mine.json()["request_id"] == mine.headers["x-request-id"] == "my-request-7"
     for wrong in ("short", "a" * 65, "with space in it", "line\x0bbreak-here"):
-        assert served.client.get("/nowhere", headers={"x-request-id": wrong}).headers["x-request-id"] != wrong
+        assert unchanged.client.get("/nowhere", headers={"x-request-id": wrong}).headers["x-request-id"] != wrong

@@ -26,8 +26,8 @@ def numbers(answer: Any) -> list[int]:
     return [match["sighting"] for match in answer["matches"]]
 
 
-def test_a_search_by_a_crop_finds_it_first(served: Served) -> None:
-    found = answers.SearchAnswer.model_validate(search(served, count=3))
+def test_a_search_by_a_crop_finds_it_first(unchanged: Served) -> None:
+    found = answers.SearchAnswer.model_validate(search(unchanged, count=3))
     assert [match.rank for match in found.matches] == [1, 2, 3]
     assert (found.matches[0].sighting, found.matches[0].person, found.matches[0].camera) == (3, "2", "1")
     assert found.matches[0].distance < 0.5 < found.matches[1].distance
@@ -35,31 +35,31 @@ def test_a_search_by_a_crop_finds_it_first(served: Served) -> None:
     assert found.matches[0].crop == "/v1/sightings/3/crop"
 
 
-def test_camera_and_time_of_a_crop_may_be_known(served: Served) -> None:
-    assert numbers(search(served, camera="1", time="2026-03-01T09:00:00+01:00", count=1)) == [3]
-    assert search(served, time="yesterday")["code"] == "DataError"
+def test_camera_and_time_of_a_crop_may_be_known(unchanged: Served) -> None:
+    assert numbers(search(unchanged, camera="1", time="2026-03-01T09:00:00+01:00", count=1)) == [3]
+    assert search(unchanged, time="yesterday")["code"] == "DataError"
 
 
-def test_filters_of_a_search(served: Served) -> None:
-    assert set(numbers(search(served))) == {1, 2, 3, 4, 5, 6}
-    assert set(numbers(search(served, cameras=["1"], persons=["1", "2"]))) == {1, 3}
-    assert set(numbers(search(served, not_cameras=["1"], since="2026-03-01T09:02:00+01:00"))) == {4, 6}
-    assert set(numbers(search(served, where="bag = 'red' and sighting > 1"))) == {3, 5}
-    assert numbers(search(served, cameras=["9"])) == []
-    wrong = search(served, where="bagg = 'red'")
+def test_filters_of_a_search(unchanged: Served) -> None:
+    assert set(numbers(search(unchanged))) == {1, 2, 3, 4, 5, 6}
+    assert set(numbers(search(unchanged, cameras=["1"], persons=["1", "2"]))) == {1, 3}
+    assert set(numbers(search(unchanged, not_cameras=["1"], since="2026-03-01T09:02:00+01:00"))) == {4, 6}
+    assert set(numbers(search(unchanged, where="bag = 'red' and sighting > 1"))) == {3, 5}
+    assert numbers(search(unchanged, cameras=["9"])) == []
+    wrong = search(unchanged, where="bagg = 'red'")
     assert wrong["code"] == "FilterError"
     assert "bagg" in wrong["message"]
-    assert search(served, until="yesterday")["code"] == "FilterError"
+    assert search(unchanged, until="yesterday")["code"] == "FilterError"
 
 
-def test_a_search_by_a_person_or_a_sighting_leaves_them_out(served: Served) -> None:
-    by_person = served.client.post("/v1/search", data={"person": "2"}).json()
+def test_a_search_by_a_person_or_a_sighting_leaves_them_out(unchanged: Served) -> None:
+    by_person = unchanged.client.post("/v1/search", data={"person": "2"}).json()
     assert set(numbers(by_person)) == {1, 2, 5, 6}
-    by_sighting = served.client.post("/v1/search", data={"sighting": 3, "where": "camera = '1'"}).json()
+    by_sighting = unchanged.client.post("/v1/search", data={"sighting": 3, "where": "camera = '1'"}).json()
     assert set(numbers(by_sighting)) == {1, 5}
     for data in ({"person": "nobody"}, {"sighting": "99"}, {"sighting": str(2**70)}):
-        assert served.client.post("/v1/search", data=data).status_code in (400, 404)
-    both = served.client.post("/v1/search", data={"person": "2", "sighting": 3})
+        assert unchanged.client.post("/v1/search", data=data).status_code in (400, 404)
+    both = unchanged.client.post("/v1/search", data={"person": "2", "sighting": 3})
     assert (both.status_code, both.json()["code"]) == (400, "RequestError")
 
 
@@ -124,13 +124,13 @@ def test_an_added_crop_is_found_and_not_added_twice(served: Served) -> None:
     ],
 )
 def test_what_cannot_be_added_says_why_and_leaves_no_picture(
-    served: Served, fields: dict[str, str], status: int, message: str
+    unchanged: Served, fields: dict[str, str], status: int, message: str
 ) -> None:
-    answer = served.client.post("/v1/sightings", files=file_of(crop_bytes(51)), data=fields)
+    answer = unchanged.client.post("/v1/sightings", files=file_of(crop_bytes(51)), data=fields)
     assert (answer.status_code, message in answer.json()["message"]) == (status, True), answer.text
-    assert str(served.folder) not in answer.text
-    assert list((served.folder / "kept").iterdir()) == []
-    assert served.client.get("/v1/sightings").json()["total"] == 6
+    assert str(unchanged.folder) not in answer.text
+    assert list((unchanged.folder / "kept").iterdir()) == []
+    assert unchanged.client.get("/v1/sightings").json()["total"] == 6
 
 
 def test_crops_of_low_quality_are_refused_unless_they_are_wanted(served: Served) -> None:
@@ -151,24 +151,24 @@ def test_without_a_folder_nothing_is_added(serve: Callable[..., Served]) -> None
     assert served.client.get("/v1/sightings/1/crop").status_code == 404
 
 
-def test_sightings_are_listed_a_page_at_a_time(served: Served) -> None:
+def test_sightings_are_listed_a_page_at_a_time(unchanged: Served) -> None:
     for order, whole in (("oldest", [1, 2, 3, 4, 5, 6]), ("newest", [6, 5, 4, 3, 2, 1])):
         seen: list[int] = []
         after: int | None = None
         while True:
             query: dict[str, Any] = {"order": order, "limit": 4} | ({} if after is None else {"after": after})
-            page = answers.SightingsAnswer.model_validate(served.client.get("/v1/sightings", params=query).json())
+            page = answers.SightingsAnswer.model_validate(unchanged.client.get("/v1/sightings", params=query).json())
             assert page.total == 6
             seen += [sighting.sighting for sighting in page.sightings]
             after = page.next
             if after is None:
                 break
         assert seen == whole
-    filtered = served.client.get("/v1/sightings", params={"cameras": "1", "where": "person != '1'"}).json()
+    filtered = unchanged.client.get("/v1/sightings", params={"cameras": "1", "where": "person != '1'"}).json()
     assert [sighting["sighting"] for sighting in filtered["sightings"]] == [3, 5]
-    assert served.client.get("/v1/sightings/4").json()["sighting"] == 4
+    assert unchanged.client.get("/v1/sightings/4").json()["sighting"] == 4
     for wrong in ("/v1/sightings/99", f"/v1/sightings/{2**64}", "/v1/sightings/0", "/v1/sightings/99/crop"):
-        assert served.client.get(wrong).status_code == 404, wrong
+        assert unchanged.client.get(wrong).status_code == 404, wrong
 
 
 def test_people_their_sightings_and_who_looks_like_them(served: Served) -> None:
@@ -239,11 +239,11 @@ def test_an_erasure_takes_the_kept_picture_and_leaves_a_receipt(served: Served) 
     assert all(path.exists() for path in served.backend.crops.roots[0].iterdir()), "the operator's pictures stay"
 
 
-def test_questions_need_a_calibration(served: Served) -> None:
-    answer = served.client.get("/v1/review")
+def test_questions_need_a_calibration(unchanged: Served) -> None:
+    answer = unchanged.client.get("/v1/review")
     assert (answer.status_code, answer.json()["code"]) == (409, "CalibrationError")
     assert answer.json()["message"].startswith("The gallery … has no calibration")
-    unasked = served.client.post("/v1/review", json={"one": 1, "other": 2, "same": True})
+    unasked = unchanged.client.post("/v1/review", json={"one": 1, "other": 2, "same": True})
     assert (unasked.status_code, unasked.json()["code"]) == (404, "NotInGalleryError")
 
 
@@ -272,9 +272,9 @@ def test_no_answer_has_a_path_of_the_server(served: Served) -> None:
     assert served.client.get("/health/live").json() == {"status": "live"}
 
 
-def test_a_defect_is_an_answer_without_a_traceback(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_is_an_answer_without_a_traceback(unchanged: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnireid.service.routes.describe_person", lambda _person: 1 / 0)
-    answer = served.client.get("/v1/people")
+    answer = unchanged.client.get("/v1/people")
     assert answer.status_code == 500
     assert set(answer.json()) == {"code", "message", "request_id"}
     assert answer.json()["code"] == "ServiceError"
@@ -297,9 +297,9 @@ def test_messages_name_no_place_of_the_server(message: str, shown: str) -> None:
     assert body["message"] == shown
 
 
-def test_the_openapi_document_describes_every_route(served: Served) -> None:
-    document = served.client.get("/v1/openapi.json").json()
-    assert document == describe_api(served.client.app)  # type: ignore[arg-type]
+def test_the_openapi_document_describes_every_route(unchanged: Served) -> None:
+    document = unchanged.client.get("/v1/openapi.json").json()
+    assert document == describe_api(unchanged.client.app)  # type: ignore[arg-type]
     described = {
         (method.upper(), path): operation
         for path, operations in document["paths"].items()

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from tests.service.conftest import Served, crop_bytes, file_of
 
@@ -38,6 +40,7 @@ def many_scans() -> bytes:
 
 
 JPEG = crop_bytes(0)
+KINDS = ("JPEG", "PNG", "WEBP")
 REFUSED = {
     "nothing": (b"", "image/jpeg", 415, "MediaTypeError"),
     "text": (b"hello", "image/jpeg", 415, "MediaTypeError"),
@@ -57,21 +60,21 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_pictures_that_are_none_are_refused(served: Served, case: str) -> None:
+def test_pictures_that_are_none_are_refused(unchanged: Served, case: str) -> None:
     content, media_type, status, code = REFUSED[case]
     for path in ("/v1/search", "/v1/sightings"):
-        answer = served.client.post(path, files=file_of(content, media_type))
+        answer = unchanged.client.post(path, files=file_of(content, media_type))
         assert (answer.status_code, answer.json()["code"]) == (status, code), (path, answer.text)
     several = [("crops", ("a", JPEG, "image/jpeg")), ("crops", ("b", content, media_type))]
-    assert served.client.post("/v1/embed", files=several).status_code == status
-    assert served.client.get("/v1/sightings").json()["total"] == 6
-    assert list((served.folder / "kept").iterdir()) == []
+    assert unchanged.client.post("/v1/embed", files=several).status_code == status
+    assert unchanged.client.get("/v1/sightings").json()["total"] == 6
+    assert list((unchanged.folder / "kept").iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_the_three_formats_are_taken(served: Served, kind: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_three_formats_are_taken(unchanged: Served, kind: str) -> None:
     content = crop_bytes(9, kind)
-    answer = served.client.post("/v1/embed", files={"crops": ("x", content, f"image/{kind.lower()}")})
+    answer = unchanged.client.post("/v1/embed", files={"crops": ("x", content, f"image/{kind.lower()}")})
     expected = np.asarray(Image.open(io.BytesIO(content)).resize((32, 64), Image.Resampling.BILINEAR), dtype=np.float32)
     assert np.allclose(answer.json()["embeddings"], [expected.mean(axis=(0, 1))], atol=0.5)
     assert answer.json()["architecture"] == "means"
@@ -109,36 +112,36 @@ def test_large_requests_are_refused_before_they_are_read(serve: Callable[..., Se
         (b"count=NaN", "application/x-www-form-urlencoded"),
     ],
 )
-def test_forms_that_are_none_are_refused(served: Served, content: bytes, media_type: str) -> None:
-    answer = served.client.post("/v1/search", content=content, headers={"content-type": media_type})
+def test_forms_that_are_none_are_refused(unchanged: Served, content: bytes, media_type: str) -> None:
+    answer = unchanged.client.post("/v1/search", content=content, headers={"content-type": media_type})
     assert (answer.status_code, answer.json()["code"]) == (400, "RequestError"), answer.text
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"kind": "undo", "event": 1e400}', b'"' * 10, b"\xff", b"[" * 100_000]
 )
-def test_objects_that_are_none_are_refused(served: Served, content: bytes) -> None:
+def test_objects_that_are_none_are_refused(unchanged: Served, content: bytes) -> None:
     for path in ("/v1/decisions", "/v1/erasures", "/v1/review"):
-        answer = served.client.post(path, content=content, headers={"content-type": "application/json"})
+        answer = unchanged.client.post(path, content=content, headers={"content-type": "application/json"})
         assert (answer.status_code, answer.json()["code"]) == (400, "RequestError"), answer.text
 
 
-def test_what_takes_too_long_to_decode_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_too_long_to_decode_is_given_up(unchanged: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     free = threading.Event()
     monkeypatch.setattr(backend_module, "DECODING_SECONDS", 0.01)
     monkeypatch.setattr(backend_module, "decode_upload", lambda _upload: free.wait(60))
-    answer = served.client.post("/v1/search", files=file_of(JPEG))
+    answer = unchanged.client.post("/v1/search", files=file_of(JPEG))
     free.set()
     assert (answer.status_code, answer.json()["code"]) == (503, "BusyError")
     assert answer.headers["retry-after"] == "1"
 
 
-def test_more_pictures_than_can_wait_are_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_pictures_than_can_wait_are_refused(unchanged: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend_module, "_MOST_DECODING", 1)
     several = [("crops", (str(n), JPEG, "image/jpeg")) for n in range(2)]
-    assert served.client.post("/v1/embed", files=several).status_code == 503
-    assert served.client.post("/v1/embed", files=several[:1]).status_code == 200
-    assert served.client.post("/v1/embed", files=several[:1] * 65).status_code == 400
+    assert unchanged.client.post("/v1/embed", files=several).status_code == 503
+    assert unchanged.client.post("/v1/embed", files=several[:1]).status_code == 200
+    assert unchanged.client.post("/v1/embed", files=several[:1] * 65).status_code == 400
 
 
 class Network:
@@ -276,3 +279,17 @@ def test_only_kept_pictures_are_deleted(roots: Path) -> None:
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=next(iter(options))):
         ServiceOptions(**options)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    place=st.integers(0, 3000), inserted=st.binary(max_size=40), cut=st.integers(0, 3000), kind=st.sampled_from(KINDS)
+)
+def test_no_bytes_make_the_service_fail(unchanged: Served, place: int, inserted: bytes, cut: int, kind: str) -> None:
+    """Pictures with bytes changed, inserted and cut off are embedded or refused."""
+    whole = crop_bytes(0, kind)
+    content = whole[:place] + inserted + whole[place + len(inserted) // 2 :]
+    content = content[: len(content) - cut % len(whole)]
+    answer = unchanged.client.post("/v1/search", files=file_of(content, f"image/{kind.lower()}"))
+    assert answer.status_code in (200, 413, 415, 422), answer.text
