@@ -47,7 +47,7 @@ class NewSighting:
 
     @property
     def group(self) -> tuple[str, bool, bool]:
-        """What those that are added in one call must agree in."""
+        """The values that all crops of one call must share."""
         return self.who, self.keep_all, self.camera is None
 
     @property
@@ -104,7 +104,7 @@ def _is_error(result: object) -> bool:
 
 
 def _as_crops(new: Sequence[NewSighting], paths: Sequence[Path]) -> Crops:
-    """The crops with everything that is known of at least one of them."""
+    """The crops with a column for everything that is known of at least one of them."""
     names = [one.person or str(JUNK_PERSON_ID) for one in new]
     columns: dict[str, Any] = {"person_name": names}
     if new[0].camera is not None:
@@ -121,7 +121,7 @@ def _as_crops(new: Sequence[NewSighting], paths: Sequence[Path]) -> Crops:
 
 
 def _numbers(gallery: Gallery, new: Sequence[NewSighting]) -> dict[str, int]:
-    """Key to number of the sightings that are there."""
+    """The numbers of those crops that the gallery has already, by their keys."""
     keys = ", ".join(f"'{key}'" for key in dict.fromkeys(one.key for one in new))
     rows = gallery.database.rows(SIGHTINGS, ["key", "sighting"], f"key IN ({keys})")
     return dict(zip(rows.column("key").to_pylist(), rows.column("sighting").to_pylist(), strict=True))

@@ -190,7 +190,7 @@ class ReviewAnswer(Shape):
 
 
 class ErasureAnswer(Shape):
-    """What is to be erased, or was: then with the signed receipt."""
+    """What an erasure would erase, or what it has erased and the signed receipt."""
 
     model_config = with_example(
         sightings=14,

@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 _READERS = 8
 _MOST_DECODING = 1024
 _WRITES_BEFORE_TIDYING = 200
-"""Each write adds small files, which every later read opens; joining them takes a moment."""
+"""Each write adds small files, which every later read has to open, so they are joined now and then."""
 
 
 @dataclass(eq=False)
@@ -98,7 +98,7 @@ class Backend:
         return await asyncio.get_running_loop().run_in_executor(self._readers, function)
 
     async def read_slowly(self, function: Callable[[], Result]) -> Result:
-        """Read the gallery in the thread for what takes long; one at a time."""
+        """Read the gallery in the thread for slow reads, one at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._slow_reader, function)
 
     async def write(self, function: Callable[[], Result]) -> Result:

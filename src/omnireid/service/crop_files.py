@@ -34,7 +34,7 @@ class CropFiles:
     keep: Path | None = None
 
     def may_show(self, path: str) -> bool:
-        """Whether a path lies below a root, by its text."""
+        """Whether a path lies below a root. The file itself is not looked at."""
         return self._below(path) is not None
 
     def read(self, path: str) -> tuple[bytes, str]:

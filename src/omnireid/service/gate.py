@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Access = Role | Literal["anyone"]
 ACCESS = "x-role"
-"""Name under which a route of the OpenAPI document says whom it is for."""
+"""The field of the OpenAPI document in which a route says whom it is for."""
 
 _MOST_CLIENTS = 10_000
 _BODY_SECONDS = 30.0
@@ -165,7 +165,7 @@ class Gate:
         return who
 
     def _limited(self, receive: Receive) -> Receive:
-        """The body, as long as it is short enough and arrives in time."""
+        """Receive the body, and stop where it is too long or too slow."""
         received, until = 0, time.monotonic() + _BODY_SECONDS
         ended = False
 

@@ -1,4 +1,4 @@
-"""Routes for who runs the service, and for the page itself."""
+"""Routes for the operator of the service, and for the files of the page."""
 
 from __future__ import annotations
 

@@ -277,7 +277,7 @@ def _backend(request: Request) -> Backend:
 
 
 def _gallery(request: Request) -> Gallery:
-    """The gallery, on which whoever asks acts."""
+    """The gallery, in which whatever happens is logged under the name of whoever sent the request."""
     return _backend(request).gallery.acting_as(request.state.who)
 
 

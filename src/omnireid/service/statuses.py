@@ -1,4 +1,4 @@
-"""From errors to answers: one table, and nothing of the server in a message."""
+"""How each error is answered, as one table. No message says anything about the server."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ REFUSALS: dict[type[Exception], Refusal] = {
     DiskFullError: Refusal(507, is_shown=False),
     OmnireidError: Refusal(500, is_shown=False),
 }
-"""Class to answer. The nearest class above an error counts; whatever is no `OmnireidError` is answered with 500."""
+"""The answer for each class. An error without an entry gets that of its nearest base class, any other exception 500."""
 
 # An absolute path or an address, as a message of the library may name one. No message here names a route.
 _PATH = re.compile(r"(?:[A-Za-z]:\\|\\\\|(?<![\w/.:])/|\w+://)[^\s'\",;()]+")

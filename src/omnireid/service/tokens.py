@@ -142,7 +142,7 @@ def revoke_token(file: Path, name: str) -> Token:
 
 @dataclass
 class TokenCheck:
-    """Who a request comes from. The file is read again when it changes.
+    """Finds out who a request comes from. The file is read again when it changes.
 
     Attributes:
         file: The file of the tokens.

@@ -13,7 +13,7 @@ MOST_PIXELS = 16_000_000
 """Pixels of an uploaded picture: 48 MB when it is decoded."""
 
 DECODING_SECONDS = 10.0
-"""Longest time for decoding the pictures of one request. A picture of the most pixels takes a tenth of a second."""
+"""Longest time for decoding the pictures of one request."""
 
 _MOST_SCANS = 64
 """Scans of a JPEG file. A progressive one has about ten; each costs a pass over all pixels, however few its bytes."""
