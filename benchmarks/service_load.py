@@ -64,12 +64,14 @@ class Record:
         errors: Class and message of each error.
         added: Numbers of acknowledged sightings.
         decided: Numbers of acknowledged decisions.
+        taken: Seconds until the last client had its last answer.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: list[str] = field(default_factory=list)
     added: list[int] = field(default_factory=list)
     decided: list[int] = field(default_factory=list)
+    taken: float = 0.0
 
 
 @contextlib.contextmanager
@@ -110,13 +112,15 @@ def unique(crop: bytes, number: int) -> bytes:
     return crop[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + crop[2:]
 
 
-def in_threads(work: Callable[[int], None], count: int) -> None:
-    """Run `work` in so many threads, and wait for all of them."""
+def in_threads(work: Callable[[int], None], count: int) -> float:
+    """Run `work` in so many threads, wait for all of them, and return the seconds that took."""
+    began = time.perf_counter()
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return time.perf_counter() - began
 
 
 def network_rate(crops: list[bytes], weights: str | None, seconds: float) -> float:
@@ -142,8 +146,8 @@ def embedding_rate(address: str, crops: list[bytes], size: int, seconds: float) 
                 service.embed([crops[(number + row) % len(crops)] for row in range(size)])
                 done[number] += size
 
-    in_threads(work, EMBEDDING_CLIENTS)
-    return sum(done) / seconds
+    taken = in_threads(work, EMBEDDING_CLIENTS)
+    return sum(done) / taken
 
 
 def load(served: Served, crops: list[bytes], clients: int, seconds: float) -> Record:
@@ -184,15 +188,15 @@ def load(served: Served, crops: list[bytes], clients: int, seconds: float) -> Re
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    in_threads(work, clients)
+    record.taken = in_threads(work, clients)
     watcher.join()
     return record
 
 
-def report(record: Record, seconds: float, gallery: Path) -> bool:
+def report(record: Record, gallery: Path) -> bool:
     """Print what the clients saw, and whether everything that was acknowledged is there."""
     everything = [value for values in record.seconds.values() for value in values]
-    print(f"{len(everything) / seconds:,.1f} requests/s")
+    print(f"{len(everything) / record.taken:,.1f} requests/s")
     for kind, values in {"all": everything, **record.seconds}.items():
         shown = "  ".join(f"p{point} {1000 * np.percentile(values, point):,.0f} ms" for point in (50, 95, 99))
         print(f"  {kind:<7} {len(values):>7,}  {shown}")
@@ -231,7 +235,7 @@ def main() -> int:
                 f"{given.clients} clients, {given.seconds:.0f} s, {len(crops):,} sightings in the gallery:", flush=True
             )
             record = load(served, crops, given.clients, given.seconds)
-        return 0 if report(record, given.seconds, gallery) else 1
+        return 0 if report(record, gallery) else 1
 
 
 if __name__ == "__main__":
