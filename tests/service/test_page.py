@@ -240,6 +240,19 @@ def test_people_are_merged_and_the_merge_is_undone(opened: OpenPage) -> None:
     assert opened.people() == before
 
 
+def test_a_person_is_renamed_and_gets_the_old_name_back(opened: OpenPage) -> None:
+    page = opened.page
+    opened.go("person/Dora")
+    page.get_by_text("Rename", exact=True).first.click()
+    page.get_by_label("New name").fill("Dora / D. %")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_role("heading", name="Dora / D. %").wait_for()
+    assert "Dora / D. %" in opened.people()
+    page.locator("#messages").get_by_role("button", name="Undo").click()
+    page.get_by_role("heading", name="Dora", exact=True).wait_for()
+    assert "Dora" in opened.people()
+
+
 def test_sightings_get_a_name_and_lose_it_again(opened: OpenPage) -> None:
     page = opened.page
     before = opened.people()

@@ -29,7 +29,7 @@ function readAddress() {
   } catch {
     // A name with a lone percent sign stays as it is.
   }
-  return { name: name in VIEWS ? name : "search", argument, parameters: new URLSearchParams(query), key: path };
+  return { name: name in VIEWS ? name : "search", argument, parameters: new URLSearchParams(query), key: location.hash };
 }
 
 async function showView({ isAgain = false } = {}) {

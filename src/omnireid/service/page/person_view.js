@@ -21,7 +21,7 @@ export async function show({ argument: name, signal, again }) {
   const found = await getJson(`/v1/people/${encodeURIComponent(name)}`, { similar: SIMILAR, limit: PAGE }, signal);
   const sightings = [...found.sightings];
   const { person } = found;
-  const go = (made, other) => (made !== null && other !== name ? location.replace(personAddress(other)) : again());
+  const go = (other) => (location.hash === personAddress(other) ? again() : location.replace(personAddress(other)));
 
   const split = (numbers, clear) =>
     button("Another person: split off", () => {
@@ -118,7 +118,7 @@ function renameForm(name, go) {
   return disclosure("Rename", element, "Rename", () => {
     const other = input.value.trim();
     if (other && other !== name) {
-      decide({ kind: "rename", person: name, name: other }, `${name} is now ${other}.`, (made) => go(made, made === null ? name : other));
+      decide({ kind: "rename", person: name, name: other }, `${name} is now ${other}.`, (made) => go(made === null ? name : other));
     }
   });
 }

@@ -203,6 +203,7 @@ class Search {
   }
 
   showNothing() {
+    this.element.classList.remove("busy");
     this.answer = null;
     this.status.textContent = "";
     fill(this.chips);
