@@ -202,6 +202,8 @@ def test_what_cannot_be_asked_for_is_refused(
             ["--online", "--explain-links", str(tmp_path / "l.html")],
             "reads the recording a second time",
         ),
+        (["--online", "--crops", str(tmp_path / "crops")], "reads the recording a second time"),
+        (["--crops", words[0]], "Cannot write"),
         (["--mot", str(tmp_path / "t.mp4")], "name ends in .txt"),
         (["--video", words[0]], "is an input of this command"),
         (["--mot", str(tmp_path / "t.parquet")], "Two results cannot both be written"),

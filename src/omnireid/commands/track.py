@@ -186,7 +186,7 @@ def _find_people(people: PeopleSource, video: Video, threads: int | None) -> Det
 def _track_file(task: _Task) -> None:
     """Track a recording, going on where an earlier run stopped."""
     from omnireid.errors import StoppedError
-    from omnireid.files import sole_writer
+    from omnireid.files import make_folder, sole_writer
     from omnireid.reports.link_page import draw_links
     from omnireid.tracking.crop_pictures import write_crop_pictures
     from omnireid.tracking.link_pictures import cut_link_pictures
@@ -197,6 +197,8 @@ def _track_file(task: _Task) -> None:
 
     begun = time.perf_counter()
     output = task.results.output
+    if task.results.crops is not None:
+        make_folder(task.results.crops)  # before the work, for its error
     given = [path for path in (task.people.detections, task.people.detector) if path is not None]
     with sole_writer(output):
         job = describe_job(task.source, given, task.embedder, task.tracking, task.people, task.reading)
