@@ -137,7 +137,7 @@ def measure_ours(
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    options = RuntimeOptions(runtime="auto" if sys.argv[2:] else "onnxruntime")
+    options = RuntimeOptions(precision="fp32")
     embedders = {Path(weights).stem: load_embedder(weights, options) for weights in sys.argv[2:] or [DEFAULT_WEIGHTS]}
     print("| sequence | method | HOTA | IDF1 | MOTA | switches | identities |\n|---|---|---|---|---|---|---|")
     for place in sorted(path.parent for path in folder.glob("*/det/")):
