@@ -46,7 +46,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 
 real: $(INSTALLED)
-	OMP_NUM_THREADS=$$($(BIN)/python -c 'import os; print(os.cpu_count())') $(BIN)/python -m pytest --quiet -m 'real or slow'
+	$(BIN)/python -m pytest --quiet -n auto --dist loadfile --durations=20 -m 'real or slow'
 
 reid:
 	$(PYTHON) -m venv --clear $(REID)
