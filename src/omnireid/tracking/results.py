@@ -15,6 +15,7 @@ from omnireid.tracking.annotation import LabelledBox, draw_people
 from omnireid.tracking.linking import Link, LinkedTracklets
 from omnireid.tracking.mot_files import PERSON_CLASS, MotTable
 from omnireid.tracking.recording import StreamStep
+from omnireid.tracking.stillness import can_be_interpolated
 from omnireid.tracking.tracklets import Tracklet
 from omnireid.tracking.video import Video
 from omnireid.tracking.video_file import AppendFrame
@@ -32,8 +33,10 @@ def identified_boxes(tracklets: Sequence[Tracklet], people: Mapping[int, int], f
         tracklets: Tracklets of one camera.
         people: Number of each tracklet to the number of its person.
         fill_s: In gaps of at most this many seconds between two boxes of a person, boxes are interpolated; see
-            `LEAST_SEEN_S`.
+            `LEAST_SEEN_S`. Nothing is interpolated where the camera does not stand still.
     """
+    if fill_s > 0 and not can_be_interpolated(tracklets, fill_s):
+        fill_s = 0.0
     by_person: dict[int, list[Tracklet]] = {}
     for tracklet in sorted(tracklets, key=lambda one: one.start):
         by_person.setdefault(people[tracklet.number], []).append(tracklet)

@@ -175,7 +175,8 @@ class TrackResults:
         crops: Also write the crops that were embedded to this folder, as JPEG files, which omnireid link --crops takes
             for its gallery. Not for live streams.
         fill_s: In --mot and --video, boxes are interpolated where a person was out of sight for at most this many
-            seconds. A stream does not do this, and the table of tracks has detected boxes only.
+            seconds, if the camera stands still. A stream does not do this, and the table of tracks has detected boxes
+            only.
 
     Raises:
         SettingError: Two of them are one file, or `fill_s` is negative.
