@@ -4,16 +4,19 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from urllib.request import urlopen
 
 import docstring_parser
 import numpy as np
@@ -191,6 +194,24 @@ def readme_commands() -> list[str]:
     return [line.split("#")[0].strip() for line in lines if line.startswith("omnireid ") and "COMMAND" not in line]
 
 
+def serves(words: list[str]) -> bool:
+    """Whether a service starts and answers; it is stopped then."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "omnireid", *words, "--port", str(port)])
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+            time.sleep(0.2)
+        return False
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run(
     tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -210,6 +231,11 @@ def test_the_commands_of_the_readme_run(
             words += ["--pixel-cache-folder", "store"]
         if words[0] == "bench":
             words[1:1] = [str(untrained), "--seconds", "0.01", "--runtimes", "onnxruntime"]
+        if words[0] == "demo":
+            words += ["--people", "3", "--cameras", "2", "--seconds", "6", "--height", "240", "--no-page"]
+        if words[0] == "serve":
+            assert serves(words), command
+            continue
         assert main(words) == 0, (command, capsys.readouterr().err)
     assert (tmp_path / "scores.json").exists()
     assert (tmp_path / "ranked.png").exists()
