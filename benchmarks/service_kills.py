@@ -49,6 +49,7 @@ def check(gallery: Path, added: list[int], decided: list[int]) -> None:
         AssertionError: something is lost, given twice or damaged.
     """
     opened = Gallery.open(gallery)
+    opened.finish_decisions()  # as a service does first when it is started again
     assert opened.check().problems == (), opened.check().problems
     there = {sighting.number: Path(sighting.path) for sighting in opened.sightings()}
     assert len(added) == len(set(added)), "a number was given twice"

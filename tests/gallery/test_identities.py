@@ -115,6 +115,17 @@ def test_a_decision_that_was_stopped_is_finished(six: Gallery, monkeypatch: pyte
     assert six.check().problems == ()
 
 
+def test_a_stopped_decision_is_finished_when_a_service_starts(six: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "apply_decisions", lambda _database: 0)
+    six.assign([1], "anna")
+    monkeypatch.undo()
+    again = Gallery.open(six.database.uri)
+    assert "a decision was stopped" in again.check().problems[0]
+    assert again.finish_decisions() == 1
+    assert again.finish_decisions() == 0
+    assert again.check().problems == ()
+
+
 def test_an_erased_person_leaves_the_decisions(six: Gallery) -> None:
     six.rename("1", "anna maria")
     six.merge("anna maria", ["2"], reason="anna maria said so")

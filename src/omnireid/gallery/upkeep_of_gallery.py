@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from omnireid.gallery.audit import AuditEntry, log_action, now_after, read_audit
 from omnireid.gallery.checking import CheckReport, check_gallery
-from omnireid.gallery.deciding import read_people
+from omnireid.gallery.deciding import apply_decisions, read_people
 from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
 from omnireid.gallery.index import OptimizeReport, compact_tables, optimize_gallery
 from omnireid.gallery.info import GalleryInfo, describe_gallery
@@ -50,6 +50,11 @@ class UpkeepOfGallery(PeopleOfGallery):
             report = optimize_gallery(self.database, finish_erasure(self.database, self.facts))
         self._snapshot.clear()
         return replace(report, bytes_before=before, bytes_after=self.info().bytes)
+
+    def finish_decisions(self) -> int:
+        """Write the names that a killed decision left unwritten; returns how many sightings got theirs."""
+        with self.database.sole_writer():
+            return apply_decisions(self.database)
 
     def tidy(self) -> None:
         """Join small files and delete old versions, as `optimize` does, but leave the index as it is."""
