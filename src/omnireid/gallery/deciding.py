@@ -277,6 +277,19 @@ def undo(people: People, event: int | None) -> tuple[Kind, dict[str, Any]]:
     return "undo", {"event": event}
 
 
+def unwritten_names(database: Database) -> dict[int, str | None]:
+    """Number to name of the sightings that have another name, or none, than follows from all decisions."""
+    identities = apply_events(read_decisions(database))
+    rows = database.rows(SIGHTINGS, ["sighting", "given_person", "person"])
+    numbers = rows.column("sighting").to_pylist()
+    persons = identities.persons(numbers, rows.column("given_person").to_pylist())
+    return {
+        number: person
+        for number, person, old in zip(numbers, persons, rows.column("person").to_pylist(), strict=True)
+        if person != old
+    }
+
+
 def apply_decisions(database: Database) -> int:
     """Write the names that follow from all decisions into the sightings, in one step; returns how many changed.
 
@@ -284,15 +297,7 @@ def apply_decisions(database: Database) -> int:
     """
     import pyarrow as pa
 
-    identities = apply_events(read_decisions(database))
-    rows = database.rows(SIGHTINGS, ["sighting", "given_person", "person"])
-    numbers = rows.column("sighting").to_pylist()
-    persons = identities.persons(numbers, rows.column("given_person").to_pylist())
-    changes = {
-        number: person
-        for number, person, old in zip(numbers, persons, rows.column("person").to_pylist(), strict=True)
-        if person != old
-    }
+    changes = unwritten_names(database)
     if not changes:
         return 0
     changed = _read_numbers(database, sorted(changes))

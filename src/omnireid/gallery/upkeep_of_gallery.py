@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from omnireid.gallery.audit import AuditEntry, log_action, now_after, read_audit
 from omnireid.gallery.checking import CheckReport, check_gallery
-from omnireid.gallery.deciding import apply_decisions, read_people
+from omnireid.gallery.deciding import apply_decisions, read_people, unwritten_names
 from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
 from omnireid.gallery.index import OptimizeReport, compact_tables, optimize_gallery
 from omnireid.gallery.info import GalleryInfo, describe_gallery
@@ -53,6 +53,8 @@ class UpkeepOfGallery(PeopleOfGallery):
 
     def finish_decisions(self) -> int:
         """Write the names that a killed decision left unwritten; returns how many sightings got theirs."""
+        if not unwritten_names(self.database):  # nobody waits for nothing
+            return 0
         with self.database.sole_writer():
             return apply_decisions(self.database)
 
