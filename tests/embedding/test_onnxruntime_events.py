@@ -17,14 +17,15 @@ import sys, types
 called = []
 sys.modules["onnxruntime"] = types.SimpleNamespace(disable_telemetry_events=lambda: called.append(True))
 import omnireid
-assert called == [True]
+print(called)
 """
 
 
-def run(program: str, home: Path) -> None:
+def run(program: str, home: Path) -> str:
     environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
     environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "OMNIREID_CACHE": str(home / "omnireid")}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def test_no_device_id_and_no_events_are_stored(tmp_path: Path) -> None:
@@ -33,4 +34,4 @@ def test_no_device_id_and_no_events_are_stored(tmp_path: Path) -> None:
 
 
 def test_events_stop_where_it_was_loaded_before(tmp_path: Path) -> None:
-    run(LOADED_BEFORE, tmp_path)
+    assert run(LOADED_BEFORE, tmp_path).strip() == "[True]"
