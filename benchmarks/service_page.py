@@ -85,7 +85,7 @@ def draw_gallery(folder: Path, people: int) -> tuple[Path, Path]:
     manifest.write_text("\n".join(lines), encoding="utf-8")
     run_omnireid("gallery", "add", manifest, "--gallery", folder / "g")
     run_omnireid("calibrate", "--data", drawn, "--output", folder / "calibration.json")
-    run_omnireid("gallery", "calibrate", folder / "g", folder / "calibration.json")
+    run_omnireid("gallery", "calibrate", folder / "calibration.json", "--gallery", folder / "g")
     return folder / "g", next((drawn / "query").glob("0002_c1*.jpg"))
 
 

@@ -32,7 +32,7 @@ def test_bash_completes_commands_groups_and_flags(script: Path, tmp_path: Path) 
     assert set(completed(script, "")) == set(COMMANDS)
     assert completed(script, "gal") == ["gallery"]
     assert completed(script, "gallery", "opt") == ["optimize"]
-    assert "--receipt" in completed(script, "gallery", "remove", "people.gallery", "--re")
+    assert "--receipt" in completed(script, "gallery", "remove", "--gallery", "people.gallery", "--re")
     assert completed(script, "serve", "token", "rev") == ["revoke"]
     (tmp_path / "crops").mkdir()
     assert completed(script, "embed", "cr", folder=tmp_path) == ["crops"]

@@ -31,11 +31,11 @@ def test_a_folder_becomes_a_gallery_that_is_searched(
     assert {match["camera"] for match in matches} == {"2"}
     with Image.open(picture) as drawn:
         assert drawn.size[0] > 300
-    assert main(["gallery", "people", gallery]) == 0
+    assert main(["gallery", "people", "--gallery", gallery]) == 0
     assert "1: 4 sightings  cameras 1, 2" in capsys.readouterr().out
-    assert main(["gallery", "info", gallery, "--json", "-"]) == 0
+    assert main(["gallery", "info", "--gallery", gallery, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["sightings"] == 12
-    assert main(["gallery", "check", gallery]) == 0
+    assert main(["gallery", "check", "--gallery", gallery]) == 0
     assert "12 sightings, sound" in capsys.readouterr().out
     untrained_gone = ["gallery", "search", str(crops[0]), "--gallery", str(tmp_path / "none")]
     assert main([*untrained_gone, "--weights", str(untrained)]) == 2
@@ -62,7 +62,7 @@ def test_erasing_leaves_a_receipt(
 ) -> None:
     gallery, receipt = str(tmp_path / "g"), tmp_path / "receipt.json"
     assert main(["gallery", "add", str(crop_folder), "--gallery", gallery, "--weights", str(untrained)]) == 0
-    remove = ["gallery", "remove", gallery]
+    remove = ["gallery", "remove", "--gallery", gallery]
     assert main([*remove, "--person", "1", "--camera", "2", "--block", "--receipt", str(receipt)]) == 0
     assert "2 sightings erased, nothing left of 0 people" in capsys.readouterr().out
     record = json.loads(receipt.read_text())
@@ -75,7 +75,7 @@ def test_erasing_leaves_a_receipt(
     assert "Nothing says which sightings to erase" in capsys.readouterr().err
     assert main([*remove, "--before", "2026-03-01T08:00"]) == 2
     assert "states no zone" in capsys.readouterr().err
-    assert main(["gallery", "retain", gallery, "--days", "30", "--json", "-"]) == 0
+    assert main(["gallery", "retain", "--gallery", gallery, "--days", "30", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["sightings"] == 0
 
 
@@ -85,19 +85,19 @@ def test_people_are_decided_and_taken_back(
     gallery = str(tmp_path / "g")
     assert main(["gallery", "add", str(crop_folder), "--gallery", gallery, "--weights", str(untrained)]) == 0
     for words in (
-        ["merge", gallery, "1", "2", "--reason", "the same coat"],
-        ["rename", gallery, "1", "anna"],
-        ["split", gallery, "1", "2", "--name", "bert"],
-        ["assign", gallery, "3", "--person", "bert"],
-        ["assign", gallery, "4", "--nobody"],
-        ["undo", gallery, "--event", "1"],
+        ["merge", "1", "2", "--reason", "the same coat", "--gallery", gallery],
+        ["rename", "1", "anna", "--gallery", gallery],
+        ["split", "1", "2", "--name", "bert", "--gallery", gallery],
+        ["assign", "3", "--person", "bert", "--gallery", gallery],
+        ["assign", "4", "--nobody", "--gallery", gallery],
+        ["undo", "--gallery", gallery, "--event", "1"],
     ):
         assert main(["gallery", *words]) == 0
     capsys.readouterr()
-    assert main(["gallery", "people", gallery, "--json", "-"]) == 0
+    assert main(["gallery", "people", "--gallery", gallery, "--json", "-"]) == 0
     listed = json.loads(capsys.readouterr().out)["people"]
     assert {person["person"]: person["sightings"] for person in listed} == {"2": 4, "3": 4, "bert": 3}
-    assert main(["gallery", "decisions", gallery]) == 0
+    assert main(["gallery", "decisions", "--gallery", gallery]) == 0
     assert "merge people ['2'], person 1 (undone): the same coat" in capsys.readouterr().out
     search = ["gallery", "search", "--gallery", gallery, "--person", "bert", "--method", "vote", "--count", "2"]
     assert main([*search, "--json", "-"]) == 0
@@ -105,9 +105,9 @@ def test_people_are_decided_and_taken_back(
     assert len(matches) == 2
     assert "bert" not in {match.get("person") for match in matches}
     for words, message in (
-        (["assign", gallery, "4"], "Give either --person or --nobody"),
+        (["assign", "4", "--gallery", gallery], "Give either --person or --nobody"),
         (["search", "--gallery", gallery], "Give crops to search for, or --person"),
-        (["merge", gallery, "bert", "bert"], "to be merged with themselves"),
+        (["merge", "bert", "bert", "--gallery", gallery], "to be merged with themselves"),
     ):
         assert main(["gallery", *words]) == 2
         assert message in capsys.readouterr().err

@@ -42,7 +42,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 def test_people_are_proposed_applied_and_taken_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gallery = people_gallery(tmp_path / "g")
-    words = ["gallery", "cluster", gallery.database.uri, "--k1", "7", "--k2", "2"]
+    words = ["gallery", "cluster", "--gallery", gallery.database.uri, "--k1", "7", "--k2", "2"]
     assert main([*words, "--json", "-"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["new_people"] == 5
@@ -53,16 +53,16 @@ def test_people_are_proposed_applied_and_taken_back(tmp_path: Path, capsys: pyte
     assert main([*words, "--method", "hdbscan", "--apply", "--reason", "a first guess"]) == 0
     assert "cluster 40 sightings into 5 people: a first guess" in capsys.readouterr().out
     assert len(assigned(gallery)) == 5
-    assert main(["gallery", "undo", gallery.database.uri]) == 0
+    assert main(["gallery", "undo", "--gallery", gallery.database.uri]) == 0
     assert assigned(gallery) == {}
     assert main([*words, "--threshold", "2"]) == 2
     assert "threshold must be a Jaccard distance" in capsys.readouterr().err
-    assert main(["gallery", "cluster", str(tmp_path / "none")]) == 2
+    assert main(["gallery", "cluster", "--gallery", str(tmp_path / "none")]) == 2
     assert "There is no gallery at" in capsys.readouterr().err
 
 
 def test_questions_are_listed_for_machines(opened: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["gallery", "review", opened.database.uri, "--prior", "0.5", "--count", "2"]
+    words = ["gallery", "review", "--gallery", opened.database.uri, "--prior", "0.5", "--count", "2"]
     picture = tmp_path / "pairs.png"
     assert main([*words, "--json", "-", "--picture", str(picture)]) == 0
     first, second = json.loads(capsys.readouterr().out)["questions"]
@@ -71,7 +71,7 @@ def test_questions_are_listed_for_machines(opened: Gallery, tmp_path: Path, caps
     with Image.open(picture) as drawn:
         assert drawn.size[1] > drawn.size[0], "two pairs, one under the other"
     numbers = [str(first[side]["sighting"]) for side in ("one", "other")]
-    assert main(["gallery", "differ", opened.database.uri, *numbers]) == 0
+    assert main(["gallery", "differ", *numbers, "--gallery", opened.database.uri]) == 0
     capsys.readouterr()
     assert main([*words, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["questions"][0]["changed"] == 1
@@ -82,14 +82,14 @@ def test_a_review_needs_a_terminal_and_a_calibration(
 ) -> None:
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
-        assert main(["gallery", "review", opened.database.uri]) == 2
+        assert main(["gallery", "review", "--gallery", opened.database.uri]) == 2
     assert "asks at a terminal, and standard input is none. List the questions with --json -" in capsys.readouterr().err
     opened.set_calibration(None)
-    assert main(["gallery", "review", opened.database.uri, "--json", "-"]) == 2
+    assert main(["gallery", "review", "--gallery", opened.database.uri, "--json", "-"]) == 2
     assert "has no calibration" in capsys.readouterr().err
     write_calibration(CALIBRATION, tmp_path / "calibration.json")
-    assert main(["gallery", "calibrate", opened.database.uri, str(tmp_path / "calibration.json")]) == 0
-    assert main(["gallery", "review", opened.database.uri, "--json", "-", "--count", "0"]) == 2
+    assert main(["gallery", "calibrate", str(tmp_path / "calibration.json"), "--gallery", opened.database.uri]) == 0
+    assert main(["gallery", "review", "--gallery", opened.database.uri, "--json", "-", "--count", "0"]) == 2
     assert "count" in capsys.readouterr().err
 
 
@@ -99,8 +99,8 @@ def test_one_key_answers_a_question(
     picture = tmp_path / "pair.png"
     # x is no answer; then: different, take it back, the same person, skip, quit.
     os.write(terminal, b"xdusKq")
-    words = ["gallery", "review", opened.database.uri, "--prior", "0.5", "--count", "3", "--picture", str(picture)]
-    assert main(words) == 0
+    words = ["gallery", "review", "--gallery", opened.database.uri, "--prior", "0.5"]
+    assert main([*words, "--count", "3", "--picture", str(picture)]) == 0
     shown = capsys.readouterr().out
     assert "[s]ame  [d]ifferent  s[k]ip  [u]ndo  [q]uit: d" in shown
     assert "1 questions answered" in shown
@@ -108,7 +108,7 @@ def test_one_key_answers_a_question(
     assert assigned(opened)["10"] == list(range(1, 9))
     assert picture.exists()
     os.write(terminal, b"uq")
-    assert main([*words[:5], "--count", "1"]) == 0
+    assert main([*words, "--count", "1"]) == 0
     shown = capsys.readouterr().out
     assert "Nothing was answered yet" in shown
     assert "0 questions answered" in shown

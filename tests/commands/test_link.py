@@ -79,7 +79,7 @@ def test_people_go_into_a_gallery_and_out_again(
     assert main(["link", *tracks, "--output", str(tmp_path / "p.parquet"), "--gallery", gallery]) == 0
     assert "96 sightings added" in capsys.readouterr().out
     assert len(Gallery.open(gallery).people()) == 8
-    assert main(["gallery", "undo", gallery]) == 0
+    assert main(["gallery", "undo", "--gallery", gallery]) == 0
     assert Gallery.open(gallery).people() == ()
 
 

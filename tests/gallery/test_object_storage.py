@@ -83,7 +83,7 @@ def test_a_gallery_on_object_storage_answers_as_one_in_a_folder(
     there.optimize()
     assert there.check().problems == ()
     assert there.info().bytes == sum(len(body) for key, body in bucket().items() if "people2" not in key)
-    cli.main(["gallery", "info", URI])
+    cli.main(["gallery", "info", "--gallery", URI])
     assert "30, of which 0 of nobody named" in capsys.readouterr().out
 
 

@@ -100,8 +100,8 @@ def _calibrate(folder: Path, gallery: Path) -> None:
     except CalibrationError as error:
         print(f"note: {error} The page shows distances without probabilities.", file=sys.stderr)
         return
-    _say("gallery", "calibrate", gallery, calibration)
-    calibrate_gallery(str(gallery), calibration)
+    _say("gallery", "calibrate", calibration, "--gallery", gallery)
+    calibrate_gallery(calibration, gallery=str(gallery))
 
 
 def _track(camera: Path, started: str, folder: Path, crops: Path) -> Path:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from omnireid.commands.gallery_people import GalleryPositional, open_gallery
+from omnireid.commands.gallery_people import open_gallery
 from omnireid.commands.options import (
+    GalleryOption,
     JsonOption,
     OptionalWeights,
     SkipUnreadableOption,
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from omnireid.gallery.erasure import ErasureReceipt
     from omnireid.types import Crops
 
-GalleryOption = Annotated[
-    str, tyro.conf.arg(metavar="GALLERY", help="The gallery: a folder, or an address such as s3://bucket/folder.")
-]
 ReceiptOption = Annotated[
     Path | None, tyro.conf.arg(help="Write the signed receipt, which says what was erased, to this JSON file.")
 ]
@@ -173,8 +171,8 @@ def search(
 
 
 def remove(
-    gallery: GalleryPositional,
     *,
+    gallery: GalleryOption,
     erasing: ErasureOptions = ErasureOptions(),
     receipt: ReceiptOption = None,
     json: JsonOption = None,
@@ -182,7 +180,7 @@ def remove(
     """Erase sightings: rows, index, old versions, and their names in the log; then search every file for them.
 
     What is left is written anew, which needs as much free space as the gallery takes. The pictures themselves are not
-    touched. Example: omnireid gallery remove people.gallery --person anna --block --receipt receipt.json
+    touched. Example: omnireid gallery remove --gallery people.gallery --person anna --block --receipt receipt.json
 
     Args:
         erasing: Which sightings are erased.
@@ -192,15 +190,15 @@ def remove(
 
 
 def retain(
-    gallery: GalleryPositional,
     *,
+    gallery: GalleryOption,
     days: int,
     receipt: ReceiptOption = None,
     json: JsonOption = None,
 ) -> None:
     """Erase sightings older than a number of days, as remove --before does. Sightings without a time stay.
 
-    Example: omnireid gallery retain people.gallery --days 30
+    Example: omnireid gallery retain --gallery people.gallery --days 30
 
     Args:
         days: Sightings younger than this many days stay.
@@ -209,12 +207,12 @@ def retain(
     _leave_receipt(open_gallery(gallery).retain(days), receipt, json)
 
 
-def optimize(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+def optimize(*, gallery: GalleryOption, json: JsonOption = None) -> None:
     """Join small files, delete old versions, and make an index where it is faster than comparing every sighting.
 
     Its recall is measured against the exact answer and printed; an index that finds too little is not used.
 
-    Example: omnireid gallery optimize people.gallery
+    Example: omnireid gallery optimize --gallery people.gallery
     """
     check_json(json)
     report = open_gallery(gallery).optimize()
@@ -223,14 +221,17 @@ def optimize(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
 
 
 def calibrate(
-    gallery: GalleryPositional,
     calibration: Annotated[
         Path, tyro.conf.Positional, tyro.conf.arg(metavar="CALIBRATION", help="File made by omnireid calibrate.")
     ],
+    *,
+    gallery: GalleryOption,
 ) -> None:
     """Keep a calibration with the gallery, so that a search prints probabilities and verdicts.
 
-    It must be for the gallery's own weights. Example: omnireid gallery calibrate people.gallery calibration.json
+    It must be for the gallery's own weights.
+
+    Example: omnireid gallery calibrate calibration.json --gallery people.gallery
     """
     from omnireid.retrieval.calibration import read_calibration
 
@@ -241,8 +242,8 @@ def calibrate(
 
 
 def reindex(
-    gallery: GalleryPositional,
     *,
+    gallery: GalleryOption,
     weights: WeightsOption,
     skip_unreadable: SkipUnreadableOption = False,
     json: JsonOption = None,
@@ -251,7 +252,7 @@ def reindex(
     """Embed every sighting again from its picture, with other weights, to which the gallery then belongs.
 
     With --skip-unreadable, sightings whose pictures are gone are dropped. A stopped command goes on when it is run
-    again. Example: omnireid gallery reindex people.gallery --weights osnet_x1_0_msmt17.pth
+    again. Example: omnireid gallery reindex --gallery people.gallery --weights osnet_x1_0_msmt17.pth
 
     Args:
         runtime: How the model is run.
@@ -266,10 +267,10 @@ def reindex(
     leave_json(json, summary.json())
 
 
-def info(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+def info(*, gallery: GalleryOption, json: JsonOption = None) -> None:
     """Show what a gallery is: its model, its size, its cameras and times.
 
-    Example: omnireid gallery info people.gallery
+    Example: omnireid gallery info --gallery people.gallery
     """
     check_json(json)
     shown = open_gallery(gallery).info()
@@ -277,10 +278,10 @@ def info(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     leave_json(json, shown.json())
 
 
-def check(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+def check(*, gallery: GalleryOption, json: JsonOption = None) -> None:
     """Read everything in a gallery, and list what is wrong. The exit code is 2 where something is.
 
-    Example: omnireid gallery check people.gallery
+    Example: omnireid gallery check --gallery people.gallery
     """
     from omnireid.errors import GalleryError
 

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from omnireid.commands.options import JsonOption, check_json, leave_json, text_stream
+from omnireid.commands.options import GalleryOption, JsonOption, check_json, leave_json, text_stream
 from omnireid.gallery.options import ClusterOptions
 
 if TYPE_CHECKING:
     from omnireid.gallery.gallery import Gallery
     from omnireid.gallery.questions import Question
 
-GalleryPositional = Annotated[
-    str,
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="GALLERY", help="The gallery: a folder, or an address such as s3://bucket/folder."),
-]
 SightingsPositional = Annotated[
     tuple[int, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SIGHTINGS", help="Numbers of sightings.")
 ]
@@ -36,10 +31,10 @@ def open_gallery(gallery: str) -> Gallery:
     return Gallery.open(gallery)
 
 
-def people(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+def people(*, gallery: GalleryOption, json: JsonOption = None) -> None:
     """List the people of a gallery, those seen most often first.
 
-    Example: omnireid gallery people people.gallery
+    Example: omnireid gallery people --gallery people.gallery
     """
     check_json(json)
     listed = open_gallery(gallery).people()
@@ -53,16 +48,16 @@ def people(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
 
 
 def assign(
-    gallery: GalleryPositional,
     sightings: SightingsPositional,
     *,
+    gallery: GalleryOption,
     person: str | None = None,
     nobody: bool = False,
     reason: ReasonOption = "",
 ) -> None:
     """Say whom sightings are of. Like every decision, this can be undone at any time.
 
-    Example: omnireid gallery assign people.gallery 12 15 --person anna --reason "seen at the desk"
+    Example: omnireid gallery assign 12 15 --person anna --reason "seen at the desk" --gallery people.gallery
 
     Args:
         person: The person, who may be new.
@@ -76,25 +71,25 @@ def assign(
 
 
 def merge(
-    gallery: GalleryPositional,
     person: PersonPositional,
     others: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="OTHERS", help="Who is the same.")],
     *,
+    gallery: GalleryOption,
     reason: ReasonOption = "",
 ) -> None:
     """Say that people are one person, who keeps the first name. It holds for sightings that are added later too.
 
-    Example: omnireid gallery merge people.gallery anna 17 23
+    Example: omnireid gallery merge anna 17 23 --gallery people.gallery
     """
     print(open_gallery(gallery).merge(person, others, reason=reason))
 
 
 def split(
-    gallery: GalleryPositional, sightings: SightingsPositional, *, name: str | None = None, reason: ReasonOption = ""
+    sightings: SightingsPositional, *, gallery: GalleryOption, name: str | None = None, reason: ReasonOption = ""
 ) -> None:
     """Make some of a person's sightings a person of their own.
 
-    Example: omnireid gallery split people.gallery 15 16 --name bert
+    Example: omnireid gallery split 15 16 --name bert --gallery people.gallery
 
     Args:
         name: Name of the new person; made from the old one by default.
@@ -103,23 +98,23 @@ def split(
 
 
 def rename(
-    gallery: GalleryPositional,
     person: PersonPositional,
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="The new name.")],
     *,
+    gallery: GalleryOption,
     reason: ReasonOption = "",
 ) -> None:
     """Give a person another name.
 
-    Example: omnireid gallery rename people.gallery 17 anna
+    Example: omnireid gallery rename 17 anna --gallery people.gallery
     """
     print(open_gallery(gallery).rename(person, name, reason=reason))
 
 
-def undo(gallery: GalleryPositional, *, event: int | None = None, reason: ReasonOption = "") -> None:
+def undo(*, gallery: GalleryOption, event: int | None = None, reason: ReasonOption = "") -> None:
     """Take back a decision, whatever came after it. An undo can be undone too.
 
-    Example: omnireid gallery undo people.gallery --event 3
+    Example: omnireid gallery undo --gallery people.gallery --event 3
 
     Args:
         event: Number of the decision, as omnireid gallery decisions lists it. By default the last one that counts.
@@ -127,10 +122,10 @@ def undo(gallery: GalleryPositional, *, event: int | None = None, reason: Reason
     print(open_gallery(gallery).undo(event, reason=reason))
 
 
-def decisions(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
+def decisions(*, gallery: GalleryOption, json: JsonOption = None) -> None:
     """List who decided what about people, when and why, oldest first.
 
-    Example: omnireid gallery decisions people.gallery
+    Example: omnireid gallery decisions --gallery people.gallery
     """
     check_json(json)
     listed = open_gallery(gallery).decisions()
@@ -139,17 +134,17 @@ def decisions(gallery: GalleryPositional, *, json: JsonOption = None) -> None:
     leave_json(json, {"decisions": [decision.json() for decision in listed]})
 
 
-def differ(gallery: GalleryPositional, sightings: SightingsPositional, *, reason: ReasonOption = "") -> None:
+def differ(sightings: SightingsPositional, *, gallery: GalleryOption, reason: ReasonOption = "") -> None:
     """Say that sightings show different people. Clustering keeps them apart, and review asks about them no more.
 
-    Example: omnireid gallery differ people.gallery 12 15
+    Example: omnireid gallery differ 12 15 --gallery people.gallery
     """
     print(open_gallery(gallery).differ(sightings, reason=reason))
 
 
 def cluster(
-    gallery: GalleryPositional,
     *,
+    gallery: GalleryOption,
     options: ClusterOptions = ClusterOptions(),
     apply: bool = False,
     reason: ReasonOption = "",
@@ -160,7 +155,7 @@ def cluster(
     Sightings that have a person keep it, and two people never become one. Two boxes of one frame, and two cameras at
     one time, are two people. What was applied is one decision, which omnireid gallery undo takes back.
 
-    Example: omnireid gallery cluster people.gallery --apply
+    Example: omnireid gallery cluster --gallery people.gallery --apply
 
     Args:
         options: How people are proposed.
@@ -174,14 +169,17 @@ def cluster(
     decision = opened.adopt(proposal, reason=reason) if apply and proposal.people else None
     leave_json(json, proposal.json() | {"event": None if decision is None else decision.event})
     if decision is not None:
-        print(f"{decision}\nTake it back with: omnireid gallery undo {gallery} --event {decision.event}", file=say)
+        print(
+            f"{decision}\nTake it back with: omnireid gallery undo --gallery {gallery} --event {decision.event}",
+            file=say,
+        )
     elif proposal.people:
         print("Nothing was changed; --apply gives the sightings to these people.", file=say)
 
 
 def review(
-    gallery: GalleryPositional,
     *,
+    gallery: GalleryOption,
     count: int = 20,
     prior: float | None = None,
     picture: Path | None = None,
@@ -192,7 +190,7 @@ def review(
     The gallery needs a calibration. Each answer is a decision, which omnireid gallery undo takes back. With --json the
     questions are listed and nobody is asked; answer them with omnireid gallery assign, merge and differ.
 
-    Example: omnireid gallery review people.gallery --count 50 --picture pair.png
+    Example: omnireid gallery review --gallery people.gallery --count 50 --picture pair.png
 
     Args:
         count: Number of questions, at most.

@@ -205,9 +205,8 @@ def _add_to_gallery(
     done = add_to_gallery(linked.table, Gallery.open(place), kept, crops=crops)
     print(f"gallery {place}: {done.added:,} sightings added, {done.found:,} were there already", file=say)
     if done.decision is not None:
-        print(
-            f"{done.decision}\nTake it back with: omnireid gallery undo {place} --event {done.decision.event}", file=say
-        )
+        take_back = f"omnireid gallery undo --gallery {place} --event {done.decision.event}"
+        print(f"{done.decision}\nTake it back with: {take_back}", file=say)
     event = None if done.decision is None else done.decision.event
     return {"added": done.added, "found": done.found, "event": event}
 

@@ -53,6 +53,9 @@ SkipUnreadableOption = Annotated[
     bool,
     tyro.conf.arg(help="Leave out crops that cannot be decoded, and list them, instead of stopping at the first one."),
 ]
+GalleryOption = Annotated[
+    str, tyro.conf.arg(metavar="GALLERY", help="The gallery: a folder, or an address such as s3://bucket/folder.")
+]
 _STANDARD_OUTPUT = Path("-")
 JsonOption = Annotated[
     Path | None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from omnireid.commands.gallery import GalleryOption, load_gallery_embedder
-from omnireid.commands.options import OptionalWeights
+from omnireid.commands.gallery import load_gallery_embedder
+from omnireid.commands.options import GalleryOption, OptionalWeights
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.service.options import ServiceOptions
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from omnireid.commands.gallery import GalleryOption
-from omnireid.commands.options import JsonOption, check_json, field_text, leave_json, text_stream
+from omnireid.commands.options import GalleryOption, JsonOption, check_json, field_text, leave_json, text_stream
 from omnireid.service.options import ServiceOptions
 from omnireid.service.tokens import Role
 

@@ -109,7 +109,8 @@ class GalleryMatches:
                 likely = "" if match.probability is None else f"{100 * match.probability:5.1f} %  {match.verdict}"
                 time = "" if seen.time is None else seen.time.isoformat(timespec="seconds")
                 camera = "" if seen.camera is None else f"camera {seen.camera}"
-                parts = (likely, f"sighting {seen.number}", seen.person or "nobody named", camera, time, seen.path)
+                person = "nobody named" if seen.person is None else f"person {seen.person}"
+                parts = (likely, f"sighting {seen.number}", person, camera, time, seen.path)
                 lines.append(f"  {match.rank:>3}  {match.distance:8.4f}  " + "  ".join(part for part in parts if part))
         if self.index_recall is not None:
             lines.append(

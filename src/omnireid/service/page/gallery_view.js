@@ -64,7 +64,7 @@ function calibrationPanel({ calibrated_on: data, thresholds }) {
     return panel(
       "Calibration",
       make("p", {}, "None. Results have a distance, but no probability and no verdict, and there is no review. On the server:"),
-      make("pre", { tabIndex: 0 }, "omnireid calibrate --data CROPS --output calibration.json\nomnireid gallery calibrate GALLERY calibration.json"),
+      make("pre", { tabIndex: 0 }, "omnireid calibrate --data CROPS --output calibration.json\nomnireid gallery calibrate calibration.json --gallery GALLERY"),
     );
   }
   const [low, high] = thresholds;

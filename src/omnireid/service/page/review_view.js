@@ -42,7 +42,7 @@ async function load(queue) {
         : notice(
             "There is no calibration yet",
             make("p", {}, "Which pairs are doubtful is known only where distances are probabilities. On the server:"),
-            make("pre", { tabIndex: 0 }, "omnireid gallery calibrate GALLERY calibration.json"),
+            make("pre", { tabIndex: 0 }, "omnireid gallery calibrate calibration.json --gallery GALLERY"),
           ),
     );
   }
