@@ -142,7 +142,7 @@ def test_a_stopped_erasure_is_found_and_finished(gallery: Gallery, monkeypatch: 
     """Killed after the rows are gone and before their files are."""
 
     def leave_files(self: Database, name: str, rows: object) -> None:
-        with self.writing():
+        with self.writing(name):
             self._connection().create_table(name, data=rows, mode="overwrite")
         if name == SIGHTINGS:
             raise KeyboardInterrupt

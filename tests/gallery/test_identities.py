@@ -12,10 +12,12 @@ from tests.gallery.tables import drawn_embeddings, filled, table_of
 
 from omnireid import search
 from omnireid.errors import GalleryError, SettingError
-from omnireid.gallery import deciding
+from omnireid.gallery import deciding, decision_writing
+from omnireid.gallery.decision_writing import WantedDecision
 from omnireid.gallery.gallery import Gallery
 from omnireid.gallery.identities import Decision, apply_events
 from omnireid.gallery.options import ErasureOptions
+from omnireid.gallery.schema import DECISIONS, SIGHTINGS
 
 NUMBERS = range(1, 7)
 GIVEN = ["a", "a", "b", "b", "c", None]
@@ -106,7 +108,7 @@ def test_a_decision_holds_for_what_is_added_later(six: Gallery) -> None:
 
 
 def test_a_decision_that_was_stopped_is_finished(six: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deciding, "apply_decisions", lambda _database: 0)
+    monkeypatch.setattr(decision_writing, "apply_decisions", lambda _database: 0)
     six.merge("0", ["1"])
     monkeypatch.undo()
     assert "2 sightings do not have the person that the decisions give them" in six.check().problems[0]
@@ -116,7 +118,7 @@ def test_a_decision_that_was_stopped_is_finished(six: Gallery, monkeypatch: pyte
 
 
 def test_a_stopped_decision_is_finished_when_a_service_starts(six: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deciding, "apply_decisions", lambda _database: 0)
+    monkeypatch.setattr(decision_writing, "apply_decisions", lambda _database: 0)
     six.assign([1], "anna")
     monkeypatch.undo()
     again = Gallery.open(six.database.uri)
@@ -203,3 +205,46 @@ def test_a_person_is_searched_by_all_sightings(gallery: Gallery) -> None:
         gallery.search_person("anna")
     with pytest.raises(SettingError, match="method: there is no 'most'"):
         gallery.search_person("2", method="most")  # type: ignore[arg-type]
+
+
+def test_decisions_of_one_write_follow_each_other_and_each_has_its_own_error(six: Gallery) -> None:
+    def wanted(choose: Any, *given: Any, who: str | None = None) -> WantedDecision:
+        return WantedDecision(lambda people: choose(people, *given), who=who)
+
+    results = six.decide_together(
+        [
+            wanted(deciding.merge, "0", ["1"], who="anna"),
+            wanted(deciding.merge, "2", ["1"], who="bert"),  # who is 0 now
+            wanted(deciding.rename, "0", "kim"),
+            wanted(deciding.assign, [5], "kim", who="bert"),
+            wanted(deciding.undo, 1, who="anna"),
+            wanted(deciding.undo, 1),
+            wanted(lambda _people: 1 / 0),
+            wanted(deciding.split, [5]),
+        ]
+    )
+    problems = [str(one) for one in results if isinstance(one, Exception)]
+    assert ["'1' is '0' now" in problems[0], "undone already" in problems[1], len(problems)] == [True, True, 4]
+    assert [one.event for one in results if isinstance(one, Decision)] == [1, 2, 3, 4]
+    assert people_of(six) == {"kim": [1, 2, 5], "1": [3, 4], "2": [6]}
+    again = Gallery.open(six.database.uri)
+    assert again.check().problems == ()
+    assert again.decisions() == six.decisions()
+    assert [(one.who.split("@")[0], one.undone) for one in again.decisions()][::3] == [("anna", True), ("anna", False)]
+    logged = [(entry.who, entry.details["event"]) for entry in again.audit() if "event" in entry.details]
+    assert logged == [(one.who, one.event) for one in again.decisions()]
+    assert [handle.version for handle in (six.database.table(name) for name in (DECISIONS, SIGHTINGS))] == [2, 3]
+
+
+def test_what_a_writer_keeps_in_memory_is_read_again_after_another_has_written(six: Gallery) -> None:
+    other = Gallery.open(six.database.uri)
+    six.assign([1], "anna")
+    other.merge("1", ["anna"])
+    other.add(table_of(2, seed=3, people=[1, 7]))
+    assert six.rename("7", "kim").event == 3
+    six.add(table_of(3, seed=3, people=[1, 7, 8]))
+    other.undo(2)
+    six.assign([9], "1")
+    assert people_of(other) == people_of(six) == {"anna": [1], "0": [2], "1": [3, 4, 7, 9], "2": [5, 6], "kim": [8]}
+    assert six.check().problems == ()
+    assert other.decisions() == six.decisions()

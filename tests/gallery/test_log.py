@@ -11,7 +11,7 @@ from omnireid.errors import DiskFullError, GalleryError, OutputError
 from omnireid.gallery.audit import LOG_FILE, AuditEntry
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.gallery import Gallery
-from omnireid.gallery.log_file import append_line, read_lines
+from omnireid.gallery.log_file import append_lines, read_lines
 from omnireid.gallery.schema import AUDIT
 
 
@@ -57,18 +57,18 @@ def test_a_search_that_cannot_be_logged_is_answered(gallery: Gallery, monkeypatc
     def refuse(*_: object, **_flags: object) -> None:
         raise OutputError("No permission to write")
 
-    monkeypatch.setattr("omnireid.gallery.audit.append_line", refuse)
+    monkeypatch.setattr("omnireid.gallery.audit.append_lines", refuse)
     with pytest.warns(UserWarning, match="This search is not in the gallery's log"):
         assert len(gallery.search(drawn_embeddings(1), 3)[0]) == 3
 
 
 def test_a_line_that_a_power_cut_tore_is_no_entry_and_spoils_none(tmp_path: Path) -> None:
     path = tmp_path / LOG_FILE
-    append_line(path, {"action": "add"}, lambda: 3, flush=True)
+    append_lines(path, [{"action": "add"}], lambda: 3, flush=True)
     with path.open("ab") as stream:
         stream.write(b'{"action": "sea')
     assert read_lines(path).entries == ({"action": "add"},)
-    append_line(path, {"action": "remove"}, lambda: 99, flush=True)
+    append_lines(path, [{"action": "remove"}], lambda: 99, flush=True)
     lines = read_lines(path)
     assert (lines.before, lines.entries) == (3, ({"action": "add"}, {"action": "remove"}))
     assert lines.not_in(4) == ({"action": "remove"},)
@@ -79,12 +79,12 @@ def test_no_room_for_a_line_leaves_the_log_as_it_was(tmp_path: Path) -> None:
     import resource
 
     path, (soft, hard) = tmp_path / LOG_FILE, resource.getrlimit(resource.RLIMIT_FSIZE)
-    append_line(path, {"action": "add"}, lambda: 0, flush=False)
+    append_lines(path, [{"action": "add"}], lambda: 0, flush=False)
     before = path.read_bytes()
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, hard))
     try:
         with pytest.raises(DiskFullError, match=LOG_FILE):
-            append_line(path, {"action": "search"}, lambda: 0, flush=False)
+            append_lines(path, [{"action": "search"}], lambda: 0, flush=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before

@@ -20,6 +20,7 @@ from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.gallery import Gallery
 from omnireid.gallery.options import ErasureOptions
+from omnireid.gallery.register import Register, read_register
 from omnireid.gallery.stored_files import s3_settings
 
 URI = "s3://pictures/site/people"
@@ -130,13 +131,13 @@ def test_writers_on_two_machines_lose_nothing_but_may_give_one_number_twice(monk
     Gallery.open(URI).add(table_of(10))
     monkeypatch.setattr(Database, "sole_writer", lambda *_: nullcontext())
     both_have_read = Barrier(2, timeout=60)
-    refresh = ingest._Known.refresh
 
-    def refresh_together(self: Any) -> None:
-        refresh(self)
+    def read_together(database: Database) -> Register:
+        register = read_register(database)
         both_have_read.wait()
+        return register
 
-    monkeypatch.setattr(ingest._Known, "refresh", refresh_together)
+    monkeypatch.setattr(ingest, "read_register", read_together)
     with ThreadPoolExecutor(2) as machines:
         summaries = list(machines.map(lambda seed: Gallery.open(URI).add(table_of(10, seed=seed)), (1, 2)))
     assert [summary.added for summary in summaries] == [10, 10]

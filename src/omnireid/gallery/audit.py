@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnireid.errors import GalleryError, OutputError
 from omnireid.gallery.database import Database
-from omnireid.gallery.log_file import LogLines, append_line, read_lines
+from omnireid.gallery.log_file import LogLines, append_lines, read_lines
 from omnireid.gallery.schema import AUDIT, audit_schema
 
 if TYPE_CHECKING:
@@ -63,14 +63,19 @@ def acting_user(database: Database) -> str:
 
 
 def log_action(database: Database, action: str, details: Mapping[str, Any]) -> None:
-    """Append an entry. A search does not wait for its entry to reach the disk."""
-    entry = AuditEntry(datetime.now(UTC), acting_user(database), action, dict(details))
-    file, flush = _log_file(database), action != "search"
+    """Append an entry about what whoever opened the gallery has just done."""
+    log_entries(database, [AuditEntry(datetime.now(UTC), acting_user(database), action, dict(details))])
+
+
+def log_entries(database: Database, entries: Sequence[AuditEntry]) -> None:
+    """Append entries in one write. A search does not wait for its entry to reach the disk."""
+    plain, file = [entry.json() for entry in entries], _log_file(database)
+    flush = any(entry.action != "search" for entry in entries)
     with database.sole_writer("log"):
         if file is None:
-            database.append(AUDIT, _rows_of([entry.json()]), flush=flush)
+            database.append(AUDIT, _rows_of(plain), flush=flush)
         else:
-            append_line(file, entry.json(), lambda: int(database.table(AUDIT).count_rows()), flush=flush)
+            append_lines(file, plain, lambda: int(database.table(AUDIT).count_rows()), flush=flush)
 
 
 def read_audit(database: Database) -> list[AuditEntry]:

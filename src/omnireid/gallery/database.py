@@ -91,13 +91,14 @@ class Database:
         with self.reading():
             return self._connection().open_table(name)
 
-    def remember(self, what: str, name: str, read: Callable[[], _T]) -> _T:
+    def remember(self, what: str, name: str, read: Callable[[], _T], *, is_large: bool = False) -> _T:
         """What `read` gives, kept under the name `what`, and read again only after somebody wrote to the table `name`.
 
         A listing of the table's versions shows that in microseconds, for other processes too, and also where another
-        gallery has taken the place. At an address a listing takes as long as reading, so it is read every time.
+        gallery has taken the place. At an address asking for the version takes as long as reading a little, so only
+        what is large is kept there.
         """
-        versions = None if self.folder is None else self.state(name)
+        versions = None if self.folder is None and not is_large else self.state(name)
         kept = self._open.get(f"remembered {what}")
         if versions is not None and kept is not None and kept[0] == versions:
             value: _T = kept[1]
@@ -105,6 +106,15 @@ class Database:
         value = read()
         self._open[f"remembered {what}"] = versions, value
         return value
+
+    def keep(self, what: str, name: str, value: object, handle: Any) -> None:
+        """Let `remember` give this value from now on: what its `read` would give after a write of this process.
+
+        The caller wrote to the table `name` with `handle` and still holds the lock, so nobody else has written since;
+        at an address another machine may have, so there the version of the handle counts.
+        """
+        written = int(handle.version) if self.folder is None else self.state(name)
+        self._open[f"remembered {what}"] = written, value
 
     def state(self, name: str) -> Hashable:
         """What changes whenever somebody writes to a table: its versions; None where there is no such local table.
@@ -148,20 +158,22 @@ class Database:
     def compact(self, name: str) -> None:
         """Join a table's small files, bring its index up to date, and delete all older versions."""
         handle = self.table(name)
-        with self.writing():
+        with self.writing(name):
             handle.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=True)
             self._remove_leftovers(name)
 
     def create(self, name: str, schema: pa.Schema) -> Any:
         """Create an empty table, in the place of one that has the name."""
         mode = "overwrite" if name in self.table_names() else "create"
-        with self.writing():
+        with self.writing(name):
             return self._connection().create_table(name, schema=schema, mode=mode)
 
-    def append(self, name: str, rows: pa.Table, *, flush: bool = True) -> None:
-        """Append rows. With `flush`, they are on the disk when this returns."""
-        with self.writing(flush=flush):
-            self.table(name).add(rows)
+    def append(self, name: str, rows: pa.Table, *, flush: bool = True) -> Any:
+        """Append rows, and return the handle of the table. With `flush`, they are on the disk when this returns."""
+        with self.writing(name, flush=flush):
+            handle = self.table(name)
+            handle.add(rows)
+        return handle
 
     def rewrite(self, name: str, rows: pa.RecordBatchReader) -> None:
         """Replace the rows of a table in one step, and delete every file of its older versions.
@@ -169,7 +181,7 @@ class Database:
         LanceDB's own deletion marks rows and leaves their bytes, and its compaction keeps a file in which only a few
         rows are deleted. The text of a deletion's condition stays in the transaction. Only a new table is clean.
         """
-        with self.writing():
+        with self.writing(name):
             table = self._connection().create_table(name, data=rows, schema=rows.schema, mode="overwrite")
             table.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=True)
             self._remove_leftovers(name)
@@ -182,13 +194,13 @@ class Database:
             yield
 
     @contextmanager
-    def writing(self, *, flush: bool = True) -> Iterator[None]:
-        """Turn LanceDB's errors of the body into typed ones, and bring new files of a local folder to the disk."""
+    def writing(self, name: str, *, flush: bool = True) -> Iterator[None]:
+        """Turn LanceDB's errors of the body into typed ones, and bring the new files of a local table to the disk."""
         self.check_process()
         with self._errors("write"):
             yield
             if flush and self.folder is not None:
-                self._bring_to_disk(self.folder)
+                self._bring_to_disk(self.folder / f"{name}.lance")
 
     @contextmanager
     def sole_writer(self, what: Literal["gallery", "log"] = "gallery") -> Iterator[None]:
@@ -228,16 +240,19 @@ class Database:
             for path in (self.folder / f"{name}.lance").rglob(".tmp*"):
                 path.unlink(missing_ok=True)
 
-    def _bring_to_disk(self, folder: Path) -> None:
+    def _bring_to_disk(self, table: Path) -> None:
         """Flush files that this process has not flushed yet, so that an acknowledged row survives a power cut."""
-        flushed: set[str] = self._open.setdefault("flushed", set())
-        for table in folder.glob("*.lance"):
-            for part in _WRITTEN_FOLDERS:
-                for place, _, names in os.walk(table / part):
-                    fresh = {os.path.join(place, name) for name in names} - flushed  # noqa: PTH118
-                    flushed.update(path for path in fresh if _flush(path))
-                    if fresh and os.name == "posix":
-                        _flush(place)
+        before: set[str] = self._open.get(f"flushed {table.name}", set())
+        flushed: set[str] = set()  # without files that are gone, so that it does not grow for ever
+        for part in _WRITTEN_FOLDERS:
+            for place, _, names in os.walk(table / part):
+                there = {os.path.join(place, name) for name in names}  # noqa: PTH118
+                fresh = there - before
+                flushed |= there & before
+                flushed.update(path for path in fresh if _flush(path))
+                if fresh and os.name == "posix":
+                    _flush(place)
+        self._open[f"flushed {table.name}"] = flushed
 
     @contextmanager
     def _errors(self, purpose: str) -> Iterator[None]:

@@ -1,11 +1,14 @@
-"""Taking decisions about people, and writing into the sightings what follows from them. The caller holds the lock."""
+"""Decisions about people: whether one fits who is who now, and the event that it is.
+
+Nothing is written here; `omnireid.gallery.decision_writing` does that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from omnireid.errors import DecisionError, NotInGalleryError, list_briefly
 from omnireid.gallery.database import Database
@@ -13,17 +16,13 @@ from omnireid.gallery.identities import (
     Decision,
     Identities,
     Kind,
-    append_decision,
     apply_events,
     find_person,
+    mark_undone,
     read_decisions,
+    read_identities,
 )
-from omnireid.gallery.schema import SIGHTINGS
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_CHANGED_TOGETHER = 65_536
+from omnireid.gallery.register import read_register
 
 
 class Why(TypedDict, total=False):
@@ -53,21 +52,34 @@ class People:
     """Who is who at one moment.
 
     Attributes:
-        database: The gallery's database.
         decisions: All events so far.
         identities: What follows from them.
         given: Key that came with each sighting, by its number.
+        labels: All keys that came with sightings.
     """
 
-    database: Database
     decisions: tuple[Decision, ...]
     identities: Identities
     given: Mapping[int, str | None]
+    labels: frozenset[str | None]
 
     @property
     def keys(self) -> set[str]:
         """Every key there is."""
-        return self.identities.keys(self.given.values())
+        return self.identities.keys(self.labels)
+
+    @property
+    def next_event(self) -> int:
+        """The number of the next event."""
+        return 1 + (self.decisions[-1].event if self.decisions else 0)
+
+    def after(self, made: Decision) -> People:
+        """Who is who after one more event."""
+        decisions = (*self.decisions, made)
+        if made.kind == "undo":  # which may bring back what any later event overruled
+            decisions = mark_undone(decisions)
+            return replace(self, decisions=decisions, identities=apply_events(decisions))
+        return replace(self, decisions=decisions, identities=apply_events([made], self.identities))
 
     def key(self, name: str) -> str:
         """The key of the person who is shown by a name."""
@@ -94,22 +106,12 @@ class People:
         taken = self.taken_names()
         return (name for number in count(1) if (name := f"{stem}-{number}") not in taken)
 
-    def decide(
-        self, kind: Kind, details: Mapping[str, Any], reason: str, evidence: Mapping[str, Any] | None
-    ) -> Decision:
-        """Append an event, and write what follows into the sightings."""
-        event = 1 + max((decision.event for decision in self.decisions), default=0)
-        made = append_decision(self.database, kind, details, event=event, reason=reason, evidence=evidence)
-        apply_decisions(self.database)
-        return made
-
 
 def read_people(database: Database) -> People:
     """Read all events and what follows from them."""
-    decisions = tuple(read_decisions(database))
-    rows = database.rows(SIGHTINGS, ["sighting", "given_person"])
-    given = dict(zip(rows.column("sighting").to_pylist(), rows.column("given_person").to_pylist(), strict=True))
-    return People(database, decisions, apply_events(decisions), given)
+    register = read_register(database)
+    given = dict(zip(register.numbers, register.labels, strict=True))
+    return People(read_decisions(database), read_identities(database), given, frozenset(given.values()))
 
 
 def assign(people: People, sightings: Sequence[int], name: str | None) -> tuple[Kind, dict[str, Any]]:
@@ -203,6 +205,16 @@ def differ(people: People, sightings: Sequence[int]) -> tuple[Kind, dict[str, An
     return "differ", {"sightings": numbers}
 
 
+def answer(people: People, one: int, other: int, *, same: bool) -> tuple[Kind, dict[str, Any]]:
+    """Say whether two sightings are of one person.
+
+    Raises:
+        NotInGalleryError: a sighting is not there.
+        DecisionError: both have one person already.
+    """
+    return join_two(people, one, other) if same else differ(people, [one, other])
+
+
 def join_two(people: People, one: int, other: int) -> tuple[Kind, dict[str, Any]]:
     """Say that two sightings are of one person: their people are merged, or who has none gets the other's person.
 
@@ -275,46 +287,6 @@ def undo(people: People, event: int | None) -> tuple[Kind, dict[str, Any]]:
     if found[0].undone:
         raise DecisionError(f"Decision {event} was undone already. To have it again, undo the undo.")
     return "undo", {"event": event}
-
-
-def unwritten_names(database: Database) -> dict[int, str | None]:
-    """Number to name of the sightings that have another name, or none, than follows from all decisions."""
-    identities = apply_events(read_decisions(database))
-    rows = database.rows(SIGHTINGS, ["sighting", "given_person", "person"])
-    numbers = rows.column("sighting").to_pylist()
-    persons = identities.persons(numbers, rows.column("given_person").to_pylist())
-    return {
-        number: person
-        for number, person, old in zip(numbers, persons, rows.column("person").to_pylist(), strict=True)
-        if person != old
-    }
-
-
-def apply_decisions(database: Database) -> int:
-    """Write the names that follow from all decisions into the sightings, in one step; returns how many changed.
-
-    Killed before, the decision is there and the names are not; the next decision, `optimize` or `add` writes them.
-    """
-    import pyarrow as pa
-
-    changes = unwritten_names(database)
-    if not changes:
-        return 0
-    changed = _read_numbers(database, sorted(changes))
-    column = pa.array([changes[number] for number in changed.column("sighting").to_pylist()], pa.string())
-    changed = changed.set_column(changed.schema.get_field_index("person"), "person", column)
-    handle = database.table(SIGHTINGS)
-    with database.writing():
-        handle.merge_insert("sighting").when_matched_update_all().execute(changed.cast(handle.schema))
-    return len(changes)
-
-
-def _read_numbers(database: Database, numbers: Sequence[int]) -> pa.Table:
-    import pyarrow as pa
-
-    parts = [numbers[start : start + _CHANGED_TOGETHER] for start in range(0, len(numbers), _CHANGED_TOGETHER)]
-    wanted = (f"sighting IN ({', '.join(map(str, part))})" for part in parts)
-    return pa.concat_tables([database.rows(SIGHTINGS, None, where) for where in wanted])
 
 
 def _check_sightings(people: People, sightings: Sequence[int]) -> list[int]:

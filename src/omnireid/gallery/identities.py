@@ -16,13 +16,12 @@ Because an undone event is left out when the others are applied, any event can b
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from omnireid.errors import NotInGalleryError
-from omnireid.gallery.audit import acting_user
 from omnireid.gallery.blocking import salted_hash
 from omnireid.gallery.database import Database
 from omnireid.gallery.schema import DECISIONS, decisions_schema
@@ -114,12 +113,10 @@ class Identities:
         return next(named, label)
 
 
-def apply_events(decisions: Sequence[Decision]) -> Identities:
-    """Who is who after `decisions`, which are in the order of their numbers."""
-    assigned: dict[int, str | None] = {}
-    parents: dict[str, str] = {}
-    names: dict[str, str] = {}
-    different: dict[int, frozenset[int]] = {}
+def apply_events(decisions: Sequence[Decision], before: Identities = Identities()) -> Identities:
+    """Who is who after `decisions`, which are in the order of their numbers and come after `before`."""
+    assigned, different = dict(before.assigned), dict(before.different)
+    parents, names = dict(before.parents), dict(before.names)
     for decision in decisions:
         details = decision.details
         if decision.undone or decision.kind == "undo":
@@ -144,53 +141,56 @@ def apply_events(decisions: Sequence[Decision]) -> Identities:
     return Identities(assigned, parents, names, different)
 
 
-def read_decisions(database: Database) -> list[Decision]:
-    """All events in order, with those marked that were undone."""
-    rows = database.rows(DECISIONS).sort_by("event").to_pylist()
+def mark_undone(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
+    """All events in order, with those marked that were undone, and only those."""
+    in_order = sorted(decisions, key=lambda decision: decision.event)
     undone: set[int] = set()
-    for row in reversed(rows):  # an undo is later than what it takes back
-        if row["kind"] == "undo" and row["event"] not in undone:
-            undone.add(json.loads(row["details"])["event"])
-    return [
-        Decision(
-            event=row["event"],
-            time=row["time"],
-            who=row["who"],
-            kind=row["kind"],
-            details=json.loads(row["details"]),
-            reason=row["reason"],
-            evidence=json.loads(row["evidence"]),
-            undone=row["event"] in undone,
-        )
-        for row in rows
-    ]
+    for decision in reversed(in_order):  # an undo is later than what it takes back
+        if decision.kind == "undo" and decision.event not in undone:
+            undone.add(decision.details["event"])
+    return tuple(
+        decision if decision.undone == (decision.event in undone) else replace(decision, undone=not decision.undone)
+        for decision in in_order
+    )
 
 
-def append_decision(
-    database: Database,
-    kind: Kind,
-    details: Mapping[str, Any],
-    *,
-    event: int,
-    reason: str = "",
-    evidence: Mapping[str, Any] | None = None,
-) -> Decision:
-    """Append an event. It is on the disk when this returns."""
+def read_decisions(database: Database) -> tuple[Decision, ...]:
+    """All events in order, with those marked that were undone. Reads only where somebody else has written since."""
+    return database.remember(DECISIONS, DECISIONS, lambda: mark_undone(_read_events(database)))
+
+
+def read_identities(database: Database) -> Identities:
+    """Who is who after all events that count."""
+    return database.remember("identities", DECISIONS, lambda: apply_events(read_decisions(database)))
+
+
+def _read_events(database: Database) -> Iterator[Decision]:
+    for row in database.rows(DECISIONS).to_pylist():
+        details, evidence = json.loads(row["details"]), json.loads(row["evidence"])
+        yield Decision(row["event"], row["time"], row["who"], row["kind"], details, row["reason"], evidence)
+
+
+def append_decisions(database: Database, made: Sequence[Decision], decisions: tuple[Decision, ...]) -> None:
+    """Append events in one write. They are on the disk when this returns.
+
+    Args:
+        database: The gallery's database. The caller holds the lock.
+        made: The new events.
+        decisions: All events, with the new ones.
+    """
     import pyarrow as pa
 
-    who = acting_user(database)
-    made = Decision(event, datetime.now(UTC), who, kind, dict(details), reason, dict(evidence or {}))
-    row = {
-        "event": [made.event],
-        "time": [made.time],
-        "who": [made.who],
-        "kind": [made.kind],
-        "details": [json.dumps(made.details, sort_keys=True)],
-        "reason": [made.reason],
-        "evidence": [json.dumps(made.evidence, sort_keys=True)],
+    rows = {
+        "event": [one.event for one in made],
+        "time": [one.time for one in made],
+        "who": [one.who for one in made],
+        "kind": [one.kind for one in made],
+        "details": [json.dumps(one.details, sort_keys=True) for one in made],
+        "reason": [one.reason for one in made],
+        "evidence": [json.dumps(one.evidence, sort_keys=True) for one in made],
     }
-    database.append(DECISIONS, pa.table(row, schema=decisions_schema()))
-    return made
+    handle = database.append(DECISIONS, pa.table(rows, schema=decisions_schema()))
+    database.keep(DECISIONS, DECISIONS, decisions, handle)
 
 
 def find_person(name: str, identities: Identities, keys: set[str]) -> str:

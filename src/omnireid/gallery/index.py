@@ -12,7 +12,7 @@ import numpy as np
 
 from omnireid.gallery.audit import compact_audit, log_action
 from omnireid.gallery.database import Database
-from omnireid.gallery.deciding import apply_decisions
+from omnireid.gallery.decision_writing import apply_decisions
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.schema import BLOCKED, DECISIONS, FACTS, SIGHTINGS, GalleryFacts, IndexFacts, write_facts
 from omnireid.gallery.sightings import Sightings
@@ -89,7 +89,7 @@ def build_index(database: Database, facts: GalleryFacts, partitions: int) -> Non
     from lancedb.index import IvfFlat
 
     handle = database.table(SIGHTINGS)
-    with database.writing():
+    with database.writing(SIGHTINGS):
         distance = _lance_distance(facts.model.distance)
         kind = IvfFlat(distance_type=distance, num_partitions=partitions, max_iterations=_ITERATIONS)
         handle.create_index(_NAME, config=kind, replace=True, name=_NAME)
@@ -98,7 +98,7 @@ def build_index(database: Database, facts: GalleryFacts, partitions: int) -> Non
 def drop_index(database: Database) -> None:
     """Remove the index, if there is one."""
     handle = database.table(SIGHTINGS)
-    with database.writing():
+    with database.writing(SIGHTINGS):
         if any(index.name == _NAME for index in handle.list_indices()):
             handle.drop_index(_NAME)
 

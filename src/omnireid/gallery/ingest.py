@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -20,8 +20,9 @@ from omnireid.gallery.blocking import read_blocked, salted_hash
 from omnireid.gallery.columns import describe_crops, embedding_column, sighting_key
 from omnireid.gallery.database import Database
 from omnireid.gallery.examining import Examination
-from omnireid.gallery.identities import Identities, apply_events, read_decisions
+from omnireid.gallery.identities import Identities, read_identities
 from omnireid.gallery.quality import frame_problems
+from omnireid.gallery.register import keep_register, read_register
 from omnireid.gallery.schema import OWN_COLUMNS, SIGHTINGS, GalleryFacts, read_facts
 from omnireid.images.decode import check_regular_file
 from omnireid.machine import usable_cores
@@ -65,31 +66,6 @@ class AddSummary:
         return {"added": self.added, "found": self.found, "left_out": left_out}
 
 
-@dataclass
-class _Known:
-    """What is in the gallery already, read again only where another process has written since."""
-
-    database: Database
-    version: int = -1
-    keys: set[str] = field(default_factory=set)
-    blocked: set[str] = field(default_factory=set)
-    identities: Identities = field(default_factory=Identities)
-    next_number: int = 1
-
-    def refresh(self) -> None:
-        table = self.database.table(SIGHTINGS)
-        if table.version == self.version:
-            return
-        rows = self.database.read(table, ["sighting", "key"])
-        facts = read_facts(self.database)
-        numbers = rows.column("sighting").to_numpy()
-        self.keys = set(rows.column("key").to_pylist())
-        self.next_number = 1 + max(int(numbers.max(initial=0)), 0 if facts is None else facts.highest)
-        self.blocked = read_blocked(self.database)
-        self.identities = apply_events(read_decisions(self.database))
-        self.version = table.version
-
-
 def add_crops(
     database: Database,
     facts: GalleryFacts,
@@ -115,12 +91,11 @@ def add_crops(
     described = describe_crops(crops, zone)
     contents, unreadable = _hash_files(crops.paths, skip_unreadable)
     keyed = _with_keys(described, contents)
-    known = _Known(database)
-    known.refresh()
-    blocked = _blocked_rows(contents, known.blocked, facts.salt)
+    blocked = _blocked_rows(contents, read_blocked(database), facts.salt)
     unreadable += [(str(crops.paths[row]), _BLOCKED_REASON) for row in sorted(blocked)]
     readable = [row for row, content in enumerate(contents) if content is not None and row not in blocked]
-    todo = _first_of_each(keyed.column("key").to_pylist(), readable, known.keys)
+    keys = keyed.column("key").to_pylist()
+    todo = _first_of_each(keys, readable, read_register(database).numbers_of(keys))
     rows, chosen = keyed.take(np.array(todo, dtype=np.int64)), [crops.paths[row] for row in todo]
     problems = frame_problems(described)
     poor = {place: problems[row] for place, row in enumerate(todo) if row in problems}
@@ -131,7 +106,7 @@ def add_crops(
         try:
             for first, embeddings in _embed_in_chunks(embedder, examination, advance):
                 part = _examined_rows(rows, examination, slice(first, first + len(embeddings)))
-                added = _write(database, facts, part, embeddings, known)
+                added = _write(database, facts, part, embeddings)
                 summary += AddSummary(added, len(part) - added)
         except KeyboardInterrupt:
             raise StoppedError(
@@ -188,44 +163,41 @@ def add_table(
     described = describe_crops(crops, zone)
     contents = _hash_contents(crops.paths, table.embeddings)
     keyed = _with_keys(described, contents)
-    known = _Known(database)
-    known.refresh()
     refused = {} if keep_all else dict(frame_problems(described))
-    refused |= dict.fromkeys(_blocked_rows(contents, known.blocked, facts.salt), _BLOCKED_REASON)
+    refused |= dict.fromkeys(_blocked_rows(contents, read_blocked(database), facts.salt), _BLOCKED_REASON)
     summary = AddSummary(0, 0, tuple((str(crops.paths[row]), refused[row]) for row in sorted(refused)))
     allowed = np.array([row for row in range(len(table)) if row not in refused], dtype=np.int64)
     with progress_bar("add", len(table), show=progress) as advance:
         for start in range(0, len(allowed), CHUNK_ROWS):
             rows = allowed[start : start + CHUNK_ROWS]
             part = keyed.take(rows)
-            added = _write(database, facts, part, table.embeddings[rows], known)
+            added = _write(database, facts, part, table.embeddings[rows])
             summary += AddSummary(added, len(part) - added)
             advance(len(part))
     return summary
 
 
-def _write(database: Database, facts: GalleryFacts, rows: pa.Table, embeddings: FloatArray, known: _Known) -> int:
+def _write(database: Database, facts: GalleryFacts, rows: pa.Table, embeddings: FloatArray) -> int:
     """Append those of N described crops that are new; returns how many. They are on the disk afterwards."""
     import pyarrow as pa
 
     with database.sole_writer():
-        known.refresh()
+        register = read_register(database)
         keys = rows.column("key").to_pylist()
-        fresh = np.array(_first_of_each(keys, range(len(keys)), known.keys), dtype=np.int64)
+        fresh = np.array(_first_of_each(keys, range(len(keys)), register.numbers_of(keys)), dtype=np.int64)
         if not len(fresh):
             return 0
-        chosen = _with_people(rows.take(fresh), known.identities)
-        numbers = np.arange(known.next_number, known.next_number + len(fresh), dtype=np.int64)
+        chosen = _with_people(rows.take(fresh), read_identities(database))
+        first = 1 + max(register.highest, (read_facts(database) or facts).highest)
+        numbers = np.arange(first, first + len(fresh), dtype=np.int64)
         chosen = chosen.append_column("sighting", pa.array(numbers))
         column = embedding_column(embeddings[fresh], facts, chosen.column("path").to_pylist())
         chosen = chosen.append_column("embedding", column)
         handle = database.table(SIGHTINGS)
-        with database.writing():
+        with database.writing(SIGHTINGS):
             _add_columns(handle, chosen.schema)
             handle.add(_fit(chosen, handle.schema))
-        known.keys.update(keys[row] for row in fresh.tolist())
-        known.next_number += len(fresh)
-        known.version = handle.version
+        keep_register(database, register.with_rows(chosen), handle)
         return len(fresh)
 
 
@@ -289,7 +261,7 @@ def _with_keys(described: pa.Table, contents: Sequence[str | None]) -> pa.Table:
     return described.append_column("key", pa.array(keys, pa.string()))
 
 
-def _first_of_each(keys: Sequence[str], rows: Sequence[int], known: set[str]) -> list[int]:
+def _first_of_each(keys: Sequence[str], rows: Sequence[int], known: Container[str]) -> list[int]:
     """The rows whose keys are not known, each key once."""
     seen: set[str] = set()
     first = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,20 +36,22 @@ class LogLines:
         return self.entries[max(0, table_rows - self.before) :]
 
 
-def append_line(path: Path, entry: Mapping[str, Any], count_before: Callable[[], int], *, flush: bool) -> None:
-    """Append an entry in one write. The caller holds the log's lock.
+def append_lines(
+    path: Path, entries: Sequence[Mapping[str, Any]], count_before: Callable[[], int], *, flush: bool
+) -> None:
+    """Append entries in one write. The caller holds the log's lock.
 
     Args:
         path: The file, which is begun where there is none.
-        entry: The entry as plain values.
+        entries: The entries as plain values.
         count_before: Gives the number of entries in the table; called where the file is begun.
-        flush: Bring the file to the disk. An entry that is not flushed survives a kill, but not a power cut.
+        flush: Bring the file to the disk. What is not flushed survives a kill, but not a power cut.
 
     Raises:
         DiskFullError: there is no room; the file is as it was.
         OutputError: the file cannot be written.
     """
-    text = _line(entry)
+    text = b"".join(map(_line, entries))
     with output_errors(path), path.open("a+b", buffering=0) as stream:
         size = _drop_torn_line(stream.fileno(), path)
         if not size:

@@ -7,10 +7,10 @@ from typing import Any, Unpack
 
 from omnireid.errors import CalibrationError, FilterError, GalleryError
 from omnireid.gallery import deciding
-from omnireid.gallery.audit import log_action
 from omnireid.gallery.clustering import ClusterProposal, propose_people
 from omnireid.gallery.database import Database
 from omnireid.gallery.deciding import People, ProposedPerson, Why, read_people
+from omnireid.gallery.decision_writing import WantedDecision, decide_together
 from omnireid.gallery.found import usual_prior
 from omnireid.gallery.identities import Decision, Kind, read_decisions
 from omnireid.gallery.info import Person, list_people
@@ -55,7 +55,7 @@ class PeopleOfGallery:
     def decisions(self) -> list[Decision]:
         """All decisions about people, oldest first, with those marked that were undone."""
         _ = self.facts
-        return read_decisions(self.database)
+        return list(read_decisions(self.database))
 
     def assign(self, sightings: Sequence[int], person: str | None, **why: Unpack[Why]) -> Decision:
         """Give sightings to a person, who may be new; None says that they are of nobody known.
@@ -159,9 +159,7 @@ class PeopleOfGallery:
         """
         one, other = question.one.number, question.other.number
         why: Why = {"reason": reason, "evidence": question.evidence}
-        if same:
-            return self._decide(lambda people: deciding.join_two(people, one, other), why)
-        return self._decide(lambda people: deciding.differ(people, [one, other]), why)
+        return self._decide(lambda people: deciding.answer(people, one, other, same=same), why)
 
     def is_open(self, question: Question) -> bool:
         """Whether a question still stands: both sightings are there, not of one person, and not said to differ."""
@@ -176,13 +174,23 @@ class PeopleOfGallery:
         """
         return self._decide(lambda people: deciding.undo(people, event), why)
 
-    def _decide(self, decision: Callable[[People], tuple[Kind, dict[str, Any]]], why: Why) -> Decision:
+    def decide_together(self, wanted: Sequence[WantedDecision]) -> list[Decision | Exception]:
+        """Take decisions in their order, in one write; the event of each, or the error of one that does not fit.
+
+        Each is checked against who is who after those before it. What returns an event is on the disk.
+
+        Raises:
+            GalleryError: there is no gallery.
+            DiskFullError: no space is left.
+        """
         with self.database.sole_writer():
             _ = self.facts
-            people = read_people(self.database)
-            kind, details = decision(people)
-            made = people.decide(kind, details, why.get("reason", ""), why.get("evidence"))
-            log_action(self.database, kind, {"event": made.event})
+            return decide_together(self.database, wanted)
+
+    def _decide(self, choose: Callable[[People], tuple[Kind, dict[str, Any]]], why: Why) -> Decision:
+        (made,) = self.decide_together([WantedDecision(choose, why.get("reason", ""), why.get("evidence") or {})])
+        if isinstance(made, Exception):
+            raise made
         return made
 
     def _newest_people(self) -> tuple[Snapshot, People]:

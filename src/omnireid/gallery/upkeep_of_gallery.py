@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from omnireid.gallery.audit import AuditEntry, log_action, now_after, read_audit
 from omnireid.gallery.checking import CheckReport, check_gallery
-from omnireid.gallery.deciding import apply_decisions, read_people, unwritten_names
+from omnireid.gallery.deciding import read_people
+from omnireid.gallery.decision_writing import apply_decisions, unwritten_names
 from omnireid.gallery.erasure import ErasureReceipt, erase, finish_erasure
 from omnireid.gallery.index import OptimizeReport, compact_tables, optimize_gallery
 from omnireid.gallery.info import GalleryInfo, describe_gallery

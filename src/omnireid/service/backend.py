@@ -16,7 +16,9 @@ from omnireid.embedding.chunks import provenance_of
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import EmbeddingTable
 from omnireid.errors import BusyError
+from omnireid.gallery.decision_writing import WantedDecision
 from omnireid.gallery.gallery import Gallery
+from omnireid.gallery.identities import Decision
 from omnireid.gallery.questions import Question
 from omnireid.images.decode import RgbArray
 from omnireid.machine import usable_cores
@@ -81,7 +83,7 @@ class Backend:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
         self._slow_reader = ThreadPoolExecutor(1, thread_name_prefix="questions")
         self._batches = SharedBatches(self.embedder.embed, self.measurements.batch_crops.observe)
-        self._writer = Writer[NewSighting](self._add_together, self._tidy)
+        self._writer = Writer(self._tidy)
         self._batches.start()
         self._writer.start()
         self._writer.call(self.gallery.finish_decisions)  # a kill may have come between a decision and its names
@@ -108,7 +110,18 @@ class Backend:
 
     async def add(self, new: NewSighting) -> Any:
         """Add a crop; see `omnireid.service.adding`."""
-        return await _result_of(self._writer.add(new, new.group))
+        adding = self._writer.put(self._add_together, new, ("add", new.group), keeps_order=False)
+        return await _result_of(adding)
+
+    async def decide(self, wanted: WantedDecision) -> Decision:
+        """Take a decision, in one write with those that wait beside it; their order is that of their arrival.
+
+        Raises:
+            NotInGalleryError: it names somebody or something that is not there.
+            DecisionError: it does not fit who is who after the decisions before it.
+        """
+        made: Decision = await _result_of(self._writer.put(self._decide_together, wanted, "decide"))
+        return made
 
     async def embed(self, uploads: Sequence[Upload]) -> FloatArray:
         """(N, D) embeddings of N pictures, in batches that are shared with other requests.
@@ -161,6 +174,10 @@ class Backend:
     def _add_together(self, new: Sequence[NewSighting]) -> Sequence[object]:
         self.measurements.write_group.observe(len(new))
         return add_together(self.gallery, self.crops, new)
+
+    def _decide_together(self, wanted: Sequence[WantedDecision]) -> Sequence[object]:
+        self.measurements.decision_group.observe(len(wanted))
+        return self.gallery.decide_together(wanted)
 
     def _tidy(self) -> None:
         """Join the gallery's small files now and then."""

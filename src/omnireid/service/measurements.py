@@ -29,6 +29,12 @@ class Measurements:
         self.write_group = Histogram(
             "omnireid_write_group", "Crops that one write of the gallery added.", buckets=_SIZES, registry=self.registry
         )
+        self.decision_group = Histogram(
+            "omnireid_decision_group",
+            "Decisions that one write of the gallery took.",
+            buckets=_SIZES,
+            registry=self.registry,
+        )
 
     def text(self) -> bytes:
         """Everything in the format of Prometheus."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, File, Query, Request, Response, UploadFile
 from starlette.responses import JSONResponse
 
 from omnireid.errors import NotInGalleryError, RequestError
+from omnireid.gallery import deciding
+from omnireid.gallery.deciding import People
+from omnireid.gallery.decision_writing import WantedDecision
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches
 from omnireid.gallery.gallery import Gallery
-from omnireid.gallery.identities import Decision
+from omnireid.gallery.identities import Kind
 from omnireid.gallery.schema import SIGHTINGS
 from omnireid.gallery.snapshot import embeddings_of
 from omnireid.gallery.times import parse_time
@@ -199,8 +203,8 @@ async def show_person(request: Request, person: str, shown: Annotated[shapes.Per
 
 async def decide(request: Request, decision: Annotated[shapes.DecisionBody, Body()]) -> Response:
     """Take a decision about people. Every decision can be undone."""
-    gallery = _gallery(request)
-    made = await _backend(request).write(lambda: _decide(gallery, decision))
+    wanted = WantedDecision(_choice_of(decision), decision.reason, who=request.state.who)
+    made = await _backend(request).decide(wanted)
     return JSONResponse(made.json(), 201)
 
 
@@ -228,11 +232,12 @@ async def list_questions(request: Request, asked: Annotated[shapes.ReviewQuery, 
 
 async def answer_question(request: Request, answer: Annotated[shapes.Answer, Body()]) -> Response:
     """Answer a question that was asked. The answer is a decision."""
-    backend, gallery = _backend(request), _gallery(request)
+    backend = _backend(request)
     question = backend.questions.get((answer.one, answer.other))
     if question is None:
         raise NotInGalleryError("This question was not asked lately. Get the questions again.")
-    made = await backend.write(lambda: gallery.answer(question, same=answer.same, reason=answer.reason))
+    choice = partial(deciding.answer, one=answer.one, other=answer.other, same=answer.same)
+    made = await backend.decide(WantedDecision(choice, answer.reason, question.evidence, request.state.who))
     return JSONResponse(made.json(), 201)
 
 
@@ -322,17 +327,18 @@ def _embedding_of(gallery: Gallery, number: int) -> FloatArray:
     return embedding
 
 
-def _decide(gallery: Gallery, decision: shapes.DecisionBody) -> Decision:
+def _choice_of(decision: shapes.DecisionBody) -> Callable[[People], tuple[Kind, dict[str, Any]]]:
+    """What the gallery chooses the event by, when the turn of the decision has come."""
     match decision:
         case shapes.Assign():
-            return gallery.assign(decision.sightings, decision.person, reason=decision.reason)
+            return partial(deciding.assign, sightings=decision.sightings, name=decision.person)
         case shapes.Merge():
-            return gallery.merge(decision.into, decision.people, reason=decision.reason)
+            return partial(deciding.merge, into=decision.into, others=decision.people)
         case shapes.Split():
-            return gallery.split(decision.sightings, decision.name, reason=decision.reason)
+            return partial(deciding.split, sightings=decision.sightings, name=decision.name)
         case shapes.Rename():
-            return gallery.rename(decision.person, decision.name, reason=decision.reason)
+            return partial(deciding.rename, name=decision.person, new_name=decision.name)
         case shapes.Differ():
-            return gallery.differ(decision.sightings, reason=decision.reason)
+            return partial(deciding.differ, sightings=decision.sightings)
         case shapes.Undo():
-            return gallery.undo(decision.event, reason=decision.reason)
+            return partial(deciding.undo, event=decision.event)

@@ -1,44 +1,45 @@
-"""One thread that writes the gallery, so that no search waits for a lock; crops that wait are added together."""
+"""One thread that writes the gallery, so that no search waits for a lock; what waits there shares a write."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from itertools import groupby
+from typing import Any
 
 from omnireid.errors import BusyError
 
 _MOST_WAITING = 512
-_MOST_TOGETHER = 64
+_MOST_TOGETHER = 128
 
-One = TypeVar("One")
+WriteTogether = Callable[[Sequence[Any]], Sequence[object]]
+"""Writes values; returns a result or an error for each. What it raises itself is the error of all of them."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Task(Generic[One]):
-    """Something to write: a value that is added with others of its group, or a function that is called alone."""
+class _Task:
+    """A value to be written, with others of the same function and group."""
 
     done: Future[Any]
-    value: One | None = None
-    group: Hashable = None
-    call: Callable[[], Any] | None = None
+    write: WriteTogether
+    value: Any
+    group: Hashable
+    keeps_order: bool
 
 
 @dataclass(eq=False)
-class Writer(Generic[One]):
+class Writer:
     """Writes what arrives, one thing after the other, so that only one thread waits for the gallery's lock.
 
     Attributes:
-        add_together: Adds the values of one group; returns a result or an error for each.
         after_write: Called in the thread after each write, such as to tidy up.
     """
 
-    add_together: Callable[[Sequence[One]], Sequence[object]]
     after_write: Callable[[], None]
-    _waiting: queue.Queue[_Task[One] | None] = field(default_factory=lambda: queue.Queue(_MOST_WAITING))
+    _waiting: queue.Queue[_Task | None] = field(default_factory=lambda: queue.Queue(_MOST_WAITING))
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -53,23 +54,32 @@ class Writer(Generic[One]):
             self._thread.join()
             self._thread = None
 
-    def add(self, value: One, group: Hashable) -> Future[Any]:
-        """Add a value, together with others of its group that wait beside it.
+    def put(
+        self, write: WriteTogether, value: object, group: Hashable = None, *, keeps_order: bool = True
+    ) -> Future[Any]:
+        """Write a value, together with others that wait beside it.
+
+        Args:
+            write: Writes it with others of its group.
+            value: What is written.
+            group: Only values of one group share a write.
+            keeps_order: Nothing that came before or after it changes places with it. Values without an order are
+                written first, as nothing that waits is acknowledged.
 
         Raises:
             BusyError: too much waits.
         """
-        return self._put(_Task(Future(), value=value, group=group))
+        return self._put(_Task(Future(), write, value, group, keeps_order))
 
     def call(self, function: Callable[[], Any]) -> Future[Any]:
-        """Call a function that writes.
+        """Call a function that writes, in its turn.
 
         Raises:
             BusyError: too much waits.
         """
-        return self._put(_Task(Future(), call=function))
+        return self.put(lambda _values: [function()], None, object())
 
-    def _put(self, task: _Task[One]) -> Future[Any]:
+    def _put(self, task: _Task) -> Future[Any]:
         try:
             self._waiting.put_nowait(task)
         except queue.Full:
@@ -81,37 +91,30 @@ class Writer(Generic[One]):
     def _run(self) -> None:
         is_stopping = False
         while not is_stopping:
-            tasks = self._take()
-            is_stopping = None in tasks
-            groups: dict[Hashable, list[_Task[One]]] = {}
-            calls: list[list[_Task[One]]] = []
-            for task in tasks:
-                if task is not None and task.call is None:
-                    groups.setdefault(task.group, []).append(task)
-                elif task is not None:
-                    calls.append([task])
-            for together in (*groups.values(), *calls):
+            tasks, is_stopping = self._take()
+            for together in _groups_of(tasks):
                 self._write(together)
 
-    def _take(self) -> list[_Task[One] | None]:
-        """What waits. Nothing of it is acknowledged, so its order is free, and additions come first, together."""
-        tasks = [self._waiting.get()]
-        while len(tasks) < _MOST_TOGETHER and tasks[-1] is not None:
+    def _take(self) -> tuple[list[_Task], bool]:
+        """What waits, and whether the thread is to stop after it."""
+        tasks: list[_Task] = []
+        one = self._waiting.get()
+        while one is not None:
+            tasks.append(one)
+            if len(tasks) == _MOST_TOGETHER:
+                return tasks, False
             try:
-                tasks.append(self._waiting.get_nowait())
+                one = self._waiting.get_nowait()
             except queue.Empty:
-                break
-        return tasks
+                return tasks, False
+        return tasks, True
 
-    def _write(self, together: Sequence[_Task[One]]) -> None:
+    def _write(self, together: Sequence[_Task]) -> None:
         tasks = [task for task in together if task.done.set_running_or_notify_cancel()]
         if not tasks:
             return
         try:
-            if tasks[0].call is not None:
-                results: Sequence[object] = [tasks[0].call()]
-            else:
-                results = self.add_together([task.value for task in tasks if task.value is not None])
+            results = tasks[0].write([task.value for task in tasks])
             self.after_write()
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the request, and the thread goes on
             for task in tasks:
@@ -122,3 +125,15 @@ class Writer(Generic[One]):
                 task.done.set_exception(result)
             else:
                 task.done.set_result(result)
+
+
+def _groups_of(tasks: Sequence[_Task]) -> Iterator[list[_Task]]:
+    """Tasks that share a write: first those without an order by their groups, then neighbours of one group."""
+    groups: dict[Hashable, list[_Task]] = {}
+    for task in tasks:
+        if not task.keeps_order:
+            groups.setdefault(task.group, []).append(task)
+    yield from groups.values()
+    in_order = (task for task in tasks if task.keeps_order)
+    for _, neighbours in groupby(in_order, key=lambda task: task.group):
+        yield list(neighbours)
