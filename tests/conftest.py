@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -127,3 +128,39 @@ def published_state(rule: ModuleType) -> Callable[[str], dict[str, Tensor]]:
 def small_state(published_state: Callable[[str], dict[str, Tensor]]) -> dict[str, Tensor]:
     """The published osnet_x0_25, the smallest one."""
     return published_state("osnet_x0_25")
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The address of moto's S3 server on this machine."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, bytes]]:
+    """An empty bucket, named by environment variables; the function gives all its objects."""
+    import boto3
+    from s3fs import S3FileSystem
+
+    variables = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
+    for name, value in (variables | {"ENDPOINT_URL": endpoint, "DEFAULT_REGION": "us-east-1"}).items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    client: Any = boto3.client("s3", endpoint_url=endpoint)
+    S3FileSystem.clear_instance_cache()  # one of an earlier test has that test's settings
+
+    def objects() -> dict[str, bytes]:
+        listed = client.list_objects_v2(Bucket="pictures").get("Contents", [])
+        return {one["Key"]: client.get_object(Bucket="pictures", Key=one["Key"])["Body"].read() for one in listed}
+
+    client.create_bucket(Bucket="pictures")
+    for key in objects():
+        client.delete_object(Bucket="pictures", Key=key)
+    client.put_object(Bucket="pictures", Key="site/people2/other", Body=b"of nobody here")
+    return objects

@@ -16,7 +16,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
-from omnireid.errors import DiskFullError, OmnireidError, OutputError, OutputInUseError, SettingError
+from omnireid.addresses import Address, check_writable, path_of, remove_folder, uploaded
+from omnireid.errors import DataError, DiskFullError, OmnireidError, OutputError, OutputInUseError, SettingError
 
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 
@@ -67,9 +68,13 @@ def output_errors(path: Path) -> Iterator[None]:
 def make_folder(path: Path) -> Path:
     """Create `path` and its parents where they are missing.
 
+    At an address nothing is made, as folders appear there with their files.
+
     Raises:
         OutputError: no permission, or a file is in the way.
     """
+    if isinstance(path, Address):
+        return path
     with output_errors(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
@@ -78,7 +83,7 @@ def make_folder(path: Path) -> Path:
 def check_output(path: Path, *, suffix: str | None = None, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
     """Check, before long work, that the file `path` can be written and that nothing is lost by it.
 
-    Nothing is created, not even a missing folder.
+    Nothing is left there, not even a missing folder.
 
     Args:
         path: the file that will be written.
@@ -89,10 +94,15 @@ def check_output(path: Path, *, suffix: str | None = None, inputs: Iterable[str 
         OutputError: another suffix, one of the inputs, a folder or device, or a place that cannot be written.
     """
     with output_errors(path):
-        target = _target_of(path)
+        target = path if isinstance(path, Address) else _target_of(path)
         if suffix is not None and path.suffix.lower() != suffix:
             better = Path(path.stem or "out").with_suffix(suffix)
             raise OutputError(f"This output's name ends in {suffix}; got {path}. Try {path.parent / better}.")
+        if isinstance(target, Address):
+            if target in inputs:
+                raise _input_error(path, target)
+            check_writable(target)
+            return
         if target.exists():
             _refuse_input(path, target.stat(), inputs)
         _try_to_write_beside(target)
@@ -128,10 +138,14 @@ def _refuse_input(path: Path, written: os.stat_result, inputs: Iterable[str | os
         except (OSError, ValueError):  # not a file at all: whoever reads it will say so
             continue
         if is_same:
-            raise OutputError(
-                f"Cannot write {path}: it is an input of this command ({os.fspath(given)}), which would be lost. "
-                "Choose another output."
-            )
+            raise _input_error(path, given)
+
+
+def _input_error(path: Path, given: str | os.PathLike[str]) -> OutputError:
+    return OutputError(
+        f"Cannot write {path}: it is an input of this command ({os.fspath(given)}), which would be lost. "
+        "Choose another output."
+    )
 
 
 def _target_of(path: Path) -> Path:
@@ -159,12 +173,17 @@ def atomic_output(path: Path) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never a part. The temporary name
     keeps the suffix of `path`, because some libraries choose a format by it. If
-    `path` is a link, the file it points to is written.
+    `path` is a link, the file it points to is written. If it is an address, the
+    temporary file is on this machine, and is uploaded at the end.
 
     Raises:
         OutputError: the folder cannot be written, or a folder or device has the name.
         DiskFullError: the disk is full.
     """
+    if isinstance(path, Address):
+        with output_errors(path), uploaded(path) as file:
+            yield file
+        return
     with output_errors(path):
         path = _target_of(path)
     make_folder(path.parent)
@@ -210,14 +229,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def as_path(value: object, parameter: str) -> Path:
-    """The path a caller gave for `parameter`.
+    """The path a caller gave for `parameter`, which may be an address such as ``s3://bucket/name``.
 
     Raises:
         SettingError: it is neither text nor a path; the message names the parameter.
     """
     if isinstance(value, (str, os.PathLike)) and isinstance(name := os.fspath(value), str):
-        return Path(name)
+        try:
+            return path_of(name)
+        except DataError as error:
+            raise SettingError(f"{parameter}: {error}") from None
     raise SettingError(f"{parameter} must be a path; got {value!r:.60} ({type(value).__name__}).")
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and everything in it. Whatever cannot be removed is left there."""
+    if isinstance(path, Address):
+        remove_folder(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_json(path: Path, record: Any, *, indent: int | None = 2) -> None:
@@ -240,6 +270,8 @@ def write_json(path: Path, record: Any, *, indent: int | None = 2) -> None:
 def sole_writer(path: Path, *, wait: bool = False, poll_s: float = 0.05) -> Iterator[None]:
     """Hold a lock on `path` while the body runs. The system releases it if the process dies.
 
+    At an address there is no such lock: of two writers, the one that ends last is read.
+
     Args:
         path: what is written; it need not exist.
         wait: wait for another process that holds the lock, however long that takes.
@@ -249,6 +281,9 @@ def sole_writer(path: Path, *, wait: bool = False, poll_s: float = 0.05) -> Iter
         OutputInUseError: another process holds the lock, and `wait` is False.
         OutputError: the folder cannot be written.
     """
+    if isinstance(path, Address):
+        yield
+        return
     make_folder(path.parent)
     lock = FileLock(path.parent / f".{path.name}.lock")
     with output_errors(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from omnireid.addresses import path_of
 from omnireid.errors import DataError, LabelsError, SettingError, ShapeError
 from omnireid.terms import PROTOCOLS, Protocol
 
@@ -156,7 +158,7 @@ class Crops:
     for one list of crops mean nothing in another: see `omnireid.data.numbering`.
 
     Attributes:
-        paths: N files.
+        paths: N files; text such as ``s3://bucket/1.jpg`` becomes an `omnireid.addresses.Address`.
         person_ids: (N,) int64, or None where people are not known.
         camera_ids: (N,) int64, or None where cameras are not known.
         columns: what else was said of each crop, N values a column.
@@ -223,7 +225,7 @@ def _paths(values: object) -> tuple[Path, ...]:
     try:
         if isinstance(values, (str, bytes, Path)):
             raise TypeError("one path where a list of paths is expected")
-        return tuple(path if isinstance(path, Path) else Path(path) for path in values)  # type: ignore[attr-defined]
+        return tuple(path if isinstance(path, Path) else path_of(os.fspath(path)) for path in values)  # type: ignore[attr-defined]
     except TypeError as error:
         raise DataError(
             f"paths must be a list of paths, one a crop; got a {type(values).__name__} ({error})."

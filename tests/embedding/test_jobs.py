@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from tests.embedding.colours import colour_embedder, mean_colour
 
+from omnireid.addresses import Address, file_names
 from omnireid.data.listing import list_crops
 from omnireid.data.numbering import number_together
 from omnireid.embedding.embedder import Embedder
@@ -99,6 +100,19 @@ def test_ctrl_c_keeps_finished_chunks_and_the_same_command_goes_on(tmp_path: Pat
     embed_to_parquet(colour_embedder(), crops, whole, chunk_size=5)
     assert np.allclose(read_embeddings(output).embeddings, read_embeddings(whole).embeddings, atol=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "out.parquet", "whole.parquet"]
+
+
+def test_a_table_at_an_address_is_whole_or_not_there_and_goes_on(crops: Crops) -> None:
+    output = Address("memory://site/out.parquet")
+    interrupted, _ = counting(stop_after=12)
+    with pytest.raises(StoppedError, match="10 of 23 crops are embedded and kept"):
+        embed_to_parquet(interrupted, crops, output, chunk_size=5, batch_size=4)
+    assert not output.exists()
+    again, network = counting()
+    assert embed_to_parquet(again, crops, output, chunk_size=5).found_done == 10
+    assert network.seen == 13
+    assert read_embeddings(output).paths == crops.paths
+    assert file_names(output.parent) == {"out.parquet"}
 
 
 def test_done_is_done(tmp_path: Path, crops: Crops) -> None:

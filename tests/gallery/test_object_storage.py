@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from threading import Barrier
@@ -24,39 +23,6 @@ from omnireid.gallery.register import Register, read_register
 from omnireid.gallery.stored_files import s3_settings
 
 URI = "s3://pictures/site/people"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, bytes]]:
-    """An empty bucket, named by environment variables; the function gives all its objects."""
-    import boto3
-
-    variables = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
-    for name, value in (variables | {"ENDPOINT_URL": endpoint, "DEFAULT_REGION": "us-east-1"}).items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    client: Any = boto3.client("s3", endpoint_url=endpoint)
-
-    def objects() -> dict[str, bytes]:
-        listed = client.list_objects_v2(Bucket="pictures").get("Contents", [])
-        return {one["Key"]: client.get_object(Bucket="pictures", Key=one["Key"])["Body"].read() for one in listed}
-
-    client.create_bucket(Bucket="pictures")
-    for key in objects():
-        client.delete_object(Bucket="pictures", Key=key)
-    client.put_object(Bucket="pictures", Key="site/people2/other", Body=b"of nobody here")
-    return objects
 
 
 def needles(row: int) -> tuple[bytes, bytes]:

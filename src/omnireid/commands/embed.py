@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -16,7 +15,7 @@ from omnireid.weights.shipped import DEFAULT_WEIGHTS
 def embed(
     images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")],
     *,
-    output: Path,
+    output: Annotated[str, tyro.conf.arg(metavar="PATH")],
     weights: WeightsOption = DEFAULT_WEIGHTS,
     split: str | None = None,
     reading: DataOptions = DataOptions(),
@@ -30,11 +29,13 @@ def embed(
     manifest, a data set, or Market-1501-style names; otherwise they are empty. A job
     that was stopped or killed resumes when the same command is run again.
 
+    Each name may be an address, such as s3://bucket/crops, which takes omnireid[s3].
+
     Example: omnireid embed crops/ --weights osnet_x0_25_market1501.pth --output crops.parquet
 
     Args:
         images: Folders, image files, quoted globs or manifests (.csv, .parquet); with --split, one data set.
-        output: The Parquet file to write. Its name ends in .parquet.
+        output: The Parquet file to write, or its address. Its name ends in .parquet.
         split: Embed this split of a data set: train, validation, query, gallery or multi_query.
         reading: How the data set of --split is read.
         runtime: How the model is run.
@@ -42,20 +43,21 @@ def embed(
     from omnireid.data.listing import input_files, list_crops, list_split
     from omnireid.embedding.embedder import load_embedder
     from omnireid.embedding.jobs import embed_to_parquet
-    from omnireid.files import check_output
+    from omnireid.files import as_path, check_output
 
-    check_output(output, suffix=".parquet", inputs=input_files(images))
+    target = as_path(output, "output")
+    check_output(target, suffix=".parquet", inputs=input_files(images))
     crops = list_crops(images) if split is None else list_split(images, split, reading)
     embedder = load_embedder(weights, runtime)
     announce(embedder)
     summary = embed_to_parquet(
         embedder,
         crops,
-        output,
+        target,
         skip_unreadable=skip_unreadable,
         progress=True,
     )
-    print(f"{output}: {summary.embedded:,} embeddings of {embedder.metadata.architecture}")
+    print(f"{target}: {summary.embedded:,} embeddings of {embedder.metadata.architecture}")
     if summary.found_done:
         print(f"{summary.found_done:,} crops were embedded by an earlier run.")
     if summary.skipped:

@@ -319,10 +319,11 @@ def _leave_receipt(erased: ErasureReceipt, receipt: Path | None, json: Path | No
 
 def _read_source(names: tuple[str, ...]) -> Crops | EmbeddingTable:
     """The crops that are named, or the table of embeddings."""
+    from omnireid.data.folders import given_path
     from omnireid.data.listing import list_crops
     from omnireid.embedding.tables import is_embedding_table, read_embeddings
 
-    if len(names) == 1 and is_embedding_table(Path(names[0])):
+    if len(names) == 1 and is_embedding_table(given_path(names[0])):
         return read_embeddings(names[0])
     return list_crops(names)
 

@@ -141,6 +141,27 @@ def find_images(folder: Path, depth: int) -> FoundImages:
     return FoundImages(files, PassedOver(**{kind: tuple(found) for kind, found in names.items()}))
 
 
+def images_among(files: Iterable[tuple[str, ...]]) -> FoundImages:
+    """Sort out a list of files that is known already, by the same rules as `find_images`.
+
+    Args:
+        files: the parts of each file's path relative to the folder that was searched, in sorted order.
+    """
+    found: list[tuple[str, ...]] = []
+    unread = []
+    system = dict[str, None]()
+    for parts in files:
+        folder = next((parts[: i + 1] for i, part in enumerate(parts[:-1]) if is_system_folder(part)), None)
+        if folder is not None:
+            system["/".join(folder)] = None
+        elif not any(part.startswith(".") for part in parts):
+            if is_image_name(parts[-1]):
+                found.append(parts)
+            elif _suffix(parts[-1]) in _PICTURE_SUFFIXES:
+                unread.append("/".join(parts))
+    return FoundImages(found, PassedOver(unread=tuple(unread), system=tuple(system)))
+
+
 def _walk(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[tuple[str, ...], _Found]]:
     place = os.path.realpath(folder)
     if place in seen:

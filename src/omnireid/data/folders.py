@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from omnireid.addresses import Address, file_versions, path_of
 from omnireid.errors import DataError, DataNotFoundError
 
 EntryKind = Literal["file", "folder", "special"]
@@ -46,13 +47,17 @@ def input_errors(path: Path) -> Iterator[None]:
 def given_path(name: str | Path) -> Path:
     """The path a user means: ``~`` is written out, and the name may be in either Unicode normal form.
 
+    An address such as ``s3://bucket/crops`` becomes an `Address`.
+
     Raises:
         DataNotFoundError: there is no such home folder.
     """
     try:
-        path = Path(name).expanduser()
+        path = (name if isinstance(name, Path) else path_of(name)).expanduser()
     except RuntimeError:
         raise DataNotFoundError(f"There is no home folder for {name}. Write the path out.") from None
+    if isinstance(path, Address):
+        return path
     return existing_forms([path])[0]
 
 
@@ -92,6 +97,8 @@ def is_there(path: Path) -> bool:
     Raises:
         DataError: this cannot be known: the path is in a folder without permission, or cannot be a file's name.
     """
+    if isinstance(path, Address):
+        return path.exists()
     try:
         path.stat()
     except ValueError as error:  # it holds a NUL character
@@ -196,8 +203,14 @@ def missing_files(paths: Iterable[Path]) -> list[Path]:
         DataError: there is no permission to look into a folder.
     """
     present: dict[Path, frozenset[str]] = {}
-    missing = []
+    missing: list[Path] = []
+    paths = list(paths)
+    at_addresses = file_versions(path for path in paths if isinstance(path, Address))
     for path in paths:
+        if isinstance(path, Address):
+            if path not in at_addresses:
+                missing.append(path)
+            continue
         parent = path.parent
         if parent not in present:
             present[parent] = _file_names(parent)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from omnireid.addresses import Address, find_files, glob_files
 from omnireid.data.attribute_list import ATTRIBUTES_FILE
-from omnireid.data.crops import find_images, is_image_name, no_image_error, require_utf8
+from omnireid.data.crops import find_images, images_among, is_image_name, no_image_error, require_utf8
 from omnireid.data.cuhk03_release import TESTSETS_FILE
 from omnireid.data.datasets import load_dataset
 from omnireid.data.folders import given_path, input_errors, is_there, without_repeats
@@ -68,6 +69,10 @@ def list_split(names: Sequence[str], split: str, options: DataOptions = DataOpti
     """
     if len(names) != 1:
         raise DataError(f"With a split, name one data set; got {len(names)} names.")
+    if isinstance(given_path(names[0]), Address):
+        raise DataError(
+            f"A split is read from a data set on this machine; got {names[0]}. List its crops in a manifest."
+        )
     dataset = load_dataset(names[0], options.layout, split=options.split_index or 0, seed=options.seed)
     if split not in dataset.splits:
         raise DataError(f"{dataset.name} has no split {split!r}. It has: {', '.join(dataset.splits)}.")
@@ -95,6 +100,8 @@ def input_files(names: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
 def _paths(name: str) -> list[Path]:
     """The files of one name."""
     path = given_path(name)
+    if isinstance(path, Address):
+        return _paths_at(path)
     there = is_there(path)
     if there and path.is_dir():
         images = find_images(path, _DEPTH)
@@ -118,6 +125,24 @@ def _paths(name: str) -> list[Path]:
             require_utf8(match.parent, match.name)
         return _seen_once(found) if "**" in name else found
     raise DataNotFoundError(f"There is no {path}. Check the path.")
+
+
+def _paths_at(address: Address) -> list[Path]:
+    """The files of one address: a file, everything below a folder, or what a pattern matches."""
+    if address.is_file():
+        return [address]
+    if glob.has_magic(str(address)):
+        matches = [found for found in glob_files(address) if is_image_name(found.name)]
+        if not matches:
+            raise DataNotFoundError(f"No image matches {address}.")
+        return [*matches]
+    depth = len(address.parts)
+    images = images_among(found.parts[depth:] for found in find_files(address))
+    if not images.files:
+        raise no_image_error(address, images.passed_over, "Check the address.")
+    for note in images.passed_over.notes:
+        warnings.warn(f"{address}: {note}", stacklevel=4)
+    return [address.joinpath(*parts) for parts in images.files]
 
 
 def _seen_once(paths: list[Path]) -> list[Path]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from omnireid.addresses import is_address, path_of
 from omnireid.data.assembly import ROLES, OwnData, Row, assemble, number_ids, role_problem
 from omnireid.data.folders import existing_forms, is_visible, missing_files, real_places
 from omnireid.data.identifiers import IdError, id_text
@@ -32,7 +33,8 @@ def detect(_folder: Path, names: frozenset[str]) -> bool:
 def read(root: Path, request: Request) -> Dataset:
     """Read a manifest, or the folder that holds a ``manifest.csv`` or ``manifest.parquet``.
 
-    Paths are relative to the manifest's folder, or absolute. Ids that are not whole
+    Paths are relative to the manifest's folder, or absolute, or addresses such as
+    ``s3://bucket/1.jpg``. Ids that are not whole
     numbers are numbered in sorted order and kept in the columns ``person_name`` and
     ``camera_name``. Without ``camera_id`` the protocol is no-cameras; without
     ``split`` a split is made, see `partition`. Person -1 is junk and dropped.
@@ -128,7 +130,7 @@ class _Table:
         for row, value in enumerate(self.columns["path"]):
             if not isinstance(value, str) or not value:
                 raise self._error(row, "path", "there must be the path of a crop", "Fill it in, or delete the row.")
-        paths = [self.file.parent / str(value) for value in self.columns["path"]]
+        paths = [self._place(str(value)) for value in self.columns["path"]]
         missing = missing_files(paths)
         if missing:
             paths = self._written_otherwise(paths, set(missing))
@@ -144,12 +146,15 @@ class _Table:
             )
         return paths
 
+    def _place(self, value: str) -> Path:
+        return path_of(value) if is_address(value) else self.file.parent / value
+
     def _written_otherwise(self, paths: list[Path], missing: set[Path]) -> list[Path]:
         """The paths; missing ones get ``/`` for Windows' backslashes, and the Unicode normal form found on the disk."""
         if os.sep != "\\":
             values = (str(value) for value in self.columns["path"])
             paths = [
-                self.file.parent / value.replace("\\", "/") if path in missing else path
+                self._place(value.replace("\\", "/")) if path in missing else path
                 for path, value in zip(paths, values, strict=True)
             ]
         return existing_forms(paths)

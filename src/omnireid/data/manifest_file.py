@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from omnireid.addresses import arrow_source
 from omnireid.data.folders import input_errors
 from omnireid.errors import DataNotFoundError, ManifestError
 from omnireid.types import Column
@@ -90,7 +91,8 @@ def _read_parquet(file: Path) -> dict[str, Column]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(file)
+        with arrow_source(file) as source:
+            table = pyarrow.parquet.read_table(source)
     except (pyarrow.ArrowException, OSError) as error:
         raise ManifestError(f"{file} is not a readable Parquet file ({error}). Write it again.") from error
     if len(set(table.column_names)) < len(table.column_names):

@@ -7,9 +7,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from omnireid.addresses import Address
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import EmbeddingTable, Provenance
 from omnireid.errors import ImageError
+from omnireid.images.fetching import fetch_ahead
 from omnireid.progress import progress_bar
 from omnireid.types import Crops
 from omnireid.version import __version__
@@ -78,8 +80,10 @@ def embed_chunks(
         unreadable[index] = str(error)
         advance(1)
 
+    paths = [crops.paths[position] for position in positions]
+    has_addresses = any(isinstance(path, Address) for path in paths)
     stream = embedder.embed_batches(
-        [crops.paths[position] for position in positions],
+        fetch_ahead(paths) if has_addresses else paths,
         batch_size=batch_size,
         on_unreadable=leave_out if skip_unreadable else None,
     )

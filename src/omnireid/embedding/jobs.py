@@ -3,7 +3,8 @@
 Each finished chunk is a Parquet file of its own in ``.<output>.parts/`` beside
 the output, and says what it was made of. A job that is started again reuses
 those files, embeds only the chunks that are missing or whose crops have changed,
-joins all chunks into the output, and removes the folder.
+joins all chunks into the output, and removes the folder. Crops and output may be
+at addresses such as ``s3://bucket/folder``.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from omnireid.addresses import Address, arrow_source, file_names, file_versions
 from omnireid.embedding.chunks import embed_chunks, provenance_of
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import Provenance, arrow_columns, read_provenance, with_provenance, write_embeddings
 from omnireid.errors import DataNotFoundError, EmbeddingError, ImageError, SettingError, StoppedError
-from omnireid.files import as_path, atomic_output, check_output, make_folder, output_errors, sole_writer
+from omnireid.files import as_path, atomic_output, check_output, make_folder, output_errors, remove_tree, sole_writer
 from omnireid.progress import progress_bar
 from omnireid.types import Crops, as_crops
 
@@ -65,12 +66,14 @@ def embed_to_parquet(
 
     A kill at any moment loses at most one chunk. A chunk is embedded again if its
     weights, paths, ids or columns have changed, or the size or modification time of
-    its files. If the output of this very job exists already, nothing is done.
+    its files (of a file at an address, its size and content tag or time). If the output
+    of this very job exists already, nothing is done.
 
     Args:
         embedder: the network.
         crops: the files, in the order of the rows; a data set's split, or a list of paths.
-        output: the file to write, ending in ``.parquet``. `read_embeddings` reads it.
+        output: the file or address to write, ending in ``.parquet``. `read_embeddings` reads it.
+            At an address no lock keeps a second writer away.
         batch_size: crops a step of the network; by default the number that suits the runtime.
         chunk_size: crops in a chunk.
         skip_unreadable: leave out crops that cannot be decoded and list them in the
@@ -79,6 +82,7 @@ def embed_to_parquet(
 
     Raises:
         DataNotFoundError: there is no crop to embed.
+        DataError: crops at an address cannot be fetched. Finished chunks are kept.
         ImageError: a crop cannot be decoded, or, with `skip_unreadable`, none can.
         OutputError: the output is no ``.parquet``, is one of the crops, cannot be
             written, or is being written by another process.
@@ -101,7 +105,7 @@ def embed_to_parquet(
         if (done := _finished(output, job, skip_unreadable)) is not None:
             return done
         parts = make_folder(output.parent / f".{output.name}.parts")
-        todo = [chunk for chunk in chunks if not _is_done(_part(parts, chunk), chunk.fingerprint, skip_unreadable)]
+        todo = _not_done(parts, chunks, skip_unreadable)
         total = len(crops)
         kept = total - sum(len(chunk.positions) for chunk in todo)
         with progress_bar("embed", total, show=progress) as advance:
@@ -120,14 +124,14 @@ def embed_to_parquet(
                     write_embeddings(replace(table, provenance=provenance), _part(parts, chunk))
             except KeyboardInterrupt:
                 # Looked up rather than counted: Ctrl-C may come between the last write and its count.
-                written = [chunk for chunk in todo if _is_done(_part(parts, chunk), chunk.fingerprint, skip_unreadable)]
-                finished = kept + sum(len(chunk.positions) for chunk in written)
+                left = _not_done(parts, todo, skip_unreadable)
+                finished = total - sum(len(chunk.positions) for chunk in left)
                 raise StoppedError(
                     f"Stopped. {finished:,} of {total:,} crops are embedded and kept; the same command goes on there."
                 ) from None
         provenance = replace(provenance_of(embedder), job=job)
         summary = _join([_part(parts, chunk) for chunk in chunks], output, provenance, kept)
-        shutil.rmtree(parts, ignore_errors=True)
+        remove_tree(parts)
         return summary
 
 
@@ -136,26 +140,31 @@ def _cut(embedder: Embedder, crops: Crops, chunk_size: int) -> list[_Chunk]:
         [embedder.weights_sha256, embedder.precision, asdict(embedder.metadata.preprocessing)], sort_keys=True
     )
     total = len(crops)
+    versions = file_versions(path for path in crops.paths if isinstance(path, Address))
     chunks = []
     for start in range(0, total, chunk_size):
         positions = range(start, min(start + chunk_size, total))
         digest = hashlib.sha256(made_by.encode())
         for position in positions:
-            digest.update(_describe(crops, position))
+            digest.update(_describe(crops, position, versions))
         if crops.columns:
             digest.update(_bytes_of_columns(crops, positions))
         chunks.append(_Chunk(positions, digest.hexdigest()))
     return chunks
 
 
-def _describe(crops: Crops, position: int) -> bytes:
+def _describe(crops: Crops, position: int, versions: Mapping[Address, str]) -> bytes:
     """Everything a crop's row depends on besides the weights and the further columns."""
     path = crops.paths[position]
-    try:
-        status = path.stat()
-        version = (status.st_size, status.st_mtime_ns)
-    except OSError:
-        version = (-1, -1)  # reading the file will report it
+    version: tuple[object, ...]
+    if isinstance(path, Address):
+        version = (versions.get(path),)
+    else:
+        try:
+            status = path.stat()
+            version = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            version = (-1, -1)  # reading the file will report it
     person_id = None if crops.person_ids is None else int(crops.person_ids[position])
     camera_id = None if crops.camera_ids is None else int(crops.camera_ids[position])
     return os.fsencode(path) + repr((version, person_id, camera_id, [])).encode(errors="backslashreplace")
@@ -174,16 +183,31 @@ def _bytes_of_columns(crops: Crops, positions: range) -> bytes:
 
 def _finished(output: Path, job: str, skip_unreadable: bool) -> JobSummary | None:
     """The summary of `output` if this very job made it, else None."""
-    import pyarrow.parquet as pq
-
     if not _is_done(output, job, skip_unreadable):
         return None
-    rows, skipped = pq.read_metadata(output).num_rows, read_provenance(output).skipped
+    rows, skipped = _rows(output), read_provenance(output).skipped
     return JobSummary(rows, rows + len(skipped), skipped)
 
 
 def _part(parts: Path, chunk: _Chunk) -> Path:
     return parts / f"{chunk.positions.start:09d}.parquet"
+
+
+def _not_done(parts: Path, chunks: Sequence[_Chunk], skip_unreadable: bool) -> list[_Chunk]:
+    """The chunks without a finished part. The folder is listed once, as at an address each question takes long."""
+    names = file_names(parts)
+    return [
+        chunk
+        for chunk in chunks
+        if (part := _part(parts, chunk)).name not in names or not _is_done(part, chunk.fingerprint, skip_unreadable)
+    ]
+
+
+def _rows(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    with arrow_source(path) as source:
+        return int(pq.read_metadata(source).num_rows)
 
 
 def _is_done(path: Path, fingerprint: str, skip_unreadable: bool) -> bool:
@@ -200,12 +224,15 @@ def _join(parts: list[Path], output: Path, provenance: Provenance, kept: int) ->
     import pyarrow.parquet as pq
 
     skipped = tuple(entry for part in parts for entry in read_provenance(part).skipped)
-    embedded = sum(pq.read_metadata(part).num_rows for part in parts)
+    embedded = sum(_rows(part) for part in parts)
     if not embedded:
         path, reason = skipped[0]
         raise ImageError(f"None of the {len(skipped):,} crops can be read. The first, {path}: {reason}")
-    complete = with_provenance(pq.read_schema(parts[0]).empty_table(), replace(provenance, skipped=skipped)).schema
+    with arrow_source(parts[0]) as source:
+        schema = pq.read_schema(source)
+    complete = with_provenance(schema.empty_table(), replace(provenance, skipped=skipped)).schema
     with atomic_output(output) as temporary, output_errors(output), pq.ParquetWriter(temporary, complete) as writer:
         for part in parts:
-            writer.write_table(pq.read_table(part).cast(complete))
+            with arrow_source(part) as source:
+                writer.write_table(pq.read_table(source).cast(complete))
     return JobSummary(embedded, kept, skipped)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from omnireid.addresses import arrow_source
 from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, LabelsError, ShapeError
 from omnireid.files import as_path, atomic_output
 from omnireid.types import Column, Crops, FloatArray, IntArray, Labels, as_array, as_crops, normalise_name
@@ -249,7 +250,8 @@ def is_embedding_table(path: Path) -> bool:
     if path.suffix.lower() != ".parquet" or not path.is_file():
         return False
     try:
-        return _KEY in (pq.read_schema(path).metadata or {})
+        with arrow_source(path) as source:
+            return _KEY in (pq.read_schema(source).metadata or {})
     except (pa.ArrowException, OSError):
         return False
 
@@ -267,7 +269,8 @@ def read_provenance(path: Path) -> Provenance:
     try:
         if not path.is_file():
             raise DataNotFoundError(f"No such table of embeddings: {path}. Make it with: omnireid embed")
-        schema = pq.read_schema(path)
+        with arrow_source(path) as source:
+            schema = pq.read_schema(source)
     except (pa.ArrowException, OSError) as error:
         raise EmbeddingError(
             f"{path} is not a whole Parquet file ({error}). Make it again with: omnireid embed"
@@ -310,7 +313,8 @@ def read_embeddings(path: str | Path) -> EmbeddingTable:
     path = as_path(path, "path")
     provenance = read_provenance(path)
     try:
-        table = pq.read_table(path)
+        with arrow_source(path) as source:
+            table = pq.read_table(source)
     except (pa.ArrowException, OSError) as error:
         raise EmbeddingError(f"{path} is damaged ({error}). Make it again with: omnireid embed") from error
     kind = table.schema.field("embedding").type

@@ -87,7 +87,7 @@ def add_crops(
     """
     if not len(crops):
         raise DataNotFoundError("There is no crop to add.")
-    crops = replace(crops, paths=tuple(Path(path).absolute() for path in crops.paths))
+    crops = replace(crops, paths=tuple(path.absolute() for path in crops.paths))
     described = describe_crops(crops, zone)
     contents, unreadable = _hash_files(crops.paths, skip_unreadable)
     keyed = _with_keys(described, contents)

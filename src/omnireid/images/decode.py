@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from omnireid.addresses import Address
 from omnireid.errors import ImageError
 from omnireid.images.arrays import array_of_tensor, eight_bits, rgb_of_array, too_large
+from omnireid.images.fetching import FetchedImage, read_fetched
 from omnireid.images.formats import FORMAT_NAMES, FORMATS, SUFFIXES
 from omnireid.images.jpeg import decode_plain_jpeg, is_plain_jpeg
 from omnireid.types import ByteArray
@@ -67,7 +69,7 @@ def read_image(source: ImageSource, *, name: str | None = None, max_pixels: int 
     turned upright according to its EXIF orientation.
 
     Args:
-        source: A path, the bytes of a file, a PIL image, or an array: (H, W),
+        source: A path or an `Address`, the bytes of a file, a PIL image, or an array: (H, W),
             (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, uint8 or uint16. An array does
             not tell the order of its channels, so turn OpenCV's BGR into RGB first
             (``frame[..., ::-1]``).
@@ -89,6 +91,8 @@ def read_image(source: ImageSource, *, name: str | None = None, max_pixels: int 
 
 def rgb_pixels(source: ImageSource, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> RgbArray:
     """Decode one image as `read_image` does, but do not write to it: it may be read-only, or the caller's own array."""
+    if isinstance(source, (Address, FetchedImage)):
+        return rgb_pixels(read_fetched(source), name=name or os.fspath(source), max_pixels=max_pixels)
     if isinstance(source, np.ndarray):
         return rgb_of_array(source, name or "the array", max_pixels)
     content = source if isinstance(source, bytes) else _jpeg_file(source, max_pixels)
@@ -99,6 +103,8 @@ def rgb_pixels(source: ImageSource, *, name: str | None = None, max_pixels: int 
 
 def open_rgb(source: ImageSource, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode one image as `read_image` does, and return it as a PIL image of mode RGB."""
+    if isinstance(source, (Address, FetchedImage)):
+        return open_rgb(read_fetched(source), name=name or os.fspath(source), max_pixels=max_pixels)
     if isinstance(source, np.ndarray):
         return Image.fromarray(rgb_of_array(source, name or "the array", max_pixels))
     if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
