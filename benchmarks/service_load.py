@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import random
 import subprocess
 import sys
@@ -75,11 +76,14 @@ class Record:
 
 
 @contextlib.contextmanager
-def serving(gallery: Path, kept: Path, *flags: str) -> Iterator[Served]:
-    """Serve a gallery until the body ends."""
+def serving(gallery: Path, kept: Path, *flags: str, log: Path | None = None) -> Iterator[Served]:
+    """Serve a gallery until the body ends, and write the service's log where one is named."""
     words = [sys.executable, "-u", "-m", "omnireid", "serve", "--gallery", str(gallery), "--keep-crops", str(kept)]
     words += ["--port", "0", "--requests-per-second", "1000000", *flags]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with (
+        (Path(os.devnull) if log is None else log).open("w") as errors,
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from omnireid.retrieval.calibration import Verdict
 from omnireid.service.shapes import Shape, with_example
 from omnireid.service.tokens import Role
+
+# Lists with a length, not tuples with a type for each place: many readers of OpenAPI documents know only the former.
+Box = Annotated[tuple[float, ...], Field(min_length=4, max_length=4)]
+Thresholds = Annotated[tuple[float, ...], Field(min_length=2, max_length=2)]
 
 _SIGHTING: dict[str, Any] = {
     "sighting": 12,
@@ -49,7 +55,7 @@ class SightingShape(Shape):
     time: str | None
     person: str | None
     track: str | None
-    box_xyxy: tuple[float, float, float, float] | None
+    box_xyxy: Box | None
     quality: float | None
     columns: dict[str, Any]
     crop: str | None
@@ -73,7 +79,7 @@ class SearchAnswer(Shape):
     )
     distance: str
     prior: float | None
-    thresholds: tuple[float, float] | None
+    thresholds: Thresholds | None
     index_recall: float | None
     crop_sha256: str | None
     matches: list[MatchShape]
@@ -240,7 +246,7 @@ class GalleryAnswer(Shape):
     last: str | None
     columns: list[str]
     calibrated_on: str | None
-    thresholds: tuple[float, float] | None
+    thresholds: Thresholds | None
     index_recall: float | None
     bytes: int | None
     created: str

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from omnireid.errors import OmnireidError, RequestError, list_briefly
 from omnireid.service.answers import AddAnswer, ErrorAnswer
@@ -18,6 +19,7 @@ from omnireid.service.backend import Backend
 from omnireid.service.gate import ACCESS, Gate
 from omnireid.service.observation import Observation, refusal
 from omnireid.service.route_table import ROUTES, ServiceRoute
+from omnireid.service.uploads import SUFFIXES
 from omnireid.version import __version__
 
 OPENAPI = "/v1/openapi.json"
@@ -80,19 +82,22 @@ def _add(app: FastAPI, route: ServiceRoute) -> None:
         "4XX": {"model": ErrorAnswer, "description": "The request was refused."},
         "5XX": {"model": ErrorAnswer, "description": "The service failed, or has too much to do."},
     }
-    if route.media_type is not None:
-        answers[route.status] = {"content": {route.media_type: {}}, "description": "The file."}
+    if route.media_types:
+        answers[route.status] = {"content": {kind: {} for kind in route.media_types}, "description": "The file."}
     if route.status == 201 and route.answer is AddAnswer:
         answers[200] = {"model": AddAnswer, "description": "The crop was there already."}
     extra: dict[str, Any] = {ACCESS: route.access}
     if route.access != "anyone":
         extra["security"] = [{"bearer": []}]
+    if route.pictures is not None:
+        kinds = {"contentType": ", ".join(SUFFIXES)}
+        extra["requestBody"] = {"content": {"multipart/form-data": {"encoding": {route.pictures: kinds}}}}
     app.add_api_route(
         route.path,
         route.call,
         methods=[route.method],
         response_model=route.answer,
-        response_class=JSONResponse if route.media_type is None else Response,
+        response_class=Response if route.media_types else JSONResponse,
         status_code=route.status,
         responses=answers,
         operation_id=route.call.__name__,
@@ -110,9 +115,18 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, OmnireidError):  # what the gate raised while the body was read
         return refusal(error.__cause__, request_id, backend)
     message = "There is no such address." if error.status_code == 404 else str(error.detail)
+    headers = error.headers
+    if error.status_code == 405:  # the framework names the methods of one route only, and an address may have several
+        headers = {"allow": ", ".join(_methods_of(request))}
     body = {"code": RequestError.__name__, "message": message, "request_id": request_id}
     backend.measurements.refused.labels(RequestError.__name__).inc()
-    return JSONResponse(body, error.status_code, error.headers)
+    return JSONResponse(body, error.status_code, headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """The methods that an address takes."""
+    reached = [route for route in request.app.router.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in reached for method in route.methods})
 
 
 def _say(error: RequestValidationError) -> str:

@@ -29,6 +29,8 @@ _MEDIA_TYPES = {
     "woff2": "font/woff2",
     "webmanifest": "application/manifest+json",
 }
+PAGE_TYPES = tuple(kind.partition(";")[0] for kind in _MEDIA_TYPES.values())
+"""The media types of the page's files."""
 
 
 def read_page() -> dict[str, tuple[bytes, str]]:
