@@ -102,7 +102,7 @@ def test_a_camera_that_is_not_known_is_not_another_one(tmp_path: Path) -> None:
 
 def test_the_prior_does_not_depend_on_what_an_index_finds(gallery: Gallery) -> None:
     gallery.set_calibration(CALIBRATION)
-    write_facts(gallery.database, replace(gallery.facts, index=IndexFacts(1, 1, 0.99)))
+    write_facts(gallery.database, replace(gallery.facts, index=IndexFacts(256, 500, 0.99)))
     query = drawn_embeddings(1)
     found = gallery.search(query, 2)
     assert found.prior == 0.1  # a half, shared among five people, of whom two at most were found

@@ -177,7 +177,7 @@ def remove(
     receipt: ReceiptOption = None,
     json: JsonOption = None,
 ) -> None:
-    """Erase sightings: rows, index, old versions, and their names in the log; then search every file for them.
+    """Erase sightings: rows, old versions, and their names in the log; then search every file for them.
 
     What is left is written anew, which needs as much free space as the gallery takes. The pictures themselves are not
     touched. Example: omnireid gallery remove --gallery people.gallery --person anna --block --receipt receipt.json

@@ -150,13 +150,18 @@ class Database:
             query = query.select(list(columns))
         return self.fetch(query)
 
+    def batches(self, table: Any) -> Iterator[pa.RecordBatch]:
+        """Read all rows of a table that was opened before, a part at a time, so that no copy of all is made."""
+        with self.reading():
+            yield from table.search().to_batches()
+
     def fetch(self, query: Any) -> pa.Table:
         """Run a query of LanceDB's."""
         with self.reading():
             return query.to_arrow()
 
     def compact(self, name: str) -> None:
-        """Join a table's small files, bring its index up to date, and delete all older versions."""
+        """Join a table's small files, and delete all older versions."""
         handle = self.table(name)
         with self.writing(name):
             handle.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=True)

@@ -18,7 +18,6 @@ from omnireid.gallery.blocking import block_contents
 from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.identities import erase_people
-from omnireid.gallery.index import build_index
 from omnireid.gallery.reindexing import reindex_folder
 from omnireid.gallery.schema import SIGHTINGS, GalleryFacts, write_facts
 from omnireid.gallery.snapshot import embeddings_of
@@ -75,7 +74,7 @@ class ErasureReceipt:
 
 
 def erase(database: Database, facts: GalleryFacts, which: SightingFilter, *, block: bool) -> ErasureReceipt:
-    """Erase the sightings that fit a filter: rows, index, old versions, and their names in the log.
+    """Erase the sightings that fit a filter: rows, old versions, and their names in the log.
 
     The caller holds the lock. Killed at any moment, the gallery holds either all of these sightings or none of them,
     and `finish_erasure` removes the files that are left.
@@ -114,8 +113,6 @@ def erase(database: Database, facts: GalleryFacts, which: SightingFilter, *, blo
         named = [text for column in ("path", "content_sha256") for text in erased.column(column).to_pylist()]
         _erase_from_log(database, {*gone, *named})
         database.rewrite(SIGHTINGS, pa.RecordBatchReader.from_batches(kept.schema, kept.to_batches()))
-        if facts.index is not None:
-            build_index(database, facts, facts.index.partitions)
         write_facts(database, replace(facts, erasing=False))
     left = sorted(_files(database, SIGHTINGS) & old_files) if len(erased) else []
     files = list_stored_files(database) or {}
@@ -152,8 +149,6 @@ def finish_erasure(database: Database, facts: GalleryFacts) -> GalleryFacts:
     database.rewrite(SIGHTINGS, database.rows(SIGHTINGS).to_reader())
     with database.sole_writer("log"):
         replace_audit_rows(database, audit_rows(database))
-    if facts.index is not None:
-        build_index(database, facts, facts.index.partitions)
     finished = replace(facts, erasing=False)
     write_facts(database, finished)
     return finished

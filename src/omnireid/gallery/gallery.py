@@ -18,7 +18,6 @@ from omnireid.gallery.deciding import read_people
 from omnireid.gallery.erasure import finish_erasure
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches, with_probabilities
-from omnireid.gallery.index import search_index
 from omnireid.gallery.ingest import AddSummary, add_crops, add_table
 from omnireid.gallery.near_pairs import NearPair, find_near_pairs
 from omnireid.gallery.options import FloatType, SearchMethod
@@ -58,7 +57,7 @@ class Gallery(UpkeepOfGallery):
     database: Database
     embedder: Embedder | None = None
     float_type: FloatType = "float16"
-    _snapshot: dict[Hashable, Snapshot] = field(default_factory=dict, repr=False, compare=False)
+    _snapshot: dict[tuple[str, Hashable], Snapshot] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(
@@ -202,23 +201,19 @@ class Gallery(UpkeepOfGallery):
         left_out = embedded.known_cameras() if not_same_camera else None
         distance = check_distance(facts.model.distance)
 
+        index = None if exact else facts.index
+
         def rank() -> GalleryMatches:
-            if facts.index is not None and not exact:
-                handle = self.database.remember("handle", SIGHTINGS, lambda: self.database.table(SIGHTINGS))
-                index = facts.index
-                found = search_index(
-                    self.database, handle, embedded.embeddings, count, which, distance, index, left_out
-                )
-                return GalleryMatches(embedded.names, *found, distance, index.recall)
-            snapshot = self._newest()
-            ranked = rank_sightings(self.database, snapshot, embedded.embeddings, count, which, distance, left_out)
-            return GalleryMatches(embedded.names, ranked, snapshot.sightings, distance)
+            snapshot, query = self._newest(), embedded.embeddings
+            ranked = rank_sightings(self.database, snapshot, query, count, which, distance, left_out, index)
+            recall = None if index is None else index.recall
+            return GalleryMatches(embedded.names, ranked, snapshot.sightings, distance, recall)
 
         matches: GalleryMatches = self._retrying(rank)
         calibration = self._calibration(facts)
         if calibration is not None:
             times = embedded.known_times(as_zone(timezone)) if calibration.needs_times else ()
-            prior = self._usual_prior(facts) if prior is None else prior
+            prior = self._usual_prior() if prior is None else prior
             matches = with_probabilities(matches, calibration, prior, cameras=embedded.cameras, times=times)
         first = matches.ranked.indices[:, :1].reshape(-1)
         numbers = matches.sightings.table.column("sighting").take(first[first >= 0])

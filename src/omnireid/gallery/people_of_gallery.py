@@ -17,8 +17,7 @@ from omnireid.gallery.info import Person, list_people
 from omnireid.gallery.options import ClusterOptions
 from omnireid.gallery.questions import Question, find_questions
 from omnireid.gallery.schema import SIGHTINGS, GalleryFacts, read_facts
-from omnireid.gallery.sightings import Sightings
-from omnireid.gallery.snapshot import Snapshot, read_snapshot
+from omnireid.gallery.snapshot import Snapshot, read_snapshot, refresh_snapshot
 from omnireid.retrieval.calibration import Calibration
 
 
@@ -30,7 +29,7 @@ class PeopleOfGallery:
     """
 
     database: Database
-    _snapshot: dict[Hashable, Snapshot]
+    _snapshot: dict[tuple[str, Hashable], Snapshot]
 
     @property
     def facts(self) -> GalleryFacts:
@@ -201,18 +200,12 @@ class PeopleOfGallery:
             return None
         return Calibration.from_json(facts.calibration, f"the calibration of {self.database.uri}")
 
-    def _usual_prior(self, facts: GalleryFacts) -> float:
-        """The prior where nobody states one. It counts all people of the gallery, whatever an index finds."""
-
-        def read() -> float:
-            if facts.index is None:
-                return usual_prior(self._newest().sightings)
-            return usual_prior(Sightings(self.database.rows(SIGHTINGS, ["person"])))
-
-        return self.database.remember("prior", SIGHTINGS, read)
+    def _usual_prior(self) -> float:
+        """The prior where nobody states one, by the number of people in the gallery."""
+        return self.database.remember("prior", SIGHTINGS, lambda: usual_prior(self._newest().sightings))
 
     def _newest(self) -> Snapshot:
-        """The rows of the newest version, which are read again only where it has changed.
+        """The rows of the newest version. What was read of an earlier one is taken over, and only changes are read.
 
         The salt tells this gallery from another one that was put in its place and has as many versions. Of several
         threads that want a new version one reads it, and the others wait for that.
@@ -224,12 +217,21 @@ class PeopleOfGallery:
             state = self._state()
             kept = self._snapshot.get(state)
             if kept is None:
+                kept = self._retrying(lambda: self._read_changes(state[0]))
                 self._snapshot.clear()
-                kept = self._retrying(lambda: read_snapshot(self.database))
                 self._snapshot[state] = kept
             return kept
 
-    def _state(self) -> Hashable:
+    def _read_changes(self, salt: str) -> Snapshot:
+        """The newest version, made from an earlier one of the gallery with this salt where there is one."""
+        for (earlier_salt, _), earlier in [*self._snapshot.items()]:
+            refreshed = refresh_snapshot(self.database, earlier) if earlier_salt == salt else None
+            if refreshed is not None:
+                return refreshed
+        self._snapshot.clear()  # it takes as much memory as what is read now
+        return read_snapshot(self.database)
+
+    def _state(self) -> tuple[str, Hashable]:
         return self.facts.salt, self._retrying(lambda: self.database.state(SIGHTINGS))
 
     def _retrying(self, read: Callable[[], Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,7 +84,9 @@ def reindex(
     embeddings = embedding_column(made.embeddings[[row_of[path] for path in paths]], renewed, paths)
     place = rows.schema.get_field_index("embedding")
     rows = rows.set_column(place, embedding_field(renewed), embeddings)
-    rows = rows.replace_schema_metadata({b"weights_sha256": renewed.model.weights_sha256.encode()})
+    # The second entry tells readers that all embeddings are new, even where the weights are the ones of before.
+    made_by = {b"weights_sha256": renewed.model.weights_sha256.encode(), b"reindex": secrets.token_hex(8).encode()}
+    rows = rows.replace_schema_metadata(made_by)
     write_facts(database, replace(facts, next_model=renewed.model))
     database.rewrite(SIGHTINGS, rows.to_reader())
     write_facts(database, renewed)

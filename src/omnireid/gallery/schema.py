@@ -117,16 +117,16 @@ def model_of_embedder(embedder: Embedder) -> GalleryModel:
 
 @dataclass(frozen=True)
 class IndexFacts:
-    """The index of a large gallery.
+    """How the sightings of a large gallery are shortlisted before their whole embeddings are compared.
 
     Attributes:
-        partitions: Number of its cells.
-        probes: Cells that a search looks into.
-        recall: Share of the true nearest ten that it found when it was measured.
+        bits: Number of bits in the sketch of an embedding.
+        shortlist: Number of sightings whose whole embeddings are compared.
+        recall: Share of the true nearest ten that were found when this was measured.
     """
 
-    partitions: int
-    probes: int
+    bits: int
+    shortlist: int
     recall: float
 
 
@@ -223,7 +223,9 @@ def _parse_facts(text: str, place: str) -> GalleryFacts:
         record = json.loads(text)
         version = int(record["format_version"])
         if version <= FORMAT_VERSION:
-            index = None if record.get("index") is None else IndexFacts(**record["index"])
+            index = record.get("index")
+            if index is not None:  # one of an earlier kind counts as none, until `optimize` chooses again
+                index = IndexFacts(**index) if "bits" in index else None
             models = {name: record.get(name) and GalleryModel(**record[name]) for name in ("model", "next_model")}
             return GalleryFacts(**{**record, **models, "index": index})
     except (ValueError, KeyError, TypeError) as error:

@@ -1,68 +1,32 @@
-"""The sightings of one moment in memory, and the exact search among them."""
+"""The sightings of one moment in memory, brought up to date by what is new, and the search among them."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from omnireid.gallery.candidates import Candidates, PreparedCandidates, rank_candidates
 from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
-from omnireid.gallery.schema import SIGHTINGS
+from omnireid.gallery.growing import GrowingRows
+from omnireid.gallery.schema import SIGHTINGS, IndexFacts
 from omnireid.gallery.sightings import Sightings
-from omnireid.retrieval.comparison import EmbeddingComparison
-from omnireid.retrieval.distance import ComparableGallery, prepare_gallery, squared_norms
-from omnireid.retrieval.search import RankedMatches, search
+from omnireid.retrieval.search import RankedMatches
 from omnireid.terms import Distance
-from omnireid.types import AnyArray, FloatArray, IntArray
+from omnireid.types import AnyArray, BoolArray, IntArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_KEPT_FILTERS = 8
-"""Filters whose sightings are remembered: the cameras of a usual site, which exclude themselves in turn."""
+_NOT_READ = ("embedding", "key", "content_sha256")
+"""Columns that are not among the sightings of a snapshot: embeddings are an array of their own, and nobody searches or
+shows the others."""
 
-_LARGEST_COPY = 1 / _KEPT_FILTERS
-"""Share of the sightings up to which those that fit a filter are copied, so that all copies take at most the memory of
-the gallery. Other filters compare every sighting and leave out those that do not fit."""
-
-_LARGEST_OPERAND_BYTES = 5 * 2**29
-"""A million embeddings of 512 values are kept in float32, in which a single query compares them ten times as fast as
-in float16. A larger gallery is compared in pieces until `optimize` has made an index."""
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """Sightings that fit a filter, ready to be compared with.
-
-    Attributes:
-        gallery: Embeddings of these sightings, or of all sightings.
-        rows: The row in the snapshot of each embedding; None where they are those of all sightings.
-        left_out: Rows of `gallery` that do not fit the filter.
-    """
-
-    gallery: ComparableGallery
-    rows: IntArray | None = None
-    left_out: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-
-    def __len__(self) -> int:
-        return len(self.gallery) - len(self.left_out)
-
-
-@dataclass(frozen=True, eq=False)
-class _FilteredComparison(EmbeddingComparison):
-    """Queries and a gallery of which some rows are never found."""
-
-    left_out: IntArray
-
-    def compare(self, queries: IntArray, out: FloatArray) -> None:
-        """Write the ranking values of (B,) queries and the whole gallery; +inf for what is left out."""
-        super().compare(queries, out)
-        out[:, self.left_out] = np.inf
+_MOST_PARTS = 64
+"""Parts of a table, one for each refresh, after which they are joined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +34,7 @@ class Snapshot:
     """All sightings of one version of a gallery, in the order in which they were added.
 
     Attributes:
-        sightings: Everything but the embeddings.
+        sightings: Everything but the embeddings, and what tells equal crops.
         embeddings: (N, D) in the type that is stored.
         handle: The table, opened at this version.
     """
@@ -78,66 +42,105 @@ class Snapshot:
     sightings: Sightings
     embeddings: AnyArray
     handle: Any = field(repr=False)
-    _prepared: OrderedDict[str | None, Candidates] = field(default_factory=OrderedDict, repr=False)
-    _whole: dict[Distance, ComparableGallery] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _preparing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _growing: GrowingRows = field(repr=False)
+    _prepared: PreparedCandidates = field(default_factory=PreparedCandidates, repr=False)
 
     def __len__(self) -> int:
         return len(self.sightings)
 
-    def candidates(self, database: Database, where: str | None, distance: Distance) -> Candidates | None:
+    def candidates(
+        self, database: Database, where: str | None, distance: Distance, index: IndexFacts | None
+    ) -> Candidates | None:
         """The sightings that fit a filter; None where none does. The last few filters are remembered."""
-        with self._lock:
-            if where in self._prepared:
-                self._prepared.move_to_end(where)
-                return self._prepared[where]
-        made = self._prepare(database, where, distance)
-        with self._lock:
-            if made is not None:
-                self._prepared[where] = made
-            while len(self._prepared) > _KEPT_FILTERS:
-                self._prepared.popitem(last=False)
-        return made
 
-    def _prepare(self, database: Database, where: str | None, distance: Distance) -> Candidates | None:
-        if where is None:
-            return Candidates(self._all(distance))
-        rows = self.rows(database, where)
-        if not len(rows):
-            return None
-        if len(rows) <= _LARGEST_COPY * len(self):
-            return Candidates(prepare_gallery(self.embeddings[rows], distance), rows)
-        left_out = np.ones(len(self), dtype=bool)
-        left_out[rows] = False
-        return Candidates(self._all(distance), left_out=np.flatnonzero(left_out))
+        def find_fitting(start: int) -> BoolArray:
+            return self._fitting(database, where, start)
 
-    def _all(self, distance: Distance) -> ComparableGallery:
-        """All sightings, which are prepared once."""
-        with self._preparing:
-            made = self._whole.get(distance)
-            if made is None:
-                made = prepare_gallery(self.embeddings, distance, largest_operand_bytes=_LARGEST_OPERAND_BYTES)
-                self._whole[distance] = made
-            return made
+        bits = 0 if index is None else index.bits
+        return self._prepared.fitting(self.embeddings, distance, where, bits, find_fitting)
 
     def rows(self, database: Database, where: str | None) -> IntArray:
         """Rows of the sightings that fit a filter, ascending."""
-        if where is None:
-            return np.arange(len(self), dtype=np.int64)
-        numbers = database.read(self.handle, ["sighting"], where).column("sighting").to_numpy()
-        return np.flatnonzero(np.isin(self.sightings.table.column("sighting").to_numpy(), numbers))
+        return np.arange(len(self), dtype=np.int64)[self._fitting(database, where, 0)]
+
+    def _fitting(self, database: Database, where: str | None, start: int) -> BoolArray:
+        """Whether each sighting from row `start` on fits a filter."""
+        numbers = _numbers(self.sightings.table)[start:]
+        if where is None or not len(numbers):
+            return np.ones(len(numbers), dtype=bool)
+        if start:
+            where = f"({where}) AND sighting >= {numbers[0]}"
+        return np.isin(numbers, _numbers(database.read(self.handle, ["sighting"], where)))
 
 
 def read_snapshot(database: Database) -> Snapshot:
     """Read all sightings of the newest version."""
+    import pyarrow as pa
+
     handle = database.table(SIGHTINGS)
-    table = database.read(handle)
-    order = _order(table)
+    column = handle.schema.field("embedding").type
+    growing = GrowingRows.reserve(handle.count_rows(), (column.list_size,), column.value_type.to_pandas_dtype())
+    embeddings = growing.append(0, np.empty((0, column.list_size)))
+    parts = []
+    for batch in database.batches(handle):
+        part = pa.Table.from_batches([batch])
+        embeddings = growing.append(len(embeddings), embeddings_of(part))
+        parts.append(_without_embeddings(part))
+    empty = _without_embeddings(handle.schema.empty_table())
+    table = pa.concat_tables([empty, *parts]).combine_chunks()
+    order = np.argsort(_numbers(table), kind="stable")
     if (np.diff(order) < 0).any():  # taking copies everything, and rows are written in this order as a rule
-        table = table.take(order)
-    embeddings = embeddings_of(table)
-    return Snapshot(Sightings(table.drop_columns(["embedding"])), embeddings, handle)
+        table, embeddings = table.take(order), embeddings[order]
+        growing = GrowingRows(embeddings)
+    return Snapshot(Sightings(table), embeddings, handle, growing)
+
+
+def refresh_snapshot(database: Database, old: Snapshot) -> Snapshot | None:
+    """The newest version of a snapshot's gallery. Of embeddings, only those of new sightings are read.
+
+    A number is never given twice, and of what is kept of a sighting only its person is ever written again, unless the
+    columns or the model change. So the numbers and people of the newest version tell what is gone, what is new and
+    what is changed.
+
+    Returns:
+        The snapshot; None where the columns or the model have changed, or numbers are not as they should be: then
+        everything has to be read again.
+    """
+    import pyarrow as pa
+
+    handle = database.table(SIGHTINGS)
+    if not handle.schema.equals(old.handle.schema, check_metadata=True):
+        return None
+    before = _numbers(old.sightings.table)
+    last = int(before[-1]) if len(before) else 0
+    light = database.read(handle, ["sighting", "person"])
+    numbers = _numbers(light)
+    if (np.diff(numbers) < 0).any():
+        light = light.take(np.argsort(numbers, kind="stable"))
+        numbers = _numbers(light)
+    stays = np.isin(before, numbers)
+    count = int(np.searchsorted(numbers, last, side="right"))
+    if not np.array_equal(before[stays], numbers[:count]):
+        return None
+    people = light.column("person")
+    table, embeddings, growing = old.sightings.table, old.embeddings, old._growing
+    people_changed = True
+    if not stays.all():
+        table, embeddings = table.filter(pa.array(stays)), embeddings[stays]
+        growing, prepared = GrowingRows(embeddings), PreparedCandidates()
+    else:
+        people_changed = not people.slice(0, count).equals(table.column("person"))
+        prepared = old._prepared.successor(people_changed=people_changed)
+    if people_changed:
+        table = table.set_column(table.schema.get_field_index("person"), "person", people.slice(0, count))
+    if count < len(numbers):
+        fresh = database.read(handle, None, f"sighting > {last}")
+        fresh = fresh.take(np.argsort(_numbers(fresh), kind="stable"))
+        embeddings = growing.append(len(embeddings), embeddings_of(fresh))
+        table = pa.concat_tables([table, _without_embeddings(fresh)])
+    if table.column("sighting").num_chunks > _MOST_PARTS:
+        table = table.combine_chunks()
+    return Snapshot(Sightings(table), embeddings, handle, growing, prepared)
 
 
 def embeddings_of(table: pa.Table) -> AnyArray:
@@ -147,9 +150,13 @@ def embeddings_of(table: pa.Table) -> AnyArray:
     return cast("AnyArray", column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width))
 
 
-def _order(table: pa.Table) -> IntArray:
-    """The order in which sightings were added, which decides ties."""
-    return np.argsort(table.column("sighting").to_numpy(), kind="stable")
+def _numbers(table: pa.Table) -> IntArray:
+    numbers: IntArray = table.column("sighting").to_numpy()
+    return numbers
+
+
+def _without_embeddings(table: pa.Table) -> pa.Table:
+    return table.drop_columns([name for name in _NOT_READ if name in table.column_names])
 
 
 def rank_sightings(
@@ -160,6 +167,7 @@ def rank_sightings(
     which: SightingFilter,
     distance: Distance,
     left_out: Sequence[str] | None,
+    index: IndexFacts | None = None,
 ) -> RankedMatches:
     """Rank the sightings that fit a filter for (Q, D) queries.
 
@@ -171,6 +179,7 @@ def rank_sightings(
         which: The filter.
         distance: How embeddings are compared.
         left_out: For each query, the camera whose sightings are left out for it.
+        index: How sightings are shortlisted; None to compare every one, without a miss.
 
     Returns:
         (Q, K) rows of the snapshot and their distances, K = min(count, N); -1 where fewer than K fit.
@@ -180,17 +189,11 @@ def rank_sightings(
     cameras: list[str | None] = [None] if left_out is None else [*sorted(set(left_out))]
     for camera in cameras:
         rows = np.array([left_out is None or left_out[row] == camera for row in range(len(query))]).nonzero()[0]
-        candidates = snapshot.candidates(database, which.sql(snapshot.handle.schema, not_camera=camera), distance)
+        where = which.sql(snapshot.handle.schema, not_camera=camera)
+        candidates = snapshot.candidates(database, where, distance, index)
         if candidates is not None:
-            ranked = _rank_exactly(query[rows], candidates, count)
+            shortlist = 0 if index is None else index.shortlist
+            ranked = rank_candidates(query[rows], snapshot.embeddings, distance, candidates, count, shortlist)
             width = ranked.indices.shape[1]
             indices[rows, :width], distances[rows, :width] = ranked.indices, ranked.distances
     return RankedMatches(indices, distances)
-
-
-def _rank_exactly(query: AnyArray, candidates: Candidates, count: int) -> RankedMatches:
-    """Rank sightings for (Q, D) queries, as `omnireid.retrieval.search` does. Indices are rows of the snapshot."""
-    gallery = candidates.gallery
-    comparison = _FilteredComparison(query, gallery, squared_norms(query, "query"), candidates.left_out)
-    found = search(query, gallery.embeddings, min(count, len(candidates)), comparison=comparison)
-    return found if candidates.rows is None else RankedMatches(candidates.rows[found.indices], found.distances)

