@@ -27,7 +27,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(index, "_QUERIES", 20)
         patch.setattr(index, "_SIZES", ((64, 40), (512, 250)))
         patch.setattr(candidates, "_COMPARED_WHOLE", 20)
-        timed, medians = index._time, []
+        timed = index._time
+        medians: list[float] = []
 
         def slow_at_first(*what: Any) -> Any:
             """The exact search is timed first."""

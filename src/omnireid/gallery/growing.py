@@ -107,7 +107,7 @@ def _reserve(count: int, width: tuple[int, ...], kind: Any) -> AnyArray:
 
 def _is_kept(embeddings: AnyArray) -> bool:
     count, width = embeddings.shape
-    return 4 * count * (width + 1) <= _LARGEST_OPERAND_BYTES
+    return bool(4 * count * (width + 1) <= _LARGEST_OPERAND_BYTES)
 
 
 def _fill_operand(

@@ -79,7 +79,8 @@ class Sketches:
         differing = np.empty((1, len(self)), dtype=np.float32)
         _count_differing(self.words, self._planes.sketch(query)[:, 0], differing[0])
         differing[0, left_out] = np.inf
-        return select_nearest(differing, count)[0].astype(np.int64)
+        nearest: IntArray = select_nearest(differing, count)[0].astype(np.int64)
+        return nearest
 
 
 def sketch_embeddings(embeddings: AnyArray, distance: Distance, bits: int) -> Sketches:
@@ -97,7 +98,8 @@ def _comparable(embeddings: AnyArray, distance: Distance) -> FloatArray:
     if distance == "euclidean":
         return rows
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    directions: FloatArray = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return directions
 
 
 def _draw_directions(width: int, bits: int) -> FloatArray:
