@@ -18,7 +18,7 @@ from omnireid.gallery.deciding import read_people
 from omnireid.gallery.erasure import finish_erasure
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches, with_probabilities
-from omnireid.gallery.ingest import AddSummary, add_crops, add_table
+from omnireid.gallery.ingest import AddSummary, ExaminedCrops, add_crops, add_examined, add_table
 from omnireid.gallery.near_pairs import NearPair, find_near_pairs
 from omnireid.gallery.options import FloatType, SearchMethod
 from omnireid.gallery.person_search import LEAST_VOTES, check_method, combine, person_queries
@@ -143,18 +143,40 @@ class Gallery(UpkeepOfGallery):
             facts = self._facts_for(model_of(source.provenance, source.embeddings.shape[1]))
             summary = add_table(self.database, facts, source, zone=zone, keep_all=keep_all, progress=progress)
         else:
-            if self.embedder is None:
-                raise SettingError("Adding crops needs the model: Gallery.open(uri, embedder).")
+            embedder = self._known_embedder()
             summary = add_crops(
                 self.database,
-                self._facts_for(model_of_embedder(self.embedder)),
-                self.embedder,
+                self._facts_for(model_of_embedder(embedder)),
+                embedder,
                 as_crops(source),
                 zone=zone,
                 skip_unreadable=skip_unreadable,
                 keep_all=keep_all,
                 progress=progress,
             )
+        return self._log_added(summary)
+
+    def add_examined(self, examined: ExaminedCrops, *, keep_all: bool = False) -> AddSummary:
+        """Add crops that were decoded, measured and embedded already, as `add` does; crops of low quality are left out.
+
+        Args:
+            examined: The crops, embedded by this gallery's embedder.
+            keep_all: Add crops of low quality too.
+
+        Raises:
+            GalleryModelError: the embedder is of another model.
+            DataError: a label, time, box or column cannot be stored.
+            DiskFullError: no space is left.
+        """
+        facts = self._facts_for(model_of_embedder(self._known_embedder()))
+        return self._log_added(add_examined(self.database, facts, examined, keep_all=keep_all))
+
+    def _known_embedder(self) -> Embedder:
+        if self.embedder is None:
+            raise SettingError("Adding crops needs the model: Gallery.open(uri, embedder).")
+        return self.embedder
+
+    def _log_added(self, summary: AddSummary) -> AddSummary:
         details = {"added": summary.added, "found": summary.found, "left_out": len(summary.left_out)}
         log_action(self.database, "add", details)
         return summary

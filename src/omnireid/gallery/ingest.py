@@ -25,6 +25,7 @@ from omnireid.gallery.quality import frame_problems
 from omnireid.gallery.register import keep_register, read_register
 from omnireid.gallery.schema import OWN_COLUMNS, SIGHTINGS, GalleryFacts, read_facts
 from omnireid.images.decode import check_regular_file
+from omnireid.images.quality import Quality
 from omnireid.machine import usable_cores
 from omnireid.progress import progress_bar
 from omnireid.types import Crops, FloatArray
@@ -64,6 +65,23 @@ class AddSummary:
         """The summary as plain values."""
         left_out = [{"path": path, "reason": reason} for path, reason in self.left_out]
         return {"added": self.added, "found": self.found, "left_out": left_out}
+
+
+@dataclass(frozen=True, eq=False)
+class ExaminedCrops:
+    """N crops that somebody decoded, measured and embedded already, such as a service that got their bytes.
+
+    Attributes:
+        crops: Their files, with labels and further columns.
+        contents: SHA-256 of each file.
+        embeddings: (N, D) embeddings by the gallery's model.
+        qualities: What was measured of each.
+    """
+
+    crops: Crops
+    contents: Sequence[str]
+    embeddings: FloatArray
+    qualities: Sequence[Quality]
 
 
 def add_crops(
@@ -175,6 +193,36 @@ def add_table(
             summary += AddSummary(added, len(part) - added)
             advance(len(part))
     return summary
+
+
+def add_examined(
+    database: Database, facts: GalleryFacts, examined: ExaminedCrops, *, keep_all: bool = False
+) -> AddSummary:
+    """Add crops that were examined already, in one write.
+
+    Raises:
+        DataError: a label or column cannot be stored.
+    """
+    import pyarrow as pa
+
+    described = describe_crops(examined.crops, None)
+    keyed = _with_keys(described, examined.contents)
+    keys = keyed.column("key").to_pylist()
+    refused = dict.fromkeys(
+        sorted(_blocked_rows(examined.contents, read_blocked(database), facts.salt)), _BLOCKED_REASON
+    )
+    allowed = [row for row in range(len(keys)) if row not in refused]
+    todo = _first_of_each(keys, allowed, read_register(database).numbers_of(keys))
+    if not keep_all:
+        measured = {row: problem for row in todo if (problem := examined.qualities[row].problem) is not None}
+        poor = {**frame_problems(described), **measured}
+        refused |= {row: poor[row] for row in todo if row in poor}
+    chosen = np.array([row for row in todo if row not in refused], dtype=np.int64)
+    sharpness = pa.array([examined.qualities[row].sharpness for row in chosen.tolist()], pa.float32())
+    rows = keyed.take(chosen).append_column("quality", sharpness)
+    added = _write(database, facts, rows, examined.embeddings[chosen]) if len(chosen) else 0
+    left_out = tuple((str(examined.crops.paths[row]), reason) for row, reason in refused.items())
+    return AddSummary(added, len(keys) - len(refused) - added, left_out)
 
 
 def _write(database: Database, facts: GalleryFacts, rows: pa.Table, embeddings: FloatArray) -> int:

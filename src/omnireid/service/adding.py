@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +14,17 @@ import numpy as np
 from omnireid.errors import DataError, ImageError, OmnireidError
 from omnireid.gallery.columns import sighting_key
 from omnireid.gallery.gallery import Gallery
+from omnireid.gallery.ingest import ExaminedCrops
+from omnireid.gallery.register import read_register
 from omnireid.gallery.schema import SIGHTINGS
+from omnireid.images.quality import Quality
 from omnireid.service.crop_files import CropFiles
+from omnireid.service.descriptions import describe_rows
 from omnireid.service.uploads import Upload
-from omnireid.types import JUNK_PERSON_ID, Crops
+from omnireid.types import JUNK_PERSON_ID, Crops, FloatArray
+
+_STORED_AT_ONCE = 8
+"""Pictures that are brought to the disk side by side, because each waits for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +33,8 @@ class NewSighting:
 
     Attributes:
         upload: The picture.
+        embedding: Its (D,) embedding.
+        quality: What was measured of it.
         who: Who adds it.
         camera: The camera that saw it.
         time: When, with a zone.
@@ -36,6 +46,8 @@ class NewSighting:
     """
 
     upload: Upload
+    embedding: FloatArray = field(repr=False)
+    quality: Quality
     who: str
     camera: str | None = None
     time: datetime | None = None
@@ -61,11 +73,11 @@ class Added:
     """What became of a crop.
 
     Attributes:
-        number: Number of its sighting.
+        sighting: Its sighting, as an answer shows it.
         is_new: Whether it was not there before.
     """
 
-    number: int
+    sighting: Mapping[str, Any]
     is_new: bool
 
 
@@ -83,18 +95,21 @@ def add_together(gallery: Gallery, crops: CropFiles, new: Sequence[NewSighting])
 
 def _add(gallery: Gallery, crops: CropFiles, new: Sequence[NewSighting]) -> list[Added | OmnireidError]:
     before = _numbers(gallery, new)
-    paths = [crops.store(one.upload) for one in new]
-    summary = gallery.acting_as(new[0].who).add(_as_crops(new, paths), keep_all=new[0].keep_all, skip_unreadable=True)
+    with ThreadPoolExecutor(min(len(new), _STORED_AT_ONCE), thread_name_prefix="store") as threads:
+        paths = list(threads.map(crops.store, [one.upload for one in new]))
+    contents, embeddings = [one.upload.sha256 for one in new], np.stack([one.embedding for one in new])
+    examined = ExaminedCrops(_as_crops(new, paths), contents, embeddings, [one.quality for one in new])
+    summary = gallery.acting_as(new[0].who).add_examined(examined, keep_all=new[0].keep_all)
     reasons = dict(summary.left_out)
     numbers = _numbers(gallery, new)
+    sightings = _sightings(gallery, crops, set(numbers.values()))
     results: list[Added | OmnireidError] = []
     for one, path in zip(new, paths, strict=True):
         number = numbers.get(one.key)
         if number is None:
-            reason = reasons.get(str(path), "it could not be read").replace(str(path), "the crop")
-            results.append(ImageError(f"The crop was not added: {reason.rstrip('.')}."))
+            results.append(ImageError(f"The crop was not added: {reasons[str(path)].rstrip('.')}."))
         else:
-            results.append(Added(number, one.key not in before))
+            results.append(Added(sightings[number], one.key not in before))
     _delete_unused(gallery, crops, [one for one, result in zip(new, results, strict=True) if _is_error(result)])
     return results
 
@@ -122,9 +137,15 @@ def _as_crops(new: Sequence[NewSighting], paths: Sequence[Path]) -> Crops:
 
 def _numbers(gallery: Gallery, new: Sequence[NewSighting]) -> dict[str, int]:
     """The numbers of those crops that the gallery has already, by their keys."""
-    keys = ", ".join(f"'{key}'" for key in dict.fromkeys(one.key for one in new))
-    rows = gallery.database.rows(SIGHTINGS, ["key", "sighting"], f"key IN ({keys})")
-    return dict(zip(rows.column("key").to_pylist(), rows.column("sighting").to_pylist(), strict=True))
+    return read_register(gallery.database).numbers_of([one.key for one in new])
+
+
+def _sightings(gallery: Gallery, crops: CropFiles, numbers: Collection[int]) -> dict[int, dict[str, Any]]:
+    """The sightings of these numbers as answers show them, read once for all of them."""
+    if not numbers:
+        return {}
+    rows = gallery.database.rows(SIGHTINGS, None, f"sighting IN ({', '.join(map(str, numbers))})")
+    return {record["sighting"]: record for record in describe_rows(rows, crops)}
 
 
 def _delete_unused(gallery: Gallery, crops: CropFiles, new: Sequence[NewSighting]) -> None:

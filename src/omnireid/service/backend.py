@@ -21,6 +21,7 @@ from omnireid.gallery.gallery import Gallery
 from omnireid.gallery.identities import Decision
 from omnireid.gallery.questions import Question
 from omnireid.images.decode import RgbArray
+from omnireid.images.quality import Quality, measure_crop
 from omnireid.machine import usable_cores
 from omnireid.service.adding import NewSighting, add_together
 from omnireid.service.batching import SharedBatches
@@ -130,9 +131,19 @@ class Backend:
             BusyError: too many pictures wait, or decoding takes too long.
             ImageError: a picture cannot be decoded.
         """
-        images = await self.decode(uploads)
+        images = await self._decode(uploads, self._prepare)
         waiting = [asyncio.wrap_future(self._batches.submit(image)) for image in images]
         return np.stack(await asyncio.gather(*waiting))
+
+    async def examine(self, upload: Upload) -> tuple[FloatArray, Quality]:
+        """The (D,) embedding of a picture, in a batch that is shared with other requests, and its quality.
+
+        Raises:
+            BusyError: too many pictures wait, or decoding takes too long.
+            ImageError: it cannot be decoded.
+        """
+        ((image, quality),) = await self._decode([upload], self._prepare_and_measure)
+        return await asyncio.wrap_future(self._batches.submit(image)), quality
 
     def query_of(self, embedding: FloatArray, camera: str | None, time: datetime | None) -> EmbeddingTable:
         """A query for the gallery: an embedding that its model made, with camera and time where they are known."""
@@ -140,18 +151,13 @@ class Backend:
         columns = {name: (value,) for name, value in known.items() if value is not None}
         return EmbeddingTable(Crops((Path("query"),), columns=columns), embedding[None], provenance_of(self.embedder))
 
-    async def decode(self, uploads: Sequence[Upload]) -> list[RgbArray]:
-        """The pictures in the size of the network, so that what waits for it is small.
-
-        Raises:
-            BusyError: too many pictures wait, or decoding takes too long.
-            ImageError: a picture cannot be decoded.
-        """
+    async def _decode(self, uploads: Sequence[Upload], prepare: Callable[[Upload], Result]) -> list[Result]:
+        """What `prepare` makes of the pictures in the threads for decoding, within the limits for strangers."""
         if self._decoding + len(uploads) > _MOST_DECODING:
             raise BusyError(f"{self._decoding:,} pictures wait to be decoded already. Try again in a second.")
         self._decoding += len(uploads)
         loop = asyncio.get_running_loop()
-        tasks = [loop.run_in_executor(self._decoders, self._prepare, upload) for upload in uploads]
+        tasks = [loop.run_in_executor(self._decoders, prepare, upload) for upload in uploads]
         for task in tasks:
             task.add_done_callback(self._end_decoding)
         try:
@@ -163,10 +169,14 @@ class Backend:
             ) from None
 
     def _prepare(self, upload: Upload) -> RgbArray:
-        pixels = decode_upload(upload)
-        return self.embedder.metadata.preprocessing.resize(pixels)
+        """The picture in the size of the network, so that what waits for it is small."""
+        return self.embedder.metadata.preprocessing.resize(decode_upload(upload))
 
-    def _end_decoding(self, task: asyncio.Future[RgbArray]) -> None:
+    def _prepare_and_measure(self, upload: Upload) -> tuple[RgbArray, Quality]:
+        pixels = decode_upload(upload)
+        return self.embedder.metadata.preprocessing.resize(pixels), measure_crop(pixels)
+
+    def _end_decoding(self, task: asyncio.Future[Any]) -> None:
         self._decoding -= 1
         if not task.cancelled():
             task.exception()  # it was reported with the first error of its request

@@ -101,24 +101,25 @@ async def search(request: Request, form: Annotated[shapes.SearchForm, File()]) -
 async def add_sighting(request: Request, form: Annotated[shapes.SightingForm, File()]) -> Response:
     """Add a crop. When the answer arrives it is on the disk; the same crop, camera and time is not added twice."""
     backend = _backend(request)
-    upload = await _upload(form.crop)
+    upload, time = await _upload(form.crop), parse_time(form.time, "time")
+    columns = _columns(form.columns)
+    backend.crops.path_of(upload)  # a service that keeps no pictures refuses at once
+    embedding, quality = await backend.examine(upload)
     new = NewSighting(
         upload,
+        embedding,
+        quality,
         request.state.who,
         camera=form.camera,
-        time=parse_time(form.time, "time"),
+        time=time,
         person=form.person,
         track=form.track,
         box_xyxy=form.box_xyxy,
-        columns=_columns(form.columns),
+        columns=columns,
         keep_all=form.keep_all,
     )
-    backend.crops.path_of(upload)  # a service that keeps no pictures refuses at once
-    await backend.decode([upload])  # within the limits for pictures of strangers, which the gallery does not have
     added = await backend.add(new)
-    gallery = _gallery(request)
-    (record,) = await backend.read(lambda: _sightings(gallery, backend, [added.number]))
-    return JSONResponse({"added": added.is_new, "sighting": record}, 201 if added.is_new else 200)
+    return JSONResponse({"added": added.is_new, "sighting": added.sighting}, 201 if added.is_new else 200)
 
 
 async def list_sightings(request: Request, which: Annotated[shapes.SightingList, Query()]) -> Response:
