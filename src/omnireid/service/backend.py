@@ -87,7 +87,6 @@ class Backend:
         self._writer = Writer(self._tidy)
         self._batches.start()
         self._writer.start()
-        self._writer.call(self.gallery.finish_decisions)  # a kill may have come between a decision and its names
 
     def stop(self) -> None:
         """Finish what was accepted, and stop the threads."""

@@ -6,7 +6,7 @@ import sys
 from socket import socket
 from typing import TYPE_CHECKING
 
-from omnireid.errors import GalleryError, OutputError, SettingError, require
+from omnireid.errors import GalleryError, OmnireidError, OutputError, SettingError, require
 from omnireid.gallery.gallery import Gallery
 from omnireid.service.options import ServiceOptions
 from omnireid.service.tokens import TokenCheck, read_tokens, tokens_file
@@ -43,9 +43,11 @@ def check_access(gallery: str, options: ServiceOptions) -> TokenCheck:
 
 
 def open_backend(gallery: str, embedder: Embedder, options: ServiceOptions) -> Backend:
-    """Open everything that the service needs.
+    """Open everything that the service needs, and write the names that a killed service left unwritten.
 
     Raises:
+        OmnireidError: those names cannot be written. A search would contradict decisions that were acknowledged, so
+            nothing is served until that is put right.
         SettingError: an option cannot be used.
         GalleryError: there is no gallery, or it is damaged.
         GalleryModelError: the gallery belongs to another model.
@@ -58,8 +60,19 @@ def open_backend(gallery: str, embedder: Embedder, options: ServiceOptions) -> B
 
     tokens = check_access(gallery, options)
     opened = Gallery.open(gallery, embedder)
+    _finish_decisions(opened)
     crops = open_crop_files(options.serve_crops, options.keep_crops)
     return Backend(opened, embedder, crops, options, tokens, page=read_page())
+
+
+def _finish_decisions(gallery: Gallery) -> None:
+    try:
+        gallery.finish_decisions()
+    except OmnireidError as error:
+        raise type(error)(
+            "The service does not start, because the last decision about people was cut short and cannot be finished: "
+            f"{error}"
+        ) from error
 
 
 def require_libraries() -> None:
