@@ -77,7 +77,7 @@ def make_calibrated_gallery(folder: Path) -> tuple[Path, Path]:
     with contextlib.redirect_stdout(io.StringIO()):
         for words in (
             ["calibrate", "--data", str(folder / "people"), "--output", calibration],
-            ["gallery", "calibrate", str(gallery), calibration],
+            ["gallery", "calibrate", calibration, "--gallery", str(gallery)],
         ):
             if code := omnireid(words):
                 raise SystemExit(code)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from tests.tracking.graphs import write_constant_detector
 
@@ -79,6 +80,19 @@ def test_a_graph_of_another_family_is_refused_by_what_it_is(
     path = write_constant_detector(tmp_path / "other.onnx", output.astype(np.float32), size)
     with pytest.raises(CoverageError, match=r"other\.onnx is no detector of the YOLOX family: " + ".*" + message):
         load_detector(path, DetectorOptions(threads=1))
+
+
+def test_a_graph_that_takes_nothing_is_refused(tmp_path: Path) -> None:
+    output = onnx.helper.make_tensor_value_info("o", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Constant", [], ["o"], value_floats=[1.0])
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "g", [], [output]),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(model, tmp_path / "none.onnx")
+    with pytest.raises(CoverageError, match="it takes nothing, not float pixels"):
+        load_detector(tmp_path / "none.onnx")
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:

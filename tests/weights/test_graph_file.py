@@ -17,6 +17,7 @@ from omnireid.errors import CheckpointError, ModelError, WeightsNotFoundError
 from omnireid.export.exporting import export_weights
 from omnireid.export.options import ExportOptions
 from omnireid.files import sha256_of
+from omnireid.tracking.detector import load_detector
 from omnireid.weights import graph_file as module
 from omnireid.weights.artefact import METADATA_KEY, read_metadata
 from omnireid.weights.graph_file import read_graph, record_of, seal_onnx, write_graph
@@ -100,6 +101,20 @@ def test_a_graph_in_a_newer_onnx(tmp_path: Path, ir_version: int, opset: int, me
     (tmp_path / "w.pth").write_bytes(model.SerializeToString())
     with pytest.raises(CheckpointError, match=message):
         load_embedder(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("place", ["metadata", "input"])
+def test_a_graph_with_a_text_that_is_not_utf_8(tmp_path: Path, place: str) -> None:
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("xxxxxxxx", "y")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["xxxxxxxx"], ["y"])], "g", ends[:1], ends[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.helper.set_model_props(model, {"k": "vvvvvvvv"})
+    text = b"vvvvvvvv" if place == "metadata" else b"xxxxxxxx"
+    path = tmp_path / "w.onnx"
+    path.write_bytes(model.SerializeToString().replace(text, b"\xbc" * 8))
+    for read in (read_graph, load_detector):
+        with pytest.raises(CheckpointError, match=r"w\.onnx .*cannot be read as an ONNX graph"):
+            read(path)
 
 
 def test_a_truncated_graph(exported: Path, tmp_path: Path) -> None:

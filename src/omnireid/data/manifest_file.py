@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from omnireid.addresses import arrow_source
 from omnireid.data.folders import input_errors
 from omnireid.errors import DataNotFoundError, ManifestError
+from omnireid.parquet import read_parquet
 from omnireid.types import Column
 
 OWN_COLUMNS = ("path", "person_id", "camera_id", "split")
@@ -88,11 +88,9 @@ def _declared_separator(text: str) -> tuple[str, str]:
 def _read_parquet(file: Path) -> dict[str, Column]:
     """The columns. Only those with a meaning here become Python values, as Arrow has types that Python lacks."""
     import pyarrow
-    import pyarrow.parquet
 
     try:
-        with arrow_source(file) as source:
-            table = pyarrow.parquet.read_table(source)
+        table = read_parquet(file)
     except (pyarrow.ArrowException, OSError) as error:
         raise ManifestError(f"{file} is not a readable Parquet file ({error}). Write it again.") from error
     if len(set(table.column_names)) < len(table.column_names):

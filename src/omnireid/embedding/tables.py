@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnireid.addresses import arrow_source
 from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, LabelsError, ShapeError
 from omnireid.files import as_path, atomic_output
+from omnireid.parquet import read_parquet, read_parquet_schema
 from omnireid.types import Column, Crops, FloatArray, IntArray, Labels, as_array, as_crops, normalise_name
 
 if TYPE_CHECKING:
@@ -245,13 +245,11 @@ def write_embeddings(table: EmbeddingTable, path: Path) -> None:
 def is_embedding_table(path: Path) -> bool:
     """Whether a file is a table of embeddings, and not some other Parquet file, such as a manifest."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if path.suffix.lower() != ".parquet" or not path.is_file():
         return False
     try:
-        with arrow_source(path) as source:
-            return _KEY in (pq.read_schema(source).metadata or {})
+        return _KEY in (read_parquet_schema(path).metadata or {})
     except (pa.ArrowException, OSError):
         return False
 
@@ -264,13 +262,11 @@ def read_provenance(path: Path) -> Provenance:
         EmbeddingError: not a table of embeddings, truncated, or written by a newer version.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
         if not path.is_file():
             raise DataNotFoundError(f"No such table of embeddings: {path}. Make it with: omnireid embed")
-        with arrow_source(path) as source:
-            schema = pq.read_schema(source)
+        schema = read_parquet_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise EmbeddingError(
             f"{path} is not a whole Parquet file ({error}). Make it again with: omnireid embed"
@@ -308,13 +304,11 @@ def read_embeddings(path: str | Path) -> EmbeddingTable:
         SettingError: `path` is no path.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     path = as_path(path, "path")
     provenance = read_provenance(path)
     try:
-        with arrow_source(path) as source:
-            table = pq.read_table(source)
+        table = read_parquet(path)
     except (pa.ArrowException, OSError) as error:
         raise EmbeddingError(f"{path} is damaged ({error}). Make it again with: omnireid embed") from error
     kind = table.schema.field("embedding").type

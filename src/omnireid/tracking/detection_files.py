@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from omnireid.errors import DataNotFoundError, TrackingError, first_line, list_briefly
+from omnireid.parquet import read_parquet
 from omnireid.tracking.detections import FrameDetections, check_boxes
 from omnireid.tracking.mot_files import (
     NO_IDENTITY,
@@ -65,12 +66,11 @@ def read_detection_table(path: Path) -> MotTable:
         TrackingError: It is no Parquet file, lacks a column, or a row holds no box; the message has its number.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not path.is_file():
         raise DataNotFoundError(f"There is no file {path}.")
     try:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise TrackingError(f"{path} cannot be read as Parquet: {first_line(error)}.") from error
     frames = _frames_of(table, path)

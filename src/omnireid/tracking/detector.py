@@ -23,6 +23,7 @@ from omnireid.tracking.detections import FrameDetections, box_overlaps
 from omnireid.tracking.detector_options import DetectorOptions
 from omnireid.types import ByteArray, DoubleArray, FloatArray, IntArray
 from omnireid.weights.description import ChannelOrder
+from omnireid.weights.graph_file import check_texts
 
 STRIDES = (8, 16, 32)
 PADDING = 114
@@ -98,6 +99,7 @@ def load_detector(path: str | os.PathLike[str], options: DetectorOptions = Detec
     settings.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
+        check_texts(session)
     except Exception as error:
         raise CheckpointError(f"{file} cannot be read as an ONNX graph: {first_line(error)}.") from error
     height, width = _input_size(session, file)
@@ -170,10 +172,10 @@ def suppress_overlaps(boxes: DoubleArray, scores: FloatArray, most_overlap: floa
 
 def _input_size(session: Any, path: Path) -> tuple[int, int]:
     inputs = session.get_inputs()
-    shape = inputs[0].shape
-    fits = len(inputs) == 1 and len(shape) == 4 and shape[1] == 3 and inputs[0].type == "tensor(float)"
+    shape = inputs[0].shape if len(inputs) == 1 else []
+    fits = len(shape) == 4 and shape[1] == 3 and inputs[0].type == "tensor(float)"
     if not fits or not all(isinstance(size, int) and size % STRIDES[-1] == 0 for size in shape[2:]):
-        found = ", ".join(f"{given.name} {given.type} {given.shape}" for given in inputs)
+        found = ", ".join(f"{given.name} {given.type} {given.shape}" for given in inputs) or "nothing"
         raise _not_of_the_family(
             path, f"it takes {found}, not float pixels of (1, 3, H, W) with H and W multiples of {STRIDES[-1]}"
         )

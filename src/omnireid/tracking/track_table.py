@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from omnireid.errors import DataNotFoundError, OmnireidError, TrackingError
 from omnireid.files import atomic_output
+from omnireid.parquet import read_parquet
 from omnireid.tracking.tracklets import Tracklet
 from omnireid.types import FloatArray
 
@@ -159,18 +160,21 @@ def read_track_table(path: Path) -> TrackTable:
     if not path.is_file():
         raise DataNotFoundError(f"There is no file {path}.")
     try:
-        rows = pq.read_table(path)
+        rows = read_parquet(path)
     except (OSError, pa.ArrowException) as error:
         raise TrackingError(f"{path} cannot be read as a Parquet file: {error}.") from error
     text = (rows.schema.metadata or {}).get(_KEY)
     if text is None or not rows.schema.remove_metadata().equals(_SCHEMA):
         raise TrackingError(f"{path} is no table of tracks, which write_track_table writes.")
-    record = json.loads(text)
-    if record["format_version"] > FORMAT_VERSION:
-        raise TrackingError(f"{path} was written by a newer omnireid. Upgrade with: pip install --upgrade omnireid")
     tracklets, people = _tracklets_of(rows, path)
-    recordings = {camera: Recording(**values) for camera, values in record["recordings"].items()}
-    return TrackTable(tracklets, people, recordings, record["weights_sha256"], record["preprocessing"])
+    try:
+        record = json.loads(text)
+        if record["format_version"] > FORMAT_VERSION:
+            raise TrackingError(f"{path} was written by a newer omnireid. Upgrade with: pip install --upgrade omnireid")
+        recordings = {camera: Recording(**values) for camera, values in record["recordings"].items()}
+        return TrackTable(tracklets, people, recordings, record["weights_sha256"], record["preprocessing"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrackingError(f"The metadata of {path} is damaged ({error!r}). Get the file again.") from error
 
 
 _SCHEMA = pa.schema(

@@ -240,7 +240,8 @@ def open_bare(content: bytes, where: str) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4
     try:
         # The fallback would try the same again, and print to standard output.
-        return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
+        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
+        check_texts(session)
     except Exception as error:
         if newer := _TOO_NEW.search(str(error)):
             raise CheckpointError(
@@ -251,6 +252,17 @@ def open_bare(content: bytes, where: str) -> onnxruntime.InferenceSession:
             f"{where} ({len(content):,} bytes) cannot be read as an ONNX graph ({first_line(error)}). Was the "
             "download or copy cut short? Get it again."
         ) from error
+    return session
+
+
+def check_texts(session: onnxruntime.InferenceSession) -> None:
+    """Read the texts of a graph that are used later: ONNX Runtime decodes them only when they are asked for.
+
+    Raises:
+        UnicodeDecodeError: One is not UTF-8.
+    """
+    _ = session.get_modelmeta().custom_metadata_map
+    _ = [port.name for port in (*session.get_inputs(), *session.get_outputs())]
 
 
 def _read_record(path: Path, text: str) -> GraphMetadata:
