@@ -3,8 +3,8 @@
 Each writer adds batches of 256 sightings of its own; each reader searches for one query at a time, leaving out a
 camera. Every process opens the gallery itself, started by spawn. Afterwards every sighting that a writer was told of
 must be there, once, and `check` must find nothing. The baseline is one reader alone, in the same run. Every reader
-keeps all sightings in memory and reads them again after each write, so that their times grow while it runs. Expect 2
-minutes for 60 seconds, and up to 1 GiB of memory for each reader.
+keeps all sightings in memory and reads what is new after each write. Expect 2 minutes for 60 seconds, and up to 1 GiB
+of memory for each reader.
 
 Run: python benchmarks/gallery_writers.py [SECONDS]
 """

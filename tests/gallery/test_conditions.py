@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omnireid.errors import FilterError
-from omnireid.gallery.conditions import Comparison, Condition, Junction, Negation, parse_condition, to_sql
+from omnireid.gallery.conditions import Comparison, Condition, Junction, Negation, find_fitting, parse_condition, to_sql
 from omnireid.gallery.database import Database
 from omnireid.gallery.filters import filter_columns
 
@@ -33,6 +34,7 @@ SCHEMA = pa.schema(
         ("seen", pa.timestamp("us", tz="UTC")),
     ]
 )
+TABLE = pa.Table.from_pylist(ROWS, schema=SCHEMA)
 COLUMNS = filter_columns(SCHEMA)
 SIGNS = {
     "=": operator.eq,
@@ -124,6 +126,22 @@ def test_a_condition_finds_the_rows_that_fit_it(database: Database, condition: C
     parsed = parse_condition(written(condition), COLUMNS)
     found = database.rows("rows", ["row"], to_sql(parsed)).column("row").to_pylist()
     assert sorted(found) == [row["row"] for row in ROWS if fits(condition, row)]
+    assert np.flatnonzero(find_fitting(parsed, TABLE)).tolist() == sorted(found)
+
+
+def test_values_are_compared_as_the_column_stores_them(tmp_path: Path) -> None:
+    """0.35 in float32 is below 0.35, and fits both ``>= 0.35`` and ``= 0.35``, in the database and in memory."""
+    stored = pa.table({"quality": pa.array([0.35, 0.5, None], pa.float32())})
+    database = Database(str(tmp_path))
+    database.create("rows", stored.schema)
+    database.append("rows", stored)
+    for text, rows in (
+        ("quality >= 0.35", 2),
+        ("quality = 0.35", 1),
+        ("quality < 9", 2),
+    ):
+        condition = parse_condition(text, filter_columns(stored.schema))
+        assert find_fitting(condition, stored).sum() == len(database.rows("rows", None, to_sql(condition))) == rows
 
 
 @pytest.mark.parametrize(

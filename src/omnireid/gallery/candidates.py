@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from omnireid.gallery.conditions import Condition, named_columns
 from omnireid.gallery.growing import GrowingGallery, prepare_growing
 from omnireid.gallery.sketches import Sketches, sketch_embeddings
 from omnireid.retrieval.comparison import EmbeddingComparison
@@ -77,7 +78,7 @@ class PreparedCandidates:
         """Nothing is prepared yet."""
         self._galleries: dict[Distance, GrowingGallery] = {}
         self._sketches: dict[tuple[Distance, int], Sketches] = {}
-        self._filtered: OrderedDict[tuple[str | None, int], Candidates] = OrderedDict()
+        self._filtered: OrderedDict[tuple[Condition | None, int], Candidates] = OrderedDict()
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
 
@@ -88,8 +89,7 @@ class PreparedCandidates:
             made._galleries.update(self._galleries)
             made._sketches.update(self._sketches)
             for (where, bits), candidates in self._filtered.items():
-                # A filter on people names their column; that a value may look the same does no harm.
-                if where is not None and not (people_changed and "person" in where):
+                if where is not None and not (people_changed and "person" in named_columns(where)):
                     made._filtered[where, bits] = candidates
         return made
 
@@ -97,18 +97,18 @@ class PreparedCandidates:
         self,
         embeddings: AnyArray,
         distance: Distance,
-        where: str | None,
+        where: Condition | None,
         bits: int,
-        find_fitting: Callable[[int], BoolArray],
+        fits_from: Callable[[int], BoolArray],
     ) -> Candidates | None:
         """The sightings that fit a filter; None where none does. The last few filters are remembered.
 
         Args:
             embeddings: (N, D) embeddings of the snapshot.
             distance: How they are compared.
-            where: The filter as the database takes it; None where all sightings fit.
+            where: The filter; None where all sightings fit.
             bits: Number of bits of the sketches; 0 to compare whole embeddings.
-            find_fitting: Says which sightings from a row on fit.
+            fits_from: Says which sightings from a row on fit.
         """
         if not len(embeddings):
             return None
@@ -120,11 +120,14 @@ class PreparedCandidates:
         elif where is None:
             return Candidates(self._all(embeddings, distance, bits))
         else:
-            later = find_fitting(known)
+            later = fits_from(known)
             fits = later if kept is None or kept.fits is None else np.concatenate([kept.fits, later])
             if not fits.any():
                 return None
-            made = self._choose(embeddings, distance, fits, bits)
+            if kept is not None and kept.rows is not None and not later.any():
+                made = replace(kept, fits=fits)
+            else:
+                made = self._choose(embeddings, distance, fits, bits)
         with self._lock:
             self._filtered[where, bits] = made
             self._filtered.move_to_end((where, bits))

@@ -1,4 +1,4 @@
-"""The language of ``where``: comparisons of columns with values, read here and written as SQL here.
+"""The language of ``where``: comparisons of columns with values, read here, and written as SQL or decided here.
 
 A condition such as ``bag = 'red' and (age >= 30 or age is none)`` is parsed into
 a tree, checked against the columns, and only then written as a filter. No text of
@@ -22,10 +22,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import reduce
+from typing import TYPE_CHECKING, Literal
 
 from omnireid.errors import DataError, FilterError
 from omnireid.gallery.times import parse_time
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from omnireid.types import BoolArray
 
 Kind = Literal["text", "whole numbers", "numbers", "times", "true or false"]
 Value = str | float | int | bool | datetime
@@ -37,6 +43,16 @@ _EXAMPLES: dict[Kind, str] = {
     "times": "'2026-03-01T08:00:00+01:00'",
     "true or false": "true",
 }
+
+_COMPARISONS = {
+    "=": "equal",
+    "<>": "not_equal",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+}
+"""What pyarrow calls the comparisons."""
 
 LONGEST_CONDITION = 4096
 _DEEPEST = 32
@@ -109,6 +125,41 @@ def to_sql(condition: Condition) -> str:
     if condition.sign == "in":
         return f"(`{condition.column}` IN ({', '.join(values)}))"
     return f"(`{condition.column}` {condition.sign} {values[0]})"
+
+
+def find_fitting(condition: Condition, table: pa.Table) -> BoolArray:
+    """Whether each row of a table in memory fits, as the database decides it: values take the type of the column."""
+    import pyarrow.compute as pc
+
+    fits: BoolArray = pc.fill_null(_fits(condition, table), fill_value=False).to_numpy()
+    return fits
+
+
+def _fits(condition: Condition, table: pa.Table) -> pa.ChunkedArray:
+    """True, false or null for each row, in three-valued logic."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(condition, Negation):
+        return pc.invert(_fits(condition.condition, table))
+    if isinstance(condition, Junction):
+        join = pc.and_kleene if condition.word == "and" else pc.or_kleene
+        return reduce(join, [_fits(part, table) for part in condition.conditions])
+    column = table.column(condition.column)
+    if condition.sign == "none":
+        return pc.is_null(column)
+    values = pa.array(condition.values, column.type)
+    if condition.sign == "in":
+        return pc.if_else(pc.is_valid(column), pc.is_in(column, value_set=values), pa.scalar(None, pa.bool_()))
+    return getattr(pc, _COMPARISONS[condition.sign])(column, values[0])
+
+
+def named_columns(condition: Condition) -> set[str]:
+    """The columns that a condition names."""
+    if isinstance(condition, Comparison):
+        return {condition.column}
+    parts = (condition.condition,) if isinstance(condition, Negation) else condition.conditions
+    return set().union(*map(named_columns, parts))
 
 
 def _literal(value: Value) -> str:
@@ -207,7 +258,7 @@ class _Parser:
             if wanted == "times":
                 return self._time(text, column)
         is_whole = kind == "number" and not any(sign in given for sign in ".eE") and abs(int(given)) < 2**63
-        if is_whole and wanted in ("whole numbers", "numbers"):
+        if is_whole and wanted == "whole numbers":
             return int(given)
         if kind == "number" and wanted == "numbers":
             return float(given)

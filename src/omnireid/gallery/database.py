@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -149,6 +150,29 @@ class Database:
         if columns is not None:
             query = query.select(list(columns))
         return self.fetch(query)
+
+    def only_appended(self, table: Any, version: int) -> bool:
+        """Whether rows were only appended to a table, which was opened, since another version of it.
+
+        False where it is not known: older versions are deleted now and then, and at an address it takes longer to look
+        at them than to read numbers and names of all rows.
+        """
+        if self.folder is None or version >= table.version:
+            return False
+        with self.reading():
+            known = {one["version"]: one["metadata"] for one in table.list_versions()}
+        if not known.keys() >= {*range(version, table.version + 1)}:
+            return False
+        counts = [
+            (int(known[one].get("total_rows", 0)), int(known[one].get("total_deletion_file_rows", -1)))
+            for one in range(version, table.version + 1)
+        ]
+        # An update marks the old rows as deleted and adds new ones, or replaces a file by one with as many rows.
+        return all(rows > before and deleted == marked for (before, marked), (rows, deleted) in pairwise(counts))
+
+    def read_behind(self, table: Any, count: int) -> pa.Table:
+        """Read the rows of a table, which was opened before, behind the first `count` that were written."""
+        return self.fetch(table.search().offset(count).limit(max(1, table.count_rows() - count)))
 
     def batches(self, table: Any) -> Iterator[pa.RecordBatch]:
         """Read all rows of a table that was opened before, a part at a time, so that no copy of all is made."""

@@ -55,8 +55,20 @@ class SightingFilter:
                 object.__setattr__(self, name, value.isoformat())
             _time(getattr(self, name), name)
 
-    def sql(self, schema: pa.Schema, *, not_camera: str | None = None) -> str | None:
+    def sql(self, schema: pa.Schema) -> str | None:
         """The filter as the database takes it; None where every sighting fits.
+
+        Args:
+            schema: Columns of the gallery.
+
+        Raises:
+            FilterError: `where` is no condition on these columns.
+        """
+        condition = self.condition(schema)
+        return None if condition is None else to_sql(condition)
+
+    def condition(self, schema: pa.Schema, *, not_camera: str | None = None) -> Condition | None:
+        """The filter as one condition; None where every sighting fits.
 
         Args:
             schema: Columns of the gallery.
@@ -83,7 +95,7 @@ class SightingFilter:
             parts.append(Comparison("path", "in", tuple(dict.fromkeys((*self.paths, *absolute)))))
         if self.where is not None:
             parts.append(parse_condition(self.where, filter_columns(schema)))
-        return to_sql(Junction("and", tuple(parts))) if parts else None
+        return Junction("and", tuple(parts)) if parts else None
 
     def json(self) -> dict[str, Any]:
         """The fields that were given."""

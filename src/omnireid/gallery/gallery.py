@@ -227,7 +227,7 @@ class Gallery(UpkeepOfGallery):
 
         def rank() -> GalleryMatches:
             snapshot, query = self._newest(), embedded.embeddings
-            ranked = rank_sightings(self.database, snapshot, query, count, which, distance, left_out, index)
+            ranked = rank_sightings(snapshot, query, count, which, distance, left_out, index)
             recall = None if index is None else index.recall
             return GalleryMatches(embedded.names, ranked, snapshot.sightings, distance, recall)
 
@@ -292,7 +292,7 @@ class Gallery(UpkeepOfGallery):
         """
         _ = self.facts
         snapshot = self._newest()
-        rows = snapshot.rows(self.database, which.sql(snapshot.handle.schema))
+        rows = snapshot.rows(which.condition(snapshot.handle.schema))
         return Sightings(snapshot.sightings.table.take(rows))
 
     def near_pairs(self, count: int = 12) -> tuple[NearPair, ...]:
@@ -303,7 +303,7 @@ class Gallery(UpkeepOfGallery):
         """
         check_whole_number(count, "count", least=1)
         facts = self.facts
-        return find_near_pairs(self.database, self._newest(), facts.model.distance, self._calibration(facts), count)
+        return find_near_pairs(self._newest(), facts.model.distance, self._calibration(facts), count)
 
     def reindex(
         self, embedder: Embedder, *, skip_unreadable: bool = False, progress: bool = False

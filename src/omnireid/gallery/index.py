@@ -98,7 +98,7 @@ def choose_index(database: Database, facts: GalleryFacts, *, seed: int = 0) -> t
     def find_by(index: IndexFacts | None) -> _Find:
         def find(row: int, which: SightingFilter) -> IntArray:
             query = drawn.queries[row : row + 1]
-            ranked = rank_sightings(database, snapshot, query, _RECALL_AT + 1, which, distance, None, index)
+            ranked = rank_sightings(snapshot, query, _RECALL_AT + 1, which, distance, None, index)
             rows = ranked.indices[0]
             others: IntArray = numbers[rows[(rows >= 0) & (rows != drawn.rows[row])][:_RECALL_AT]]
             return others

@@ -10,7 +10,7 @@ from typing import Any
 from omnireid.gallery.database import Database
 from omnireid.gallery.schema import OWN_COLUMNS, GalleryFacts
 from omnireid.gallery.sightings import Sightings
-from omnireid.gallery.stored_files import list_stored_files
+from omnireid.gallery.stored_files import stored_bytes
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,6 @@ def describe_gallery(database: Database, facts: GalleryFacts, sightings: Sightin
     table = sightings.table
     cameras = {str(entry["values"]): int(entry["counts"]) for entry in pc.value_counts(table["camera"]).to_pylist()}
     times = pc.min_max(table["time"]).as_py()
-    files = list_stored_files(database)
     return GalleryInfo(
         uri=database.uri,
         model=asdict(facts.model),
@@ -147,5 +146,5 @@ def describe_gallery(database: Database, facts: GalleryFacts, sightings: Sightin
         columns=tuple(name for name in table.column_names if name not in OWN_COLUMNS),
         index_recall=None if facts.index is None else facts.index.recall,
         calibrated=facts.calibration is not None,
-        bytes=None if files is None else sum(files.values()),
+        bytes=stored_bytes(database),
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import usual_prior
 from omnireid.gallery.sightings import Sighting, compare_cameras, seconds_between
@@ -44,13 +43,12 @@ class NearPair:
 
 
 def find_near_pairs(
-    database: Database, snapshot: Snapshot, distance: str, calibration: Calibration | None, count: int
+    snapshot: Snapshot, distance: str, calibration: Calibration | None, count: int
 ) -> tuple[NearPair, ...]:
     """The `count` nearest of the pairs of an unnamed sighting and its nearest other one, each pair once.
 
     Args:
-        database: The gallery's database.
-        snapshot: Its sightings.
+        snapshot: The sightings of a gallery.
         distance: How embeddings are compared.
         calibration: What a distance means; None where nobody knows.
         count: Number of pairs.
@@ -60,7 +58,7 @@ def find_near_pairs(
     if not len(rows) or len(snapshot) < 2:
         return ()
     query = snapshot.embeddings[rows].astype(np.float32)
-    ranked = rank_sightings(database, snapshot, query, 2, SightingFilter(), check_distance(distance), None)
+    ranked = rank_sightings(snapshot, query, 2, SightingFilter(), check_distance(distance), None)
     # The sighting itself is the first or, among equal embeddings, perhaps none of both.
     place = (ranked.indices[:, 0] == rows).astype(np.int64)
     others = np.take_along_axis(ranked.indices, place[:, None], axis=1)[:, 0]

@@ -23,7 +23,7 @@ from omnireid.types import AnyArray, FloatArray, IntArray
 Words = npt.NDArray[np.uint64]
 
 _WORD_BITS = 64
-_SKETCHED_TOGETHER = 8192
+_SKETCHED_TOGETHER = 2048
 _COMPARED_TOGETHER = 16_384
 """Words that are compared at a time, so that what is computed of them stays in the processor's cache."""
 _AVERAGED = 20_000
@@ -33,7 +33,10 @@ _SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class _Planes:
-    """What divides the space: a point on all planes, and (D, B) directions at right angles to them."""
+    """What divides the space: a point on all planes, and (D, B) directions at right angles to them.
+
+    For cosine distance, embeddings of length 1 are divided.
+    """
 
     distance: Distance
     mean: FloatArray
@@ -41,8 +44,11 @@ class _Planes:
 
     def sketch(self, embeddings: AnyArray) -> Words:
         """(B / 64, N) words of the sketches of (N, D) embeddings."""
-        products = (_comparable(embeddings, self.distance) - self.mean) @ self.directions
-        words: Words = np.packbits(products > 0, axis=1).view(np.uint64)
+        rows = convert_rows(embeddings)
+        planes = self.mean @ self.directions
+        if self.distance == "cosine":  # an embedding of length 1 is not made: its plane is moved instead
+            planes = np.linalg.norm(rows, axis=1, keepdims=True) * planes
+        words: Words = np.packbits(rows @ self.directions > planes, axis=1).view(np.uint64)
         return np.ascontiguousarray(words.T)
 
 
@@ -85,21 +91,14 @@ class Sketches:
 
 def sketch_embeddings(embeddings: AnyArray, distance: Distance, bits: int) -> Sketches:
     """Sketch (N, D) embeddings, N at least 1, by a multiple of 64 bits each."""
-    mean = _comparable(embeddings[:: max(1, len(embeddings) // _AVERAGED)], distance).mean(axis=0)
-    planes = _Planes(distance, mean, _draw_directions(embeddings.shape[1], bits))
+    sample = convert_rows(embeddings[:: max(1, len(embeddings) // _AVERAGED)])
+    if distance == "cosine":
+        lengths = np.linalg.norm(sample, axis=1, keepdims=True)
+        sample = np.divide(sample, lengths, out=np.zeros_like(sample), where=lengths > 0)
+    planes = _Planes(distance, sample.mean(axis=0), _draw_directions(embeddings.shape[1], bits))
     growing = tuple(GrowingRows.reserve(len(embeddings), (), np.uint64) for _ in range(bits // _WORD_BITS))
     empty = tuple(rows.append(0, np.empty(0, dtype=np.uint64)) for rows in growing)
     return Sketches(empty, planes, growing).extended(embeddings)
-
-
-def _comparable(embeddings: AnyArray, distance: Distance) -> FloatArray:
-    """Embeddings in float32; for cosine distance of length 1."""
-    rows = convert_rows(embeddings)
-    if distance == "euclidean":
-        return rows
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    directions: FloatArray = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    return directions
 
 
 def _draw_directions(width: int, bits: int) -> FloatArray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from omnireid.gallery.candidates import Candidates, PreparedCandidates, rank_candidates
+from omnireid.gallery.conditions import Condition, find_fitting
 from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.growing import GrowingRows
@@ -21,9 +22,9 @@ from omnireid.types import AnyArray, BoolArray, IntArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NOT_READ = ("embedding", "key", "content_sha256")
-"""Columns that are not among the sightings of a snapshot: embeddings are an array of their own, and nobody searches or
-shows the others."""
+_NOT_KEPT = ("embedding", "key")
+"""Columns that are not among the sightings of a snapshot: embeddings are an array of their own, and nobody asks for
+keys."""
 
 _MOST_PARTS = 64
 """Parts of a table, one for each refresh, after which they are joined."""
@@ -34,7 +35,7 @@ class Snapshot:
     """All sightings of one version of a gallery, in the order in which they were added.
 
     Attributes:
-        sightings: Everything but the embeddings, and what tells equal crops.
+        sightings: Everything but the embeddings, and the keys of crops.
         embeddings: (N, D) in the type that is stored.
         handle: The table, opened at this version.
     """
@@ -48,29 +49,28 @@ class Snapshot:
     def __len__(self) -> int:
         return len(self.sightings)
 
-    def candidates(
-        self, database: Database, where: str | None, distance: Distance, index: IndexFacts | None
-    ) -> Candidates | None:
+    @property
+    def last_number(self) -> int:
+        """The highest number of a sighting; 0 where there is none."""
+        return int(self.sightings.table.column("sighting")[-1].as_py()) if len(self) else 0
+
+    def candidates(self, where: Condition | None, distance: Distance, index: IndexFacts | None) -> Candidates | None:
         """The sightings that fit a filter; None where none does. The last few filters are remembered."""
 
-        def find_fitting(start: int) -> BoolArray:
-            return self._fitting(database, where, start)
+        def fits_from(start: int) -> BoolArray:
+            return self._fits(where, start)
 
         bits = 0 if index is None else index.bits
-        return self._prepared.fitting(self.embeddings, distance, where, bits, find_fitting)
+        return self._prepared.fitting(self.embeddings, distance, where, bits, fits_from)
 
-    def rows(self, database: Database, where: str | None) -> IntArray:
+    def rows(self, where: Condition | None) -> IntArray:
         """Rows of the sightings that fit a filter, ascending."""
-        return np.arange(len(self), dtype=np.int64)[self._fitting(database, where, 0)]
+        return np.flatnonzero(self._fits(where, 0))
 
-    def _fitting(self, database: Database, where: str | None, start: int) -> BoolArray:
+    def _fits(self, where: Condition | None, start: int) -> BoolArray:
         """Whether each sighting from row `start` on fits a filter."""
-        numbers = _numbers(self.sightings.table)[start:]
-        if where is None or not len(numbers):
-            return np.ones(len(numbers), dtype=bool)
-        if start:
-            where = f"({where}) AND sighting >= {numbers[0]}"
-        return np.isin(numbers, _numbers(database.read(self.handle, ["sighting"], where)))
+        table = self.sightings.table.slice(start)
+        return np.ones(len(table), dtype=bool) if where is None else find_fitting(where, table)
 
 
 def read_snapshot(database: Database) -> Snapshot:
@@ -100,7 +100,7 @@ def refresh_snapshot(database: Database, old: Snapshot) -> Snapshot | None:
 
     A number is never given twice, and of what is kept of a sighting only its person is ever written again, unless the
     columns or the model change. So the numbers and people of the newest version tell what is gone, what is new and
-    what is changed.
+    what is changed. Where rows were only appended, only these are read.
 
     Returns:
         The snapshot; None where the columns or the model have changed, or numbers are not as they should be: then
@@ -111,8 +111,13 @@ def refresh_snapshot(database: Database, old: Snapshot) -> Snapshot | None:
     handle = database.table(SIGHTINGS)
     if not handle.schema.equals(old.handle.schema, check_metadata=True):
         return None
+    if database.only_appended(handle, old.handle.version):
+        fresh = database.read_behind(handle, len(old))
+        if len(old) + len(fresh) == handle.count_rows() and _numbers(fresh).min() > old.last_number:
+            prepared = old._prepared.successor(people_changed=False)
+            return _with_rows(old.sightings.table, old.embeddings, old._growing, fresh, handle, prepared)
     before = _numbers(old.sightings.table)
-    last = int(before[-1]) if len(before) else 0
+    last = old.last_number
     light = database.read(handle, ["sighting", "person"])
     numbers = _numbers(light)
     if (np.diff(numbers) < 0).any():
@@ -133,8 +138,22 @@ def refresh_snapshot(database: Database, old: Snapshot) -> Snapshot | None:
         prepared = old._prepared.successor(people_changed=people_changed)
     if people_changed:
         table = table.set_column(table.schema.get_field_index("person"), "person", people.slice(0, count))
-    if count < len(numbers):
-        fresh = database.read(handle, None, f"sighting > {last}")
+    fresh = database.read(handle, None, f"sighting > {last}") if count < len(numbers) else None
+    return _with_rows(table, embeddings, growing, fresh, handle, prepared)
+
+
+def _with_rows(
+    table: pa.Table,
+    embeddings: AnyArray,
+    growing: GrowingRows,
+    fresh: pa.Table | None,
+    handle: Any,
+    prepared: PreparedCandidates,
+) -> Snapshot:
+    """A snapshot of what is known and of new rows behind it."""
+    import pyarrow as pa
+
+    if fresh is not None:
         fresh = fresh.take(np.argsort(_numbers(fresh), kind="stable"))
         embeddings = growing.append(len(embeddings), embeddings_of(fresh))
         table = pa.concat_tables([table, _without_embeddings(fresh)])
@@ -156,11 +175,10 @@ def _numbers(table: pa.Table) -> IntArray:
 
 
 def _without_embeddings(table: pa.Table) -> pa.Table:
-    return table.drop_columns([name for name in _NOT_READ if name in table.column_names])
+    return table.drop_columns([name for name in _NOT_KEPT if name in table.column_names])
 
 
 def rank_sightings(
-    database: Database,
     snapshot: Snapshot,
     query: AnyArray,
     count: int,
@@ -172,8 +190,7 @@ def rank_sightings(
     """Rank the sightings that fit a filter for (Q, D) queries.
 
     Args:
-        database: The gallery's database.
-        snapshot: Its sightings.
+        snapshot: The sightings of a gallery.
         query: The embeddings that are searched for.
         count: Number of sightings to find for each.
         which: The filter.
@@ -189,8 +206,8 @@ def rank_sightings(
     cameras: list[str | None] = [None] if left_out is None else [*sorted(set(left_out))]
     for camera in cameras:
         rows = np.array([left_out is None or left_out[row] == camera for row in range(len(query))]).nonzero()[0]
-        where = which.sql(snapshot.handle.schema, not_camera=camera)
-        candidates = snapshot.candidates(database, where, distance, index)
+        where = which.condition(snapshot.handle.schema, not_camera=camera)
+        candidates = snapshot.candidates(where, distance, index)
         if candidates is not None:
             shortlist = 0 if index is None else index.shortlist
             ranked = rank_candidates(query[rows], snapshot.embeddings, distance, candidates, count, shortlist)

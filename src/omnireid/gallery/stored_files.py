@@ -53,6 +53,12 @@ def list_stored_files(database: Database) -> dict[str, int] | None:
     return {info.path[len(place) + 1 :]: info.size for info in found if info.type == FileType.File}
 
 
+def stored_bytes(database: Database) -> int | None:
+    """Size of all files of a gallery in bytes; None where they cannot be listed."""
+    files = list_stored_files(database)
+    return None if files is None else sum(files.values())
+
+
 def files_with_bytes(database: Database, names: Iterable[str], needles: Sequence[bytes]) -> list[str]:
     """The files among `names` in which any of the needles is found, with the gallery's place in front."""
     return [

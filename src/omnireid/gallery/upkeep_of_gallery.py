@@ -15,6 +15,7 @@ from omnireid.gallery.info import GalleryInfo, describe_gallery
 from omnireid.gallery.options import ErasureOptions
 from omnireid.gallery.people_of_gallery import PeopleOfGallery
 from omnireid.gallery.schema import write_facts
+from omnireid.gallery.stored_files import stored_bytes
 from omnireid.retrieval.calibration import Calibration
 from omnireid.types import check_whole_number
 
@@ -45,12 +46,12 @@ class UpkeepOfGallery(PeopleOfGallery):
         Raises:
             DiskFullError: there is no room; the gallery is as it was.
         """
-        before = self.info().bytes
+        _ = self.facts
+        before = stored_bytes(self.database)
         self._snapshot.clear()  # it takes as much memory as what is read now
         with self.database.sole_writer():
             report = optimize_gallery(self.database, finish_erasure(self.database, self.facts))
-        self._snapshot.clear()
-        return replace(report, bytes_before=before, bytes_after=self.info().bytes)
+        return replace(report, bytes_before=before, bytes_after=stored_bytes(self.database))
 
     def finish_decisions(self) -> int:
         """Write the names that a killed decision left unwritten; returns how many sightings got theirs."""
