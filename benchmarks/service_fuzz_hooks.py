@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -65,5 +66,5 @@ def filter_failure(_context: Any, failure: Any, case: Any, _response: Any) -> bo
     each address. And a picture that `before_call` put in order is no longer the invalid data that was generated.
     """
     kind = type(failure).__name__
-    is_refused = kind == "IgnoredAuth" and "got `429 " in failure.message
+    is_refused = re.search(r"got `?429 ", failure.message, re.IGNORECASE) is not None
     return not is_refused and not (kind == "AcceptedNegativeData" and case.id in _REPAIRED)

@@ -44,18 +44,22 @@ _EMBEDDED = 64
 class ServiceClient:
     """Asks a service that ``omnireid serve`` runs. It is for one thread at a time, and closes with a ``with`` block."""
 
-    def __init__(self, address: str, token: str | None = None, *, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, address: str, token: str | None = None, *, timeout_s: float = 60.0, ca_file: str | Path | None = None
+    ) -> None:
         """Nothing is sent yet.
 
         Args:
             address: Where the service is, such as http://127.0.0.1:8000 or https://reid.example.org.
             token: The token; None for an open service on this machine.
             timeout_s: Longest time that the service may be silent.
+            ca_file: PEM file of the authorities that the certificate of the service may come from, for one of your own;
+                None for those of the system.
 
         Raises:
-            SettingError: the address is none.
+            SettingError: the address is none, or the file of authorities cannot be read.
         """
-        self._connection = Connection(address, token, timeout_s)
+        self._connection = Connection(address, token, timeout_s, None if ca_file is None else Path(ca_file))
 
     def __enter__(self) -> Self:
         return self

@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -29,11 +31,17 @@ class Connection:
         address: Scheme, host and port, such as https://reid.example.org.
         token: The token; None for an open service on this machine.
         timeout_s: Longest time that the service may be silent.
+        ca_file: PEM file of the authorities that the service's certificate may come from; None for those of the system.
+
+    Raises:
+        SettingError: The address is none, or the file of authorities cannot be read.
     """
 
     address: str
     token: str | None = field(default=None, repr=False)
     timeout_s: float = 60.0
+    ca_file: Path | None = None
+    _tls: ssl.SSLContext | None = field(default=None, repr=False)
     _http: http.client.HTTPConnection | None = field(default=None, repr=False)
     _used: float = 0.0
 
@@ -44,6 +52,11 @@ class Connection:
                 f"{self.address!r} is no address of a service. Write it as http://127.0.0.1:8000 or "
                 "https://reid.example.org."
             )
+        if parts.scheme == "https":
+            try:
+                self._tls = ssl.create_default_context(cafile=self.ca_file)
+            except OSError as error:
+                raise SettingError(f"ca_file: {self.ca_file} cannot be read as PEM certificates ({error}).") from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -94,8 +107,11 @@ class Connection:
 
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.address)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(parts.hostname or "", parts.port, timeout=self.timeout_s)
+        if self._tls is not None:
+            return http.client.HTTPSConnection(
+                parts.hostname or "", parts.port, timeout=self.timeout_s, context=self._tls
+            )
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=self.timeout_s)
 
 
 def error_of(status: int, content: bytes) -> OmnireidError:

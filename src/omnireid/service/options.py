@@ -26,6 +26,8 @@ class ServiceOptions:
         keep_crops: Folder for the pictures of sightings that are added through the service, which may be shown too.
             Without it nothing can be added. Erasing a sighting deletes its picture there.
         cors_origins: Origins of web pages of others that may use the service, such as https://desk.example.org.
+        trusted_proxies: Addresses or networks of proxies, such as 127.0.0.1, whose header X-Forwarded-For says who the
+            client is. Without any the header is ignored.
         requests_per_second: Requests that one token may make in a second, on average; twice as many at once.
         largest_upload_mb: Size of the largest request, in megabytes. Larger ones are refused before they are read.
 
@@ -39,6 +41,7 @@ class ServiceOptions:
     serve_crops: tuple[Path, ...] = ()
     keep_crops: Path | None = None
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     requests_per_second: float = 50.0
     largest_upload_mb: int = 16
 
@@ -53,6 +56,13 @@ class ServiceOptions:
                     f"cors_origins: {origin!r} is no origin. Write scheme and host, such as https://desk.example.org; "
                     "there is no entry for every site."
                 )
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise SettingError(
+                    f"trusted_proxies: {proxy!r} is neither an address nor a network, such as 127.0.0.1 or 10.0.0.0/24."
+                ) from None
         if not self.requests_per_second > 0:
             raise SettingError(f"requests_per_second must be above 0; got {self.requests_per_second!r}.")
         if not 1 <= self.largest_upload_mb <= 1024:

@@ -12,6 +12,8 @@ from omnireid.service.options import ServiceOptions
 from omnireid.service.tokens import TokenCheck, read_tokens, tokens_file
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from omnireid.embedding.embedder import Embedder
     from omnireid.service.backend import Backend
 
@@ -93,26 +95,11 @@ def serve(backend: Backend) -> None:
     """
     import uvicorn
 
-    from omnireid.service.app import create_app
     from omnireid.service.observation import log_to
 
     options = backend.options
     log_to(sys.stderr)
-    config = uvicorn.Config(
-        create_app(backend),
-        host=options.host,
-        port=options.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        h11_max_incomplete_event_size=_LONGEST_HEADERS,
-        http="h11",
-        ws="none",
-        lifespan="on",
-        limit_concurrency=_MOST_CONNECTIONS,
-        backlog=_QUEUE,
-        timeout_graceful_shutdown=_STOP_SECONDS,
-    )
+    config = server_config(backend)
     try:
         listening = config.bind_socket()
     except (OSError, SystemExit) as error:
@@ -132,6 +119,32 @@ def serve(backend: Backend) -> None:
                 _announce(backend, address)
 
     AnnouncedServer(config).run(sockets=[listening])
+
+
+def server_config(backend: Backend) -> uvicorn.Config:
+    """How the server speaks HTTP."""
+    import uvicorn
+
+    from omnireid.service.app import create_app
+
+    options = backend.options
+    return uvicorn.Config(
+        create_app(backend),
+        host=options.host,
+        port=options.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(options.trusted_proxies),
+        forwarded_allow_ips=list(options.trusted_proxies),
+        h11_max_incomplete_event_size=_LONGEST_HEADERS,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        limit_concurrency=_MOST_CONNECTIONS,
+        backlog=_QUEUE,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
 
 
 def _announce(backend: Backend, address: str) -> None:
