@@ -2,11 +2,13 @@
 
 Drawn people are put into a gallery, and `omnireid serve` serves it in a process of its own, on loopback. First comes
 the network's own rate in this process, which is the baseline: crops a second that `Embedder.embed` embeds from JPEG
-bytes. Then `/v1/embed` is asked by 16 clients, for one crop and for 32 crops a request; its share of the baseline is
-printed. Then 200 clients, a thread each, ask as fast as they are answered: 80 % searches, 15 % additions of crops that
-were never there, 5 % decisions. Afterwards every acknowledged sighting and decision must be in the gallery, and
-`omnireid gallery check` must find nothing. The clients run on the same cores as the service. Expect two minutes for 60
-seconds. With 600 seconds the lines of memory say whether it stays flat.
+bytes, so decoding counts in it. Then `/v1/embed` is asked by 16 clients, for 1, 8 and 32 crops a request; its share
+of the baseline is printed, and the processor time that the service and its clients take for a crop, which depends
+less on what else runs on the machine. Then 200 clients, a thread each, ask as fast as they are answered: 80 %
+searches, 15 % additions of crops that were never there, 5 % decisions. Afterwards every acknowledged sighting and
+decision must be in the gallery, and `omnireid gallery check` must find nothing. The clients run on the same cores as
+the service. Expect two minutes for 60 seconds. Memory is printed ten times, with the sightings that were added until
+then, as the gallery itself grows: with 600 seconds that is once a minute, and says whether it stays flat.
 
 Run: python benchmarks/service_load.py [--seconds 60] [--clients 200] [--sightings 2000] [--weights WEIGHTS]
 """
@@ -54,6 +56,11 @@ class Served:
         """Resident memory of the process."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    def processor_seconds(self) -> float:
+        """Processor time of the process so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -127,31 +134,33 @@ def in_threads(work: Callable[[int], None], count: int) -> float:
     return time.perf_counter() - began
 
 
-def network_rate(crops: list[bytes], weights: str | None, seconds: float) -> float:
-    """Crops a second of the network alone, from JPEG bytes, in batches of 32."""
+def network_rate(crops: list[bytes], weights: str | None, seconds: float) -> tuple[float, float]:
+    """Crops a second of the network alone, from JPEG bytes, in batches of 32; and processor seconds for a crop."""
     embedder = load_embedder() if weights is None else load_embedder(weights)
     batch = [crops[row % len(crops)] for row in range(32)]
     embedder.embed(batch)
-    done, began = 0, time.perf_counter()
+    done, began, busy = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - began < seconds:
         embedder.embed(batch)
         done += len(batch)
-    return done / (time.perf_counter() - began)
+    return done / (time.perf_counter() - began), (time.process_time() - busy) / done
 
 
-def embedding_rate(address: str, crops: list[bytes], size: int, seconds: float) -> float:
-    """Crops a second through `/v1/embed`, `size` crops a request."""
+def embedding_rate(served: Served, crops: list[bytes], size: int, seconds: float) -> tuple[float, float, float]:
+    """Crops a second through `/v1/embed`, and the processor seconds that service and clients took for a crop."""
     done = [0] * EMBEDDING_CLIENTS
     until = time.perf_counter() + seconds
 
     def work(number: int) -> None:
-        with ServiceClient(address) as service:
+        with ServiceClient(served.address) as service:
             while time.perf_counter() < until:
                 service.embed([crops[(number + row) % len(crops)] for row in range(size)])
                 done[number] += size
 
-    taken = in_threads(work, EMBEDDING_CLIENTS)
-    return sum(done) / taken
+    service_before, own_before = served.processor_seconds(), time.process_time()
+    taken, count = in_threads(work, EMBEDDING_CLIENTS), sum(done)
+    busy, own = served.processor_seconds() - service_before, time.process_time() - own_before
+    return count / taken, busy / count, own / count
 
 
 def load(served: Served, crops: list[bytes], clients: int, seconds: float) -> Record:
@@ -187,7 +196,9 @@ def load(served: Served, crops: list[bytes], clients: int, seconds: float) -> Re
             time.sleep(max(0.0, until - seconds + tenth * seconds / 10 - time.perf_counter()))
             done = sum(map(len, record.seconds.values()))
             print(
-                f"  after {tenth * seconds / 10:4.0f} s: {done:,} requests, {served.memory_mib():.0f} MiB", flush=True
+                f"  after {tenth * seconds / 10:4.0f} s: {done:,} requests, {len(record.added):,} sightings added, "
+                f"{served.memory_mib():.0f} MiB",
+                flush=True,
             )
 
     watcher = threading.Thread(target=watch)
@@ -228,13 +239,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="omnireid-service-") as place:
         gallery, crops = make_gallery(Path(place), given.sightings, given.weights)
         part = min(10.0, given.seconds / 6)
-        own = network_rate(crops, given.weights, part)
-        print(f"network alone, from JPEG bytes: {own:,.0f} crops/s")
+        own, own_busy = network_rate(crops, given.weights, part)
+        print(f"network alone, from JPEG bytes: {own:,.0f} crops/s, {1000 * own_busy:.2f} ms of processor time a crop")
         flags = [] if given.weights is None else ["--weights", given.weights]
         with serving(gallery, Path(place) / "kept", *flags) as served:
-            for size in (1, 32):
-                rate = embedding_rate(served.address, crops, size, part)
-                print(f"/v1/embed, {size} crops a request: {rate:,.0f} crops/s, {rate / own:.2f} of the network's own")
+            for size in (1, 8, 32):
+                rate, busy, clients = embedding_rate(served, crops, size, part)
+                print(
+                    f"/v1/embed, {size} crops a request: {rate:,.0f} crops/s, {rate / own:.2f} of the network's own; "
+                    f"processor time a crop: service {1000 * busy:.2f} ms, clients {1000 * clients:.2f} ms"
+                )
             print(
                 f"{given.clients} clients, {given.seconds:.0f} s, {len(crops):,} sightings in the gallery:", flush=True
             )

@@ -77,6 +77,10 @@ def test_the_three_formats_are_taken(unchanged: Served, kind: str) -> None:
     answer = unchanged.client.post("/v1/embed", files={"crops": ("x", content, f"image/{kind.lower()}")})
     expected = np.asarray(Image.open(io.BytesIO(content)).resize((32, 64), Image.Resampling.BILINEAR), dtype=np.float32)
     assert np.allclose(answer.json()["embeddings"], [expected.mean(axis=(0, 1))], atol=0.5)
+    asked = {"accept": "application/octet-stream"}
+    plain = unchanged.client.post("/v1/embed", files={"crops": ("x", content, f"image/{kind.lower()}")}, headers=asked)
+    assert np.frombuffer(plain.content, "<f4").tolist() == answer.json()["embeddings"][0]
+    assert plain.headers["x-weights-sha256"] == answer.json()["weights_sha256"]
     assert answer.json()["architecture"] == "means"
 
 

@@ -96,10 +96,10 @@ def apply_decisions(database: Database) -> int:
     changes = _changes(register, names)
     if not changes:
         return 0
-    changed = _read_numbers(database, sorted(changes))
+    handle = database.table(SIGHTINGS)
+    changed = _read_numbers(database, handle, sorted(changes))
     column = pa.array([changes[number] for number in changed.column("sighting").to_pylist()], pa.string())
     changed = changed.set_column(changed.schema.get_field_index("person"), "person", column)
-    handle = database.table(SIGHTINGS)
     with database.writing(SIGHTINGS):
         handle.merge_insert("sighting").when_matched_update_all().execute(changed.cast(handle.schema))
     keep_register(database, register.with_names(names), handle)
@@ -115,9 +115,9 @@ def _changes(register: Register, names: Sequence[str | None]) -> dict[int, str |
     return {number: name for number, name, written in found if name != written}
 
 
-def _read_numbers(database: Database, numbers: Sequence[int]) -> pa.Table:
+def _read_numbers(database: Database, handle: Any, numbers: Sequence[int]) -> pa.Table:
     import pyarrow as pa
 
     parts = [numbers[start : start + _CHANGED_TOGETHER] for start in range(0, len(numbers), _CHANGED_TOGETHER)]
     wanted = (f"sighting IN ({', '.join(map(str, part))})" for part in parts)
-    return pa.concat_tables([database.rows(SIGHTINGS, None, where) for where in wanted])
+    return pa.concat_tables([database.read(handle, None, where) for where in wanted])

@@ -83,7 +83,8 @@ def _add(app: FastAPI, route: ServiceRoute) -> None:
         "5XX": {"model": ErrorAnswer, "description": "The service failed, or has too much to do."},
     }
     if route.media_types:
-        answers[route.status] = {"content": {kind: {} for kind in route.media_types}, "description": "The file."}
+        what = "The file." if route.answer is None else "The answer, as the header Accept asks for it."
+        answers[route.status] = {"content": {kind: {} for kind in route.media_types}, "description": what}
     if route.status == 201 and route.answer is AddAnswer:
         answers[200] = {"model": AddAnswer, "description": "The crop was there already."}
     extra: dict[str, Any] = {ACCESS: route.access}
@@ -97,7 +98,7 @@ def _add(app: FastAPI, route: ServiceRoute) -> None:
         route.call,
         methods=[route.method],
         response_model=route.answer,
-        response_class=Response if route.media_types else JSONResponse,
+        response_class=Response if route.answer is None else JSONResponse,
         status_code=route.status,
         responses=answers,
         operation_id=route.call.__name__,

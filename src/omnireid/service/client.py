@@ -77,11 +77,15 @@ class ServiceClient:
         Raises:
             ImageError: a crop cannot be read.
         """
+        if not crops:
+            return np.empty((0, 0), dtype=np.float32)
         parts = [_file("crops", crop) for crop in crops]
-        rows: list[list[float]] = []
+        rows = []
         for start in range(0, len(parts), _EMBEDDED):
-            rows += self._connection.post_form("/v1/embed", (), parts[start : start + _EMBEDDED])["embeddings"]
-        embeddings: FloatArray = np.array(rows, dtype=np.float32)
+            some = parts[start : start + _EMBEDDED]
+            content = self._connection.post_form_for_bytes("/v1/embed", (), some, "application/octet-stream")
+            rows.append(np.frombuffer(content, dtype="<f4").reshape(len(some), -1))
+        embeddings: FloatArray = np.concatenate(rows).astype(np.float32)
         return embeddings
 
     def search(

@@ -79,9 +79,13 @@ class Connection:
 
     def post_form(self, path: str, fields: Sequence[Field], files: Sequence[FilePart]) -> Any:
         """Send a form with files, and return the object that is answered."""
+        return json.loads(self.post_form_for_bytes(path, fields, files, "application/json"))
+
+    def post_form_for_bytes(self, path: str, fields: Sequence[Field], files: Sequence[FilePart], accept: str) -> bytes:
+        """Send a form with files, and return the answer, which is asked for in a media type."""
         boundary = secrets.token_hex(16)
-        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        return json.loads(self._ask("POST", path, _form(boundary, fields, files), headers))
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Accept": accept}
+        return self._ask("POST", path, _form(boundary, fields, files), headers)
 
     def _ask(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
         sent = dict(headers) | ({} if self.token is None else {"Authorization": f"Bearer {self.token}"})

@@ -22,7 +22,7 @@ class ServiceRoute:
         call: What answers.
         access: The lowest role that may use it, or anyone.
         answer: Shape of the answer; None for one that is no JSON.
-        media_types: Types of an answer that is no JSON.
+        media_types: Types of an answer that is no JSON; next to a shape, those that a caller may ask for instead.
         status: Status of the answer.
         pictures: Field of the form that takes pictures, where there is one.
     """
@@ -38,7 +38,7 @@ class ServiceRoute:
 
 
 ROUTES = (
-    ServiceRoute("POST", "/v1/embed", routes.embed, "read", answers.EmbedAnswer, pictures="crops"),
+    ServiceRoute("POST", "/v1/embed", routes.embed, "read", answers.EmbedAnswer, (routes.FLOATS,), pictures="crops"),
     ServiceRoute("POST", "/v1/search", routes.search, "read", answers.SearchAnswer, pictures="crop"),
     ServiceRoute("GET", "/v1/sightings", routes.list_sightings, "read", answers.SightingsAnswer),
     ServiceRoute("POST", "/v1/sightings", routes.add_sighting, "write", answers.AddAnswer, status=201, pictures="crop"),
