@@ -27,6 +27,7 @@ from omnireid.errors import (
 from omnireid.gallery.database import Database
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.gallery import Gallery
+from omnireid.gallery.natural_order import natural_order
 from omnireid.gallery.schema import AUDIT, SIGHTINGS
 
 
@@ -116,6 +117,25 @@ def test_nobody_is_junk_or_a_distractor(tmp_path: Path) -> None:
     gallery = Gallery.open(tmp_path / "g")
     gallery.add(table)
     assert [sighting.person for sighting in gallery.sightings()] == [None, None, "0", "7"]
+
+
+def test_an_empty_name_is_nobody_and_no_camera(tmp_path: Path) -> None:
+    named = {"person_name": ["", "anna", "-1"], "camera_name": ["", "gate", "3"]}
+    gallery = Gallery.open(tmp_path / "g")
+    gallery.add(replace(table_of(3), crops=crops_of(["a", "b", "c"], [-1, 0, -1], [0, 1, 2], **named)))
+    assert [sighting.person for sighting in gallery.sightings()] == [None, "anna", None]
+    assert [sighting.camera for sighting in gallery.sightings()] == [None, "gate", "3"]
+    assert [person.name for person in gallery.people()] == ["anna"]
+
+
+def test_names_with_numbers_come_in_the_order_that_people_expect(tmp_path: Path) -> None:
+    names = ["10", "anna", "2", "cam 10", "cam 9", "02", "9" * 5000, "", "2b"]
+    ordered = ["", "02", "2", "2b", "10", "9" * 5000, "anna", "cam 9", "cam 10"]
+    assert sorted(names, key=natural_order) == ordered
+    gallery = Gallery.open(tmp_path / "g")
+    gallery.add(replace(table_of(3), crops=crops_of(["a", "b", "c"], [10, 9, 100], [10, 2, 1])))
+    assert [person.name for person in gallery.people()] == ["9", "10", "100"]
+    assert list(gallery.info().cameras) == ["1", "2", "10"]
 
 
 def test_columns_of_ones_own_come_and_stay(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def describe_crops(crops: Crops, zone: ZoneInfo | None) -> pa.Table:
 def cameras_of(crops: Crops) -> list[str | None]:
     """The camera of each crop as text; None where it is not known."""
     if "camera_name" in crops.columns:
-        return [str(name) for name in _values(crops, "camera_name")]
+        return [_text(name) for name in _values(crops, "camera_name")]
     return [None] * len(crops) if crops.camera_ids is None else [str(camera) for camera in crops.camera_ids.tolist()]
 
 
@@ -109,7 +109,7 @@ def _persons(crops: Crops) -> list[str | None]:
     persons: list[str | None] = []
     for number, name, path in zip(ids, names, crops.paths, strict=True):
         is_distractor = number == DISTRACTOR_PERSON_ID and (market_ids(path.name) or (None,))[0] == number
-        persons.append(None if name == str(JUNK_PERSON_ID) or is_distractor else name)
+        persons.append(None if name == str(JUNK_PERSON_ID) or is_distractor else _text(name))
     return persons
 
 

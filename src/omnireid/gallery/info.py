@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from omnireid.gallery.database import Database
+from omnireid.gallery.natural_order import natural_order
 from omnireid.gallery.schema import OWN_COLUMNS, GalleryFacts
 from omnireid.gallery.sightings import Sightings
 from omnireid.gallery.stored_files import stored_bytes
@@ -105,7 +106,7 @@ class GalleryInfo:
 
 
 def list_people(sightings: Sightings) -> tuple[Person, ...]:
-    """The people, those seen most often first; by name among equals."""
+    """The people, those seen most often first; by name among equals, 2 before 10."""
     import pyarrow.compute as pc
 
     table = sightings.table.filter(pc.is_valid(sightings.table.column("person")))
@@ -116,13 +117,15 @@ def list_people(sightings: Sightings) -> tuple[Person, ...]:
         Person(
             name=row["person"],
             sightings=row["sighting_count"],
-            cameras=tuple(sorted(camera for camera in row["camera_distinct"] if camera is not None)),
+            cameras=tuple(
+                sorted((camera for camera in row["camera_distinct"] if camera is not None), key=natural_order)
+            ),
             first=row["time_min"],
             last=row["time_max"],
         )
         for row in grouped.to_pylist()
     ]
-    return tuple(sorted(people, key=lambda person: (-person.sightings, person.name)))
+    return tuple(sorted(people, key=lambda person: (-person.sightings, natural_order(person.name))))
 
 
 def describe_gallery(database: Database, facts: GalleryFacts, sightings: Sightings) -> GalleryInfo:
@@ -140,7 +143,9 @@ def describe_gallery(database: Database, facts: GalleryFacts, sightings: Sightin
         sightings=len(sightings),
         unassigned=table["person"].null_count,
         people=len(pc.unique(table["person"].drop_null())),
-        cameras={("not known" if name == "None" else name): cameras[name] for name in sorted(cameras)},
+        cameras={
+            ("not known" if name == "None" else name): cameras[name] for name in sorted(cameras, key=natural_order)
+        },
         first=times["min"],
         last=times["max"],
         columns=tuple(name for name in table.column_names if name not in OWN_COLUMNS),

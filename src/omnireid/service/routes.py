@@ -19,6 +19,7 @@ from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.found import GalleryMatches
 from omnireid.gallery.gallery import Gallery
 from omnireid.gallery.identities import Kind
+from omnireid.gallery.natural_order import natural_order
 from omnireid.gallery.schema import SIGHTINGS
 from omnireid.gallery.snapshot import embeddings_of
 from omnireid.gallery.times import parse_time
@@ -259,7 +260,9 @@ async def erase(request: Request, erasure: Annotated[shapes.Erasure, Body()]) ->
 
     def preview() -> dict[str, Any]:
         rows = gallery.sightings(which).table
-        people = sorted({person for person in rows.column("person").to_pylist() if person is not None})
+        people = sorted(
+            {person for person in rows.column("person").to_pylist() if person is not None}, key=natural_order
+        )
         return {"sightings": len(rows), "people": people, "pictures_deleted": 0, "receipt": None}
 
     def write() -> dict[str, Any]:
