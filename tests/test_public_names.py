@@ -92,6 +92,7 @@ ERRORS = {
     "BusyError",
     "CalibrationError",
     "CheckpointError",
+    "ClusterError",
     "CoverageError",
     "DataError",
     "DataNotFoundError",

@@ -51,6 +51,7 @@
     │   ├── MediaTypeError         a file that is no picture of a format the service takes
     │   ├── RateLimitError         too many requests in a short time
     │   └── BusyError              too much is waiting already
+    ├── ClusterError               a cluster that cannot be reached, or is lost
     ├── MissingDependencyError     an optional library is not installed
     └── StoppedError               the user pressed Ctrl-C; finished work is kept
 
@@ -68,6 +69,7 @@ __all__ = [
     "BusyError",
     "CalibrationError",
     "CheckpointError",
+    "ClusterError",
     "CoverageError",
     "DataError",
     "DataNotFoundError",
@@ -312,6 +314,10 @@ class RateLimitError(ServiceError):
 
 class BusyError(ServiceError):
     """Too many requests wait already, or one took too long. Nothing was changed."""
+
+
+class ClusterError(OmnireidError):
+    """A cluster of machines that cannot be reached or started, or that is lost."""
 
 
 class MissingDependencyError(OmnireidError):

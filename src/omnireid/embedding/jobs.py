@@ -18,11 +18,12 @@ from pathlib import Path
 
 from omnireid.addresses import Address, arrow_source, file_names, file_versions
 from omnireid.embedding.chunks import embed_chunks, provenance_of
+from omnireid.embedding.clusters import ChunkOfCrops, check_cluster, embed_on_cluster
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.tables import Provenance, arrow_columns, read_provenance, with_provenance, write_embeddings
 from omnireid.errors import DataNotFoundError, EmbeddingError, ImageError, SettingError, StoppedError
 from omnireid.files import as_path, atomic_output, check_output, make_folder, output_errors, remove_tree, sole_writer
-from omnireid.progress import progress_bar
+from omnireid.progress import Advance, progress_bar
 from omnireid.types import Crops, as_crops
 
 CHUNK_SIZE = 1024
@@ -60,6 +61,7 @@ def embed_to_parquet(
     batch_size: int | None = None,
     chunk_size: int = CHUNK_SIZE,
     skip_unreadable: bool = False,
+    cluster: str | None = None,
     progress: bool = False,
 ) -> JobSummary:
     """Embed `crops` into a Parquet file, going on where an earlier run stopped.
@@ -78,9 +80,14 @@ def embed_to_parquet(
         chunk_size: crops in a chunk.
         skip_unreadable: leave out crops that cannot be decoded and list them in the
             metadata, instead of stopping at the first.
+        cluster: embed on a Ray cluster: ``auto`` for the one of this machine, which is started
+            where there is none, or an address such as ``ray://head:10001``. Every machine reads
+            crops and weights under the same paths. The rows are those of one process, and a lost
+            worker costs its chunk's time.
         progress: show a bar on standard error.
 
     Raises:
+        ClusterError: the cluster cannot be reached, or does not finish. Finished chunks are kept.
         DataNotFoundError: there is no crop to embed.
         DataError: crops at an address cannot be fetched. Finished chunks are kept.
         ImageError: a crop cannot be decoded, or, with `skip_unreadable`, none can.
@@ -97,6 +104,8 @@ def embed_to_parquet(
         raise DataNotFoundError("There is no crop to embed.")
     if chunk_size < 1:
         raise SettingError(f"A chunk has at least one crop; got chunk_size={chunk_size}.")
+    if cluster is not None:
+        check_cluster(cluster)
     check_output(output, suffix=".parquet", inputs=[*crops.paths, embedder.weights])
     crops = replace(crops, columns=arrow_columns(crops))  # once, so that every chunk has the same types
     with sole_writer(output):
@@ -111,17 +120,16 @@ def embed_to_parquet(
         with progress_bar("embed", total, show=progress) as advance:
             advance(kept)
             try:
-                tables = embed_chunks(
-                    embedder,
-                    crops,
-                    [chunk.positions for chunk in todo],
-                    batch_size=batch_size,
-                    skip_unreadable=skip_unreadable,
-                    advance=advance,
-                )
-                for chunk, table in zip(todo, tables, strict=True):
-                    provenance = replace(table.provenance, job=chunk.fingerprint)
-                    write_embeddings(replace(table, provenance=provenance), _part(parts, chunk))
+                if cluster is None:
+                    _embed_here(embedder, crops, todo, parts, batch_size, skip_unreadable, advance)
+                elif todo:
+                    chunks_of_crops = [ChunkOfCrops(crops.select(list(c.positions)), c.fingerprint) for c in todo]
+                    for number, content in embed_on_cluster(
+                        cluster, embedder, chunks_of_crops, batch_size=batch_size, skip_unreadable=skip_unreadable
+                    ):
+                        with atomic_output(_part(parts, todo[number])) as temporary:
+                            temporary.write_bytes(content)
+                        advance(len(todo[number].positions))
             except KeyboardInterrupt:
                 # Looked up rather than counted: Ctrl-C may come between the last write and its count.
                 left = _not_done(parts, todo, skip_unreadable)
@@ -133,6 +141,30 @@ def embed_to_parquet(
         summary = _join([_part(parts, chunk) for chunk in chunks], output, provenance, kept)
         remove_tree(parts)
         return summary
+
+
+def _embed_here(
+    embedder: Embedder,
+    crops: Crops,
+    todo: Sequence[_Chunk],
+    parts: Path,
+    batch_size: int | None,
+    skip_unreadable: bool,
+    advance: Advance,
+) -> None:
+    """Embed chunks in this process, and write the part of each."""
+    tables = embed_chunks(
+        embedder,
+        crops,
+        [chunk.positions for chunk in todo],
+        batch_size=batch_size,
+        skip_unreadable=skip_unreadable,
+        advance=advance,
+    )
+    for chunk, table in zip(todo, tables, strict=True):
+        write_embeddings(
+            replace(table, provenance=replace(table.provenance, job=chunk.fingerprint)), _part(parts, chunk)
+        )
 
 
 def _cut(embedder: Embedder, crops: Crops, chunk_size: int) -> list[_Chunk]:
