@@ -120,7 +120,7 @@ def test_settings_of_s3_are_those_of_lancedb() -> None:
 
 
 def test_only_rows_are_verified_where_files_cannot_be_listed(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("erasure", "info"):
+    for module in ("erasure", "stored_files"):
         monkeypatch.setattr(f"omnireid.gallery.{module}.list_stored_files", lambda _database: None)
     receipt = gallery.remove(ErasureOptions(person=("2",)))
     assert (receipt.sightings, receipt.files, receipt.verified) == (6, 0, True)
