@@ -347,17 +347,20 @@ def load_gallery_embedder(gallery: str, weights: str | None, runtime: RuntimeOpt
     from omnireid.gallery.gallery import Gallery
     from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
-    if weights is None:
+    if weights is not None:
+        embedder = load_embedder(weights, runtime)
+    else:
         model = Gallery.open(gallery).model
         weights = DEFAULT_WEIGHTS if model is None else model.weights
         if not weights and model is not None and (shipped := find_shipped_by_content(model.weights_sha256)) is not None:
             weights = str(shipped.path)  # a gallery that was filled with embeddings does not know where its weights are
-        if not weights or (Path(weights).is_absolute() and not Path(weights).exists()):
+        try:
+            embedder = load_embedder(weights, runtime)
+        except WeightsNotFoundError:
             raise WeightsNotFoundError(
                 f"The weights of the gallery {gallery} are not where they were ({weights or 'nobody said where'}). "
-                "Name them with --weights."
-            )
-    embedder = load_embedder(weights, runtime)
+                f"Name them with --weights, or embed its pictures with others: omnireid gallery reindex --gallery {gallery}"
+            ) from None
     announce(embedder)
     sys.stderr.flush()
     return embedder
