@@ -7,6 +7,10 @@ import os
 import pickle
 import shutil
 import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
@@ -123,11 +127,11 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         cluster.shutdown()
 
 
-def kill_a_worker() -> bool:
-    """Kill a process that embeds chunks, as a lack of memory would. Returns whether there was one."""
+def kill_a_worker(title: bytes = WORKER) -> bool:
+    """Kill a process of the cluster, as a lack of memory would. Returns whether there was one."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (process / "cmdline").read_bytes().startswith(WORKER):
+            if (process / "cmdline").read_bytes().startswith(title):
                 os.kill(int(process.name), signal.SIGKILL)
                 return True
     return False
@@ -159,4 +163,55 @@ def test_two_nodes_give_the_file_of_one_process_also_when_a_worker_is_killed(
     assert killed == [True]
     assert len(written) == len(set(written)) == 38 + 1  # every part once, and the output
     assert (summary.embedded, summary.found_done, len(summary.skipped)) == (299, 0, 1)
+    assert there.read_bytes() == here.read_bytes()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def client_address() -> Iterator[str]:
+    """The address of a cluster of this machine that takes clients."""
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    port = free_port()
+    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--port", str(free_port())]
+    words += ["--node-ip-address", "127.0.0.1", "--ray-client-server-port", str(port), "--num-cpus", "2"]
+    words += ["--include-dashboard", "false", "--object-store-memory", str(100 * 2**20)]
+    with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as head:
+        try:
+            deadline = time.monotonic() + 60
+            while not accepts(port):
+                assert time.monotonic() < deadline, "Ray did not start"
+                time.sleep(0.2)
+            yield f"ray://127.0.0.1:{port}"
+        finally:
+            head.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_client_at_an_address_gets_the_same_file_also_when_what_serves_it_is_killed(
+    tmp_path: Path, crops: Crops, client_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = load_embedder(DEFAULT_WEIGHTS, RuntimeOptions(runtime="onnxruntime", precision="fp32"))
+    here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
+    embed_to_parquet(embedder, crops, here, chunk_size=20, skip_unreadable=True)
+    killed: list[bool] = []
+
+    def write(path: Path) -> Any:
+        if not killed:
+            killed.append(kill_a_worker(b"ray::ChunkRunner"))
+        return atomic_output(path)
+
+    monkeypatch.setattr(jobs, "atomic_output", write)
+    embed_to_parquet(embedder, crops, there, chunk_size=20, skip_unreadable=True, cluster=client_address)
+    assert killed == [True]
     assert there.read_bytes() == here.read_bytes()

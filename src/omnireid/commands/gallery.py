@@ -359,7 +359,7 @@ def load_gallery_embedder(gallery: str, weights: str | None, runtime: RuntimeOpt
         except WeightsNotFoundError:
             raise WeightsNotFoundError(
                 f"The weights of the gallery {gallery} are not where they were ({weights or 'nobody said where'}). "
-                f"Name them with --weights, or embed its pictures with others: omnireid gallery reindex --gallery {gallery}"
+                f"Name them with --weights, or embed its pictures with others: omnireid gallery reindex"
             ) from None
     announce(embedder)
     sys.stderr.flush()

@@ -30,6 +30,9 @@ PORT = 10001
 OBJECT_STORE_BYTES = 512 * 2**20
 """Memory for chunks on their way, in a cluster that is started here. A chunk of 1,024 crops takes 2 MiB."""
 
+_LOSSES = 3
+"""How often in a row the cluster may lose the process that runs Ray Data for a client, with no chunk finished."""
+
 CONNECT_S = 5.0
 """How long an address may take to accept a connection, in seconds."""
 
@@ -119,7 +122,8 @@ def embed_on_cluster(
     }
     with _connected(cluster) as ray, _cluster_errors(cluster):
         seen: set[int] = set()
-        for row in _rows(ray, chunks, settings, threads):
+        rows = _rows_from_afar if ray.util.client.ray.is_connected() else _rows
+        for row in rows(ray, chunks, settings, threads):
             if row["error"]:
                 raise (error_class(row["error"]) or ClusterError)(row["message"])
             if row["chunk"] not in seen:
@@ -150,6 +154,46 @@ def _rows(
         yield from embedded.iter_rows()
     finally:
         context.enable_progress_bars, context.print_on_execution_start = shown
+
+
+def _rows_from_afar(
+    ray: Any, chunks: Sequence[ChunkOfCrops], settings: Mapping[str, object], threads: int
+) -> Iterator[dict[str, Any]]:
+    """The same for a client at an address, where Ray Data cannot run: an actor of the cluster runs it for the client.
+
+    An actor that is lost with its machine is started anew, with the chunks that are still to do.
+    """
+    left, losses = dict(enumerate(chunks)), 0
+    while left:
+        numbers = list(left)
+        runner = ray.remote(num_cpus=0)(ChunkRunner).remote(list(left.values()), settings, threads)
+        try:
+            while left and (row := ray.get(runner.next_row.remote())) is not None:
+                number, losses = numbers[row["chunk"]], 0
+                left.pop(number, None)
+                yield row | {"chunk": number}
+        except ray.exceptions.RayActorError:
+            losses += 1
+            if losses > _LOSSES:
+                raise
+        else:
+            if left:
+                raise ClusterError(f"Ray ended with {len(left):,} chunks that it embedded nowhere.")
+        finally:
+            ray.kill(runner)
+
+
+class ChunkRunner:
+    """A process of the cluster that runs Ray Data for a client, and hands it one answer at a time."""
+
+    def __init__(self, chunks: Sequence[ChunkOfCrops], settings: Mapping[str, object], threads: int) -> None:
+        import ray
+
+        self._rows = _rows(ray, chunks, settings, threads)
+
+    def next_row(self) -> dict[str, Any] | None:
+        """The next answer of a worker; None after the last."""
+        return next(self._rows, None)
 
 
 class ChunkWorker:
@@ -241,10 +285,14 @@ def _connect(ray: Any, cluster: str) -> None:
                     **quiet,
                 )
     except Exception as error:
-        where = "No Ray cluster could be started on this machine" if cluster == AUTO else f"Cannot join {cluster}"
+        where = "No Ray cluster could be started on this machine"
+        advice = "A machine whose cores are all busy may be too slow for Ray to start."
+        if cluster != AUTO:
+            where = f"Cannot join {cluster}"
+            advice = "A cluster that asks for a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too."
         raise ClusterError(
-            f"{where}: {first_line(error)} The cluster needs the same versions of Ray and Python as this machine; a "
-            "machine whose cores are all busy may be too slow for Ray to start. Without --ray, one process embeds."
+            f"{where}: {first_line(error).rstrip('.')}. The cluster needs the same versions of Ray and Python as this "
+            f"machine. {advice} Without --ray, one process embeds."
         ) from error
 
 
