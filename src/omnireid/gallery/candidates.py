@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from omnireid.gallery.conditions import Condition, named_columns
-from omnireid.gallery.growing import GrowingGallery, prepare_growing
+from omnireid.gallery.growing import LARGEST_OPERAND_BYTES, GrowingGallery, prepare_growing
 from omnireid.gallery.sketches import Sketches, sketch_embeddings
 from omnireid.retrieval.comparison import EmbeddingComparison
 from omnireid.retrieval.distance import (
@@ -139,7 +139,8 @@ class PreparedCandidates:
         rows = np.flatnonzero(fits)
         is_few = len(rows) <= _LARGEST_COPY * len(embeddings)
         if is_few and (not bits or len(rows) <= _COMPARED_WHOLE):
-            return Candidates(prepare_gallery(embeddings[rows], distance), fits, rows)
+            copied = prepare_gallery(embeddings[rows], distance, largest_operand_bytes=LARGEST_OPERAND_BYTES)
+            return Candidates(copied, fits, rows)
         compared = self._all(embeddings, distance, bits)
         if is_few and isinstance(compared, Sketches):
             return Candidates(compared.taken(rows), fits, rows)

@@ -12,7 +12,7 @@ from omnireid.retrieval.distance import ComparableGallery, find_copies, make_fac
 from omnireid.terms import Distance
 from omnireid.types import AnyArray, FloatArray, IntArray
 
-_LARGEST_OPERAND_BYTES = 5 * 2**29
+LARGEST_OPERAND_BYTES = 5 * 2**29
 """A million embeddings of 512 values are kept in float32, in which a single query compares them ten times as fast as
 in float16. More of them are compared in pieces, which are converted for each query."""
 
@@ -107,7 +107,7 @@ def _reserve(count: int, width: tuple[int, ...], kind: Any) -> AnyArray:
 
 def _is_kept(embeddings: AnyArray) -> bool:
     count, width = embeddings.shape
-    return bool(4 * count * (width + 1) <= _LARGEST_OPERAND_BYTES)
+    return bool(4 * count * (width + 1) <= LARGEST_OPERAND_BYTES)
 
 
 def _fill_operand(
