@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import docstring_parser
 import numpy as np
 import pytest
 from PIL import Image
+from tests.ports import free_port
 
 from omnireid import __version__
 from omnireid.cli import COMMANDS, EXIT_ERROR, SUBCOMMAND_FILES, command_words, main
@@ -196,9 +196,7 @@ def readme_commands() -> list[str]:
 
 def serves(words: list[str]) -> bool:
     """Whether a service starts and answers; it is stopped then."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "omnireid", *words, "--port", str(port)])
     try:
         deadline = time.monotonic() + 60

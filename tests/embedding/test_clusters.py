@@ -7,10 +7,8 @@ import os
 import pickle
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
@@ -22,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tests.embedding.colours import colour_embedder
+from tests.ports import free_port, wait_for_port
 
 from omnireid.cli import main
 from omnireid.embedding import jobs
@@ -166,17 +165,6 @@ def test_two_nodes_give_the_file_of_one_process_also_when_a_worker_is_killed(
     assert there.read_bytes() == here.read_bytes()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture
 def client_address() -> Iterator[str]:
     """The address of a cluster of this machine that takes clients."""
@@ -187,10 +175,7 @@ def client_address() -> Iterator[str]:
     words += ["--include-dashboard", "false", "--object-store-memory", str(100 * 2**20)]
     with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as head:
         try:
-            deadline = time.monotonic() + 60
-            while not accepts(port):
-                assert time.monotonic() < deadline, "Ray did not start"
-                time.sleep(0.2)
+            wait_for_port(port)
             yield f"ray://127.0.0.1:{port}"
         finally:
             head.terminate()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import threading
@@ -22,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.gallery.tables import mean_embedder
+from tests.ports import free_port, wait_for_port
 from tests.service.conftest import crop_bytes
 
 from omnireid import ServiceClient, ServiceError, SettingError
@@ -60,23 +60,10 @@ def make_certificate(folder: Path) -> Path:
     return folder / "localhost.pem"
 
 
-def wait_for(port: int) -> None:
-    """Wait until something listens."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"nothing listens on {port}")
-
-
 @contextmanager
 def proxied(folder: Path, service_port: int) -> Iterator[int]:
     """The packaged configuration with other ports and files, in an nginx of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     server = (ROOT / "packaging" / "nginx.conf").read_text()
     for packaged, here in {
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
@@ -96,7 +83,7 @@ def proxied(folder: Path, service_port: int) -> Iterator[int]:
         [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", f"{folder}/error.log"]
     )
     try:
-        wait_for(port)
+        wait_for_port(port)
         yield port
     finally:
         process.terminate()
