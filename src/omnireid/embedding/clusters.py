@@ -8,7 +8,7 @@ import pickle
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ OBJECT_STORE_BYTES = 512 * 2**20
 
 _LOSSES = 3
 """How often in a row the cluster may lose the process that runs Ray Data for a client, with no chunk finished."""
+
+_ATTEMPTS = 4
+"""How often a client tries to join."""
 
 CONNECT_S = 5.0
 """How long an address may take to accept a connection, in seconds."""
@@ -271,7 +274,7 @@ def _connect(ray: Any, cluster: str) -> None:
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
     try:
         if cluster != AUTO:
-            ray.init(cluster, **quiet)
+            _join_as_client(ray, cluster, quiet)
             return
         try:
             ray.init("auto", **quiet)
@@ -294,6 +297,16 @@ def _connect(ray: Any, cluster: str) -> None:
             f"{where}: {first_line(error).rstrip('.')}. The cluster needs the same versions of Ray and Python as this "
             f"machine. {advice} Without --ray, one process embeds."
         ) from error
+
+
+def _join_as_client(ray: Any, address: str, quiet: Mapping[str, object]) -> None:
+    """Join as a client. The process that the server starts for a client now and then dies at its birth (Ray 2.60)."""
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(ConnectionAbortedError):
+            ray.init(address, **quiet)
+            return
+        ray.shutdown()
+    ray.init(address, **quiet)
 
 
 def _check_reachable(address: str) -> None:
