@@ -14,8 +14,9 @@ from omnireid.tracking.scoring import score_tracks
 from omnireid.tracking.track_table import TrackTable, read_track_table, write_track_table
 from omnireid.tracking.tracklets import Tracklet
 
+from ..ports import free_port
 from ..tracking.cameras import seen, table, walks
-from ..tracking.test_message_broker import broker, free_port, needs_mosquitto, subscriber, wait_for
+from ..tracking.test_message_broker import broker, needs_mosquitto, subscriber, wait_for
 
 
 @pytest.fixture
