@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.data.fabrication import touch
 
-from omnireid.data.crops import PassedOver, find_images, image_names, split_of, walk_images
+from omnireid.data.crops import PassedOver, find_images, image_names, images_among, split_of, walk_images
 from omnireid.data.folders import missing_files
 from omnireid.errors import list_briefly
 from omnireid.types import Sample
@@ -85,3 +85,12 @@ def test_thumbnail_folders_are_no_crops_and_are_named(tmp_path: Path) -> None:
     found = find_images(tmp_path, 3)
     assert found.files == [("a", "1.jpg")]
     assert found.passed_over.system == (".thumbnails", "__MACOSX", "a/@eaDir")
+
+
+def test_a_list_of_files_is_sorted_out_as_the_folder_is(tmp_path: Path) -> None:
+    names = ["a/1.jpg", "a/@eaDir/1.jpg/M.jpg", "a/@eaDir/2.jpg", "a/b/2.NEF", "list.txt", "._5.nef", "@eaDir", "z.png"]
+    names += [".git/6.jpg", ".git/@eaDir/6.jpg", ".thumbnails/1.jpg", "a/b/.7.jpg"]
+    touch(tmp_path, names)
+    found = images_among(sorted(tuple(name.split("/")) for name in names))
+    assert found == find_images(tmp_path, 32)
+    assert found.files == [("a", "1.jpg"), ("z.png",)]

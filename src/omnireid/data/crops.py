@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from omnireid.data.folders import folder_entries, folder_names, is_system_folder, visible_names
+from omnireid.data.folders import EntryKind, folder_entries, folder_names, is_hidden, is_system_folder, visible_names
 from omnireid.errors import DataError, DataNotFoundError, IncompleteDatasetError, list_briefly
 from omnireid.images.decode import IMAGE_SUFFIXES
 from omnireid.types import Sample, Split
@@ -28,7 +28,7 @@ _PICTURE_SUFFIXES = frozenset(
 
 _HEIC_SUFFIXES = frozenset({".heic", ".heics", ".heif", ".hif"})
 
-_Found = Literal["image", "unread", "special", "system"]
+_Kind = Literal["image", "unread", "special", "system", "folder", "other"]
 
 
 @dataclass(frozen=True)
@@ -126,19 +126,12 @@ def walk_images(folder: Path, depth: int) -> Iterator[tuple[str, ...]]:
     Yields the parts of each file's relative path. A folder that is met again
     through a link is passed over, so a link to a folder above it is no endless tree.
     """
-    return (parts for parts, found in _walk(folder, depth, set()) if found == "image")
+    return (parts for parts, kind in _walk(folder, depth, set()) if kind == "image")
 
 
 def find_images(folder: Path, depth: int) -> FoundImages:
     """List the files of `walk_images`, together with what was passed over."""
-    names: dict[str, list[str]] = {"unread": [], "special": [], "system": []}
-    files = []
-    for parts, found in _walk(folder, depth, set()):
-        if found == "image":
-            files.append(parts)
-        else:
-            names[found].append("/".join(parts))
-    return FoundImages(files, PassedOver(**{kind: tuple(found) for kind, found in names.items()}))
+    return _sort_out(_walk(folder, depth, set()))
 
 
 def images_among(files: Iterable[tuple[str, ...]]) -> FoundImages:
@@ -147,41 +140,59 @@ def images_among(files: Iterable[tuple[str, ...]]) -> FoundImages:
     Args:
         files: the parts of each file's path relative to the folder that was searched, in sorted order.
     """
-    found: list[tuple[str, ...]] = []
-    unread = []
-    system = dict[str, None]()
-    for parts in files:
-        folder = next((parts[: i + 1] for i, part in enumerate(parts[:-1]) if is_system_folder(part)), None)
-        if folder is not None:
-            system["/".join(folder)] = None
-        elif not any(part.startswith(".") for part in parts):
-            if is_image_name(parts[-1]):
-                found.append(parts)
-            elif _suffix(parts[-1]) in _PICTURE_SUFFIXES:
-                unread.append("/".join(parts))
-    return FoundImages(found, PassedOver(unread=tuple(unread), system=tuple(system)))
+    return _sort_out(_follow(files))
 
 
-def _walk(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[tuple[str, ...], _Found]]:
+def _sort_out(entries: Iterable[tuple[tuple[str, ...], _Kind]]) -> FoundImages:
+    """Collect entries by what they are. An entry that comes again, such as a folder of several files, counts once."""
+    files = []
+    names: dict[str, dict[str, None]] = {"unread": {}, "special": {}, "system": {}}
+    for parts, kind in entries:
+        if kind == "image":
+            files.append(parts)
+        elif kind in names:
+            names[kind]["/".join(parts)] = None
+    return FoundImages(files, PassedOver(**{kind: tuple(found) for kind, found in names.items()}))
+
+
+def _kind_by_name(name: str, entry: EntryKind) -> _Kind:
+    """What an entry that is not hidden is among crops."""
+    if entry == "folder":
+        return "system" if is_system_folder(name) else "folder"
+    if is_image_name(name):
+        return "image" if entry == "file" else "special"
+    return "unread" if entry == "file" and _suffix(name) in _PICTURE_SUFFIXES else "other"
+
+
+def _walk(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[tuple[str, ...], _Kind]]:
+    """Everything that is visible at most `depth` folders below `folder`, except the folders that are entered."""
     place = os.path.realpath(folder)
     if place in seen:
         return
     seen.add(place)
-    for name, kind in folder_entries(folder):
+    for name, entry in folder_entries(folder):
+        if entry == "folder" and depth == 0:
+            continue
+        kind = _kind_by_name(name, entry)
         if kind == "folder":
-            if depth == 0:
-                continue
-            if is_system_folder(name):
-                yield (name,), "system"
-                continue
             for parts, found in _walk(folder / name, depth - 1, seen):
                 yield (name, *parts), found
-        elif is_image_name(name):
-            if kind == "file":
-                require_utf8(folder, name)
-            yield (name,), "image" if kind == "file" else "special"
-        elif kind == "file" and _suffix(name) in _PICTURE_SUFFIXES:
-            yield (name,), "unread"
+            continue
+        if kind == "image":
+            require_utf8(folder, name)
+        yield (name,), kind
+
+
+def _follow(files: Iterable[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], _Kind]]:
+    """What a walk meets on its way to each of these files: the file, or a system folder above it."""
+    for parts in files:
+        for level, name in enumerate(parts, 1):
+            if is_hidden(name):
+                break
+            kind = _kind_by_name(name, "folder" if level < len(parts) else "file")
+            if kind != "folder":
+                yield parts[:level], kind
+                break
 
 
 def no_image_error(folder: Path, passed_over: PassedOver, advice: str) -> DataNotFoundError:

@@ -120,22 +120,23 @@ def is_system_folder(name: str) -> bool:
     return name.lower() in _SYSTEM_FOLDERS
 
 
-def folder_entries(folder: Path) -> list[tuple[str, EntryKind]]:
-    """Name and kind of everything in `folder`, sorted by code point.
+def is_hidden(name: str) -> bool:
+    """Whether a name begins with a dot and is no system folder's.
 
-    Names that begin with a dot are left out, but for system folders: hidden files are editors' and systems'
-    own; macOS writes ``._0002_c1s1_000451_03.jpg`` beside each image.
+    Hidden files are editors' and systems' own; macOS writes ``._0002_c1s1_000451_03.jpg`` beside each image.
+    """
+    return name.startswith(".") and not is_system_folder(name)
+
+
+def folder_entries(folder: Path) -> list[tuple[str, EntryKind]]:
+    """Name and kind of everything in `folder` that is not hidden, sorted by code point.
 
     Raises:
         DataError: there is no permission to look into it, or it is no folder.
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted(
-                (entry.name, _kind(entry))
-                for entry in entries
-                if not entry.name.startswith(".") or is_system_folder(entry.name)
-            )
+            return sorted((entry.name, _kind(entry)) for entry in entries if not is_hidden(entry.name))
     except OSError as error:
         raise DataError(
             f"Cannot look into the folder {folder}: {error.strerror}. Check its name and permissions."
