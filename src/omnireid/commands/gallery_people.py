@@ -13,6 +13,7 @@ from omnireid.gallery.options import ClusterOptions
 
 if TYPE_CHECKING:
     from omnireid.gallery.gallery import Gallery
+    from omnireid.gallery.identities import Decision
     from omnireid.gallery.questions import Question
 
 SightingsPositional = Annotated[
@@ -29,6 +30,11 @@ def open_gallery(gallery: str) -> Gallery:
     from omnireid.gallery.gallery import Gallery
 
     return Gallery.open(gallery)
+
+
+def explain_undo(decision: Decision, gallery: str) -> str:
+    """What was decided, and the command that takes it back."""
+    return f"{decision}\nTake it back with: omnireid gallery undo --gallery {gallery} --event {decision.event}"
 
 
 def people(*, gallery: GalleryOption, json: JsonOption = None) -> None:
@@ -169,10 +175,7 @@ def cluster(
     decision = opened.adopt(proposal, reason=reason) if apply and proposal.people else None
     leave_json(json, proposal.json() | {"event": None if decision is None else decision.event})
     if decision is not None:
-        print(
-            f"{decision}\nTake it back with: omnireid gallery undo --gallery {gallery} --event {decision.event}",
-            file=say,
-        )
+        print(explain_undo(decision, gallery), file=say)
     elif proposal.people:
         print("Nothing was changed; --apply gives the sightings to these people.", file=say)
 

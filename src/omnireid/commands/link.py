@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
+from omnireid.commands.gallery_people import explain_undo
 from omnireid.commands.options import JsonOption, check_json, leave_json
 from omnireid.tracking.camera_linking_options import CameraLinkingOptions
 
@@ -205,8 +206,7 @@ def _add_to_gallery(
     done = add_to_gallery(linked.table, Gallery.open(place), kept, crops=crops)
     print(f"gallery {place}: {done.added:,} sightings added, {done.found:,} were there already", file=say)
     if done.decision is not None:
-        take_back = f"omnireid gallery undo --gallery {place} --event {done.decision.event}"
-        print(f"{done.decision}\nTake it back with: {take_back}", file=say)
+        print(explain_undo(done.decision, place), file=say)
     event = None if done.decision is None else done.decision.event
     return {"added": done.added, "found": done.found, "event": event}
 
