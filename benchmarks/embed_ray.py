@@ -14,19 +14,17 @@ Run: python benchmarks/embed_ray.py [CROPS]
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.embedding.ray_cluster import kill_one_process, two_nodes
 
 from omnireid import synthesize
 from omnireid.data.listing import list_crops
@@ -39,38 +37,9 @@ from omnireid.files import atomic_output
 from omnireid.machine import describe
 from omnireid.types import Crops
 
-OBJECT_STORE_BYTES = 200 * 2**20
 CHUNK_SIZE = 64
 DRAWN = 1024
 """Crops that are drawn; the list repeats them, because drawing takes longer than embedding."""
-
-
-@contextmanager
-def two_nodes() -> Iterator[None]:
-    """A cluster of two nodes with a core each, to which this process is connected. Nothing is reported to anybody."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray: Any = import_module("ray")
-    cluster_utils: Any = import_module("ray.cluster_utils")
-
-    node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    try:
-        cluster.add_node(**node)
-        ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
-        yield
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-def kill_a_worker() -> int:
-    """Kill one process that embeds chunks. Returns its number; 0 where there is none."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (process / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
-                os.kill(int(process.name), signal.SIGKILL)
-                return int(process.name)
-    return 0
 
 
 def embed(embedder: Embedder, crops: Crops, output: Path, cluster: str | None) -> float:
@@ -90,7 +59,7 @@ def kill_after(parts: int) -> list[int]:
     def write(path: Path) -> object:
         written.append(path)
         if len(written) == parts:
-            killed.append(kill_a_worker())
+            killed.append(kill_one_process())
         return atomic_output(path)
 
     vars(jobs)["atomic_output"] = write

@@ -6,12 +6,9 @@ import json
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tests.embedding.colours import colour_embedder
+from tests.embedding.ray_cluster import kill_one_process, two_nodes
 from tests.ports import free_port, wait_for_port
 
 from omnireid.cli import main
@@ -32,9 +30,6 @@ from omnireid.errors import ImageError, ModelError, SettingError
 from omnireid.files import atomic_output
 from omnireid.types import Crops
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
-
-NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-WORKER = b"ray::MapWorker"
 
 
 @pytest.fixture
@@ -110,35 +105,14 @@ def test_nothing_at_an_address_is_said_at_once(
 
 
 @pytest.fixture
-def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cluster of two nodes on this machine, one core each, to which this process is connected."""
-    ray: Any = import_module("ray")
-    cluster_utils: Any = import_module("ray.cluster_utils")
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
-    try:
-        cluster.add_node(**NODE)
-        ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
+def connected() -> Iterator[None]:
+    with two_nodes():
         yield
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-def kill_a_worker(title: bytes = WORKER) -> bool:
-    """Kill a process of the cluster, as a lack of memory would. Returns whether there was one."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (process / "cmdline").read_bytes().startswith(title):
-                os.kill(int(process.name), signal.SIGKILL)
-                return True
-    return False
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.usefixtures("two_nodes")
+@pytest.mark.usefixtures("connected")
 def test_two_nodes_give_the_file_of_one_process_also_when_a_worker_is_killed(
     tmp_path: Path, crops: Crops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,17 +123,18 @@ def test_two_nodes_give_the_file_of_one_process_also_when_a_worker_is_killed(
         embed_to_parquet(embedder, crops, there, chunk_size=8, cluster="auto")
     shutil.rmtree(tmp_path / ".there.parquet.parts", ignore_errors=True)
     written: list[str] = []
-    killed: list[bool] = []
+    killed: list[int] = []
 
     def write(path: Path) -> Any:
         written.append(path.name)
         if len(written) == 3:
-            killed.append(kill_a_worker())
+            killed.append(kill_one_process())
         return atomic_output(path)
 
     monkeypatch.setattr(jobs, "atomic_output", write)
     summary = embed_to_parquet(embedder, crops, there, chunk_size=8, skip_unreadable=True, cluster="auto")
-    assert killed == [True]
+    assert len(killed) == 1
+    assert killed[0]
     assert len(written) == len(set(written)) == 38 + 1  # every part once, and the output
     assert (summary.embedded, summary.found_done, len(summary.skipped)) == (299, 0, 1)
     assert there.read_bytes() == here.read_bytes()
@@ -189,14 +164,15 @@ def test_a_client_at_an_address_gets_the_same_file_also_when_what_serves_it_is_k
     embedder = load_embedder(DEFAULT_WEIGHTS, RuntimeOptions(runtime="onnxruntime", precision="fp32"))
     here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
     embed_to_parquet(embedder, crops, here, chunk_size=20, skip_unreadable=True)
-    killed: list[bool] = []
+    killed: list[int] = []
 
     def write(path: Path) -> Any:
         if not killed:
-            killed.append(kill_a_worker(b"ray::ChunkRunner"))
+            killed.append(kill_one_process("ray::ChunkRunner"))
         return atomic_output(path)
 
     monkeypatch.setattr(jobs, "atomic_output", write)
     embed_to_parquet(embedder, crops, there, chunk_size=20, skip_unreadable=True, cluster=client_address)
-    assert killed == [True]
+    assert len(killed) == 1
+    assert killed[0]
     assert there.read_bytes() == here.read_bytes()
