@@ -24,7 +24,7 @@ from omnireid.errors import OutputError, ResumeError, SettingError, StoppedError
 from omnireid.experiments.experiment import Experiment, describe_plan, run_experiment
 from omnireid.experiments.options import ExperimentOptions
 from omnireid.experiments.results import read_queries
-from omnireid.experiments.table import Published
+from omnireid.experiments.table import Published, Row
 from omnireid.experiments.tables import CROSS_DOMAIN, CUE_STREAMS, PRETRAINING
 from omnireid.training.learner import Learner
 from omnireid.training.recipes import Recipe
@@ -175,6 +175,24 @@ def test_rows_and_seeds_can_be_added_later(
         assert run is not None
         assert whole is not None
         assert run.scores == whole.scores
+
+
+def test_a_run_copied_from_another_table_is_scored_and_not_trained_again_unless_it_differs(
+    finished: Finished, recipe: Recipe, options: ExperimentOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Learner, "step", None)  # no run takes a step
+    other = replace(TABLE, name="other", rows=(Row("first", "osnet_{width}_one_stream"),))
+    there = replace(options, output=tmp_path / "other", seeds=(1,), evaluate_on=(), progress=False)
+    shutil.copytree(finished.folder / "one" / "seed-1", there.output / "first" / "seed-1")
+    run, whole = run_experiment(other, recipe, there).record.find("first", 1), finished.experiment.record.find("one", 1)
+    assert run is not None
+    assert whole is not None
+    assert (run.weights_sha256, run.scores) == (whole.weights_sha256, whole.scores[:1])
+
+    wrong = replace(there, output=tmp_path / "wrong")
+    shutil.copytree(finished.folder / "four" / "seed-1", wrong.output / "first" / "seed-1")
+    refused = run_experiment(other, recipe, wrong).failures["first/seed-1"]
+    assert "osnet_x0_25_one_stream" in refused
 
 
 def test_an_experiment_that_was_stopped_goes_on_where_it_was(
