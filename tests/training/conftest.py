@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.training.runs import SMALL, options_for
 
 from omnireid.synthetic.dataset import synthesize
-from omnireid.training.options import RunOptions
+from omnireid.training import run as run_module
+from omnireid.training.options import RunOptions, RunResult
+from omnireid.training.run import train
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_curves() -> Iterator[None]:
+    """Drawing them would take longer than these runs; one test in test_run.py has them drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "draw_curves", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +36,10 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def options(people: Path, tmp_path: Path) -> RunOptions:
-    return RunOptions(
-        (people,),
-        tmp_path / "run",
-        device="cpu",
-        threads=1,
-        log_every=2,
-        pixel_cache_folder=tmp_path / "stores",
-        progress=False,
-    )
+    return options_for(people, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(people: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A finished run of the small recipe, which no test changes: those that go on with it copy its folder."""
+    return train(SMALL, options_for(people, tmp_path_factory.mktemp("whole")))

@@ -14,6 +14,7 @@ import numpy as np
 
 from omnireid.training.augmentation import Augmentation
 from omnireid.training.journal import read_journal
+from omnireid.training.options import RunOptions
 from omnireid.training.recipes import Recipe
 from omnireid.weights.artefact import read_artefact
 
@@ -28,6 +29,19 @@ SMALL = Recipe(
     average=0.9,
 )
 """24 training crops: three steps an epoch."""
+
+
+def options_for(data: Path, folder: Path) -> RunOptions:
+    """A quiet run on one thread, in ``run`` below `folder`."""
+    return RunOptions(
+        (data,),
+        folder / "run",
+        device="cpu",
+        threads=1,
+        log_every=2,
+        pixel_cache_folder=folder / "stores",
+        progress=False,
+    )
 
 
 def tensors(path: Path) -> dict[str, np.ndarray[Any, Any]]:

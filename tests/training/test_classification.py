@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tests.training.runs import SMALL, losses, same, tensors, torchrun
+from tests.training.runs import SMALL, losses, options_for, same, tensors, torchrun
 
 from omnireid import create_model
 from omnireid.cli import main
@@ -58,18 +58,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 noise = rng.integers(-40, 40, (32, 32, 3))
                 Image.fromarray((colour + noise).astype(np.uint8)).save(folder / f"{number}.png")
     return root
-
-
-def options_for(pictures: Path, folder: Path) -> RunOptions:
-    return RunOptions(
-        (pictures,),
-        folder / "run",
-        device="cpu",
-        threads=1,
-        log_every=2,
-        pixel_cache_folder=folder / "stores",
-        progress=False,
-    )
 
 
 @pytest.fixture

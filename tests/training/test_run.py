@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,16 +27,19 @@ from omnireid.errors import (
 )
 from omnireid.evaluation.scores import RankingScores
 from omnireid.synthetic.dataset import synthesize
+from omnireid.training import run as run_module
 from omnireid.training.augmentation import Augmentation
+from omnireid.training.curves import draw_curves
 from omnireid.training.journal import read_journal
 from omnireid.training.learner import Learner
-from omnireid.training.options import RunOptions
+from omnireid.training.options import RunOptions, RunResult
 from omnireid.training.recipes import Recipe
 from omnireid.training.run import train
-from omnireid.weights.artefact import read_artefact
+from omnireid.weights.artefact import read_metadata
 
 
-def test_a_run_leaves_all_that_its_readers_need(options: RunOptions) -> None:
+def test_a_run_leaves_all_that_its_readers_need(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "draw_curves", draw_curves)
     result = train(replace(SMALL, evaluate_every=1), options)
     folder = options.output
     names = {path.name for path in folder.iterdir()}
@@ -51,13 +55,13 @@ def test_a_run_leaves_all_that_its_readers_need(options: RunOptions) -> None:
     entries = read_journal(folder)
     assert [entry["step"] for entry in entries if entry["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
     assert [entry["step"] for entry in entries if entry["kind"] == "evaluation"] == [3, 6]
-    embedder = load_embedder(result.weights)
-    assert embedder.metadata.preprocessing.height == 32
-    assert embedder.metadata.training_data == "synthetic"
+    metadata = read_metadata(result.weights)
+    assert metadata.preprocessing.height == 32
+    assert metadata.training_data == "synthetic"
     assert isinstance(result.scores, RankingScores)
-    assert embedder.metadata.metrics["synthetic.rank1"] == result.scores.rank1
+    assert metadata.metrics["synthetic.rank1"] == result.scores.rank1
     best = max(entry["mean_average_precision"] for entry in entries if entry["kind"] == "evaluation")
-    assert read_artefact(folder / "best.safetensors")[1].metrics["synthetic.mean_average_precision"] == best
+    assert read_metadata(folder / "best.safetensors").metrics["synthetic.mean_average_precision"] == best
 
 
 def test_the_log_holds_the_learning_rate_of_each_step(options: RunOptions) -> None:
@@ -66,19 +70,18 @@ def test_the_log_holds_the_learning_rate_of_each_step(options: RunOptions) -> No
     assert rates == pytest.approx([0.01] * 3 + [0.001] * 3)
 
 
-def test_the_same_recipe_and_seed_give_the_same_weights_and_another_seed_others(options: RunOptions) -> None:
-    train(SMALL, options)
-    again = replace(options, output=options.output.with_name("again"), log_every=5, checkpoint_every=1)
-    train(SMALL, again)
-    assert same(options.output / "last.safetensors", again.output / "last.safetensors")
-    other = replace(options, output=options.output.with_name("other"))
-    train(replace(SMALL, seed=1), other)
-    assert not same(options.output / "last.safetensors", other.output / "last.safetensors")
+def test_the_same_recipe_and_seed_give_the_same_weights_and_another_seed_others(
+    options: RunOptions, whole: RunResult
+) -> None:
+    again = train(SMALL, replace(options, log_every=5, checkpoint_every=1))
+    assert same(whole.weights, again.weights)
+    other = train(replace(SMALL, seed=1), replace(options, output=options.output.with_name("other")))
+    assert not same(whole.weights, other.weights)
 
 
 def test_small_crops_first_and_large_ones_last(options: RunOptions) -> None:
     result = train(replace(SMALL, resolutions=("32x16@0", "48x24@1")), options)
-    assert load_embedder(result.weights).metadata.preprocessing.height == 48
+    assert read_metadata(result.weights).preprocessing.height == 48
 
 
 def test_two_sources_are_other_people_and_other_cameras(options: RunOptions, people: Path, tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def test_identities_held_out_are_scored_instead_of_the_test_set(options: RunOpti
     result = train(replace(SMALL, epochs=1, batch_size=4), replace(options, hold_out=0.5))
     assert result.scores is not None
     assert json.loads((options.output / "run.json").read_text())["data"]["identities"] == 2
-    assert "held-out.rank1" in load_embedder(result.weights).metadata.metrics
+    assert "held-out.rank1" in read_metadata(result.weights).metrics
 
 
 def test_the_best_weights_are_chosen_on_other_data_alone(options: RunOptions, others: Path) -> None:
@@ -108,12 +111,13 @@ def test_the_best_weights_are_chosen_on_other_data_alone(options: RunOptions, ot
     result = train(recipe, replace(options, use_test_identities=True, evaluate_on=(others,)))
     curve = [entry for entry in read_journal(options.output) if entry["kind"] == "evaluation"]
     best = max(curve, key=lambda entry: entry["mean_average_precision"])
-    metrics = read_artefact(options.output / "best.safetensors")[1].metrics
+    metrics = read_metadata(options.output / "best.safetensors").metrics
     assert set(metrics) == {"synthetic.rank1", "synthetic.mean_average_precision"}
     assert metrics["synthetic.mean_average_precision"] == best["mean_average_precision"]
     assert isinstance(result.scores, RankingScores)
     assert (result.scores.queries, result.scores.gallery) == (4, 4)  # others' test half
-    embedder = load_embedder(options.output / "best.safetensors", RuntimeOptions(precision="fp32"))
+    runtime = RuntimeOptions(runtime="onnxruntime", precision="fp32")
+    embedder = load_embedder(options.output / "best.safetensors", runtime)
     again = evaluate_embedder(embedder, load_splits(others)).scores
     assert again.mean_average_precision == pytest.approx(best["mean_average_precision"], abs=1e-6)
 
@@ -129,7 +133,7 @@ def test_of_several_data_sets_the_mean_chooses(options: RunOptions, people: Path
         each = [entry[f"{name}.mean_average_precision"] for name in names]
         assert entry["mean_average_precision"] == pytest.approx(np.mean(each))
     best = max(curve, key=lambda entry: entry["mean_average_precision"])
-    metrics = read_artefact(options.output / "best.safetensors")[1].metrics
+    metrics = read_metadata(options.output / "best.safetensors").metrics
     assert metrics == {name: best[name] for name in metrics}
     assert len(metrics) == 4
     record = json.loads((options.output / "run.json").read_text())["scored_on"]
@@ -199,18 +203,17 @@ def test_a_run_that_was_stopped_ends_in_the_weights_of_one_that_was_not(
     assert losses(cut) == losses(tmp_path / "whole")
 
 
-def test_a_finished_run_can_be_gone_on_with_and_stays_what_it_is(options: RunOptions) -> None:
-    first = train(SMALL, options)
+def test_a_finished_run_can_be_gone_on_with_and_stays_what_it_is(options: RunOptions, whole: RunResult) -> None:
+    shutil.copytree(whole.weights.parent, options.output)
     again = train(SMALL, replace(options, resume=True))
     assert again.scores is not None
-    assert again.scores == first.scores
+    assert again.scores == whole.scores
 
 
 def test_a_run_that_torchrun_has_started_again_goes_on_without_being_asked(
-    options: RunOptions, monkeypatch: pytest.MonkeyPatch
+    options: RunOptions, whole: RunResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(SMALL, options)
-    cut = replace(options, output=options.output.with_name("cut"), checkpoint_every=2)
+    cut = replace(options, checkpoint_every=2)
     step = Learner.step
 
     def lost_at_the_fourth(self: Learner, batch: Any, number: int) -> Any:
@@ -223,8 +226,7 @@ def test_a_run_that_torchrun_has_started_again_goes_on_without_being_asked(
         train(SMALL, cut)
     monkeypatch.undo()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    train(SMALL, cut)
-    assert same(options.output / "last.safetensors", cut.output / "last.safetensors")
+    assert same(whole.weights, train(SMALL, cut).weights)
 
 
 @pytest.mark.slow
@@ -241,7 +243,7 @@ def test_compiled_steps_give_the_curve_of_eager_ones(options: RunOptions, monkey
     compiled = replace(started, output=options.output.with_name("compiled"), compile=True)
     result = train(recipe, compiled)
     assert losses(compiled.output) == pytest.approx(losses(started.output), abs=1e-4)
-    assert load_embedder(result.weights).metadata.architecture == "osnet_x0_25"
+    assert read_metadata(result.weights).architecture == "osnet_x0_25"
 
 
 @pytest.mark.gpu

@@ -31,15 +31,13 @@ from omnireid.synthetic.dataset import synthesize
 from omnireid.training.augmentation import Augmentation
 from omnireid.training.journal import read_journal
 from omnireid.training.learner import Learner
-from omnireid.training.options import RunOptions
+from omnireid.training.options import RunOptions, RunResult
 from omnireid.training.run import train
 from omnireid.training.run_checkpoint import write_checkpoint
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(options: RunOptions) -> None:
-    train(SMALL, options)
-    before = (options.output / "checkpoint.safetensors").read_bytes()
-    broken = replace(options, output=options.output.with_name("broken"), checkpoint_every=1, log_every=1)
+    broken = replace(options, checkpoint_every=1, log_every=1)
     with pytest.raises(
         NonFiniteLossError, match=r"not finite at step \d+ .*nonfinite-batch-rank0\.safetensors.*--clip"
     ):
@@ -50,7 +48,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(options: Ru
     assert kept["images"].shape == (8, 3, 32, 16)
     assert len(kept["crops"]) == len(kept["identities"]) == 8
     assert any("not finite" in str(entry.get("event")) for entry in read_journal(broken.output))
-    assert (options.output / "checkpoint.safetensors").read_bytes() == before
 
 
 def test_a_network_of_no_such_name_is_refused_before_the_data_is_read(options: RunOptions, tmp_path: Path) -> None:
@@ -62,8 +59,8 @@ def test_a_network_of_no_such_name_is_refused_before_the_data_is_read(options: R
     assert not nowhere.output.exists()
 
 
-def test_a_run_that_is_another_one_is_not_gone_on_with(options: RunOptions, tmp_path: Path) -> None:
-    train(SMALL, options)
+def test_a_run_that_is_another_one_is_not_gone_on_with(options: RunOptions, whole: RunResult, tmp_path: Path) -> None:
+    shutil.copytree(whole.weights.parent, options.output)
     others = synthesize(tmp_path / "others", identities=6, cameras=3, per_camera=2, height=64, seed=5)
     resumed = replace(options, data=(others,), resume=True)
     with pytest.raises(ResumeError, match=r"(?s)--erasing: it has 0.3, asked for is 0.1.*data set \(crops\)"):

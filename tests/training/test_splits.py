@@ -35,14 +35,6 @@ PARTITIONS = [FIRST] * 4 + [SECOND] * 6
 """Two training halves of 8 crops, in 10 partitions: two runs, and 8 and 12 splits scored with their weights."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def without_curves() -> Iterator[None]:
-    """Drawing them would take longer than these runs; tests/training/test_run.py looks at them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "draw_curves", lambda *_: None)
-        yield
-
-
 def draw_over(root: Path, pattern: str) -> Path:
     """Draw a picture into every empty file of a data set."""
     for seed, path in enumerate(sorted(root.glob(pattern))):

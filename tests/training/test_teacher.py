@@ -23,6 +23,7 @@ from omnireid.training.options import RunOptions
 from omnireid.training.run import train
 from omnireid.training.teacher import teach, teacher_folder
 from omnireid.types import FloatArray
+from omnireid.weights.artefact import read_artefact, write_artefact
 
 CALLS: list[int] = []
 
@@ -144,11 +145,13 @@ def test_a_student_comes_nearer_to_its_teacher(options: RunOptions, untrained: P
     assert np.mean(teacher_losses[-3:]) < 0.7 * np.mean(teacher_losses[:3])
 
 
-def test_another_teacher_does_not_resume_the_run(options: RunOptions, untrained: Path) -> None:
-    run = with_teacher(options, untrained)
+def test_another_teacher_does_not_resume_the_run(options: RunOptions, untrained: Path, tmp_path: Path) -> None:
+    run, another = with_teacher(options, untrained), tmp_path / "another.safetensors"
+    tensors, metadata = read_artefact(untrained)
+    write_artefact(another, tensors, replace(metadata, licence="MIT"))
     train(replace(IMITATING, epochs=1), run)
     with pytest.raises(ResumeError, match="teacher"):
-        train(replace(IMITATING, epochs=1), replace(run, teacher="osnet_x0_25.market1501", resume=True))
+        train(replace(IMITATING, epochs=1), replace(run, teacher=str(another), resume=True))
 
 
 @pytest.mark.parametrize(
