@@ -1,115 +1,36 @@
+"""Weights by path, by published name and by address: what is downloaded, what is kept, and how it fails."""
+
 from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
-import socket
-import struct
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import platformdirs
 import pytest
-from huggingface_hub import errors as hub_errors
+from tests.weights.file_server import CONTENT, DIGEST, Server, serve_files
 from tests.weights.openvino_writer import HEIGHT, WEIGHT, WIDTH, write_graph_of_others
 
 from omnireid import load_embedder
 from omnireid.cli import main
 from omnireid.embedding.options import RuntimeOptions
-from omnireid.errors import DiskFullError, DownloadError, OutputError, WeightsError, WeightsNotFoundError
+from omnireid.errors import DiskFullError, DownloadError, WeightsError, WeightsNotFoundError
 from omnireid.files import cache_folder, output_errors
 from omnireid.weights import fetch
 from omnireid.weights.description import WeightsDescription
 from omnireid.weights.fetch import resolve_weights
 from omnireid.weights.published import PublishedFile, PublishedWeights
 
-CONTENT = bytes(range(256)) * 5000
-DIGEST = hashlib.sha256(CONTENT).hexdigest()
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Server(ThreadingHTTPServer):
-    """A file server, and a hub with one repository, that counts what it is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests: list[str] = []
-        self.files: dict[str, bytes] = {}  # further ones, by the last part of their address
-        self.cut_off: set[str] = set()  # those of which only the first half is sent
-        self.stopping = threading.Event()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_HEAD(self) -> None:
-        self.respond(body=False)
-
-    def do_GET(self) -> None:
-        self.respond(body=True)
-
-    def respond(self, *, body: bool) -> None:
-        self.server.requests.append(f"{self.command} {self.path}")
-        name = self.path.rpartition("/")[2]
-        if name in self.server.files:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(self.server.files[name])))
-            self.end_headers()
-            length = len(self.server.files[name]) // (2 if name in self.server.cut_off else 1)
-            self.wfile.write(self.server.files[name][:length])
-            return
-        kind = name.partition(".")[0]
-        known = kind in ("w", "cut", "chunked", "reset", "stall")
-        self.send_response(200 if known else 404)
-        self.send_header("ETag", f'"{DIGEST}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        if not known and self.path.startswith("/team"):
-            self.send_header("X-Error-Code", "EntryNotFound")
-        if kind == "chunked":
-            self.send_header("Transfer-Encoding", "chunked")
-        else:
-            self.send_header("Content-Length", str(len(CONTENT) if known else 0))
-        self.end_headers()
-        if known and body:
-            self.send_body(kind)
-
-    def send_body(self, kind: str) -> None:
-        if kind == "w":
-            self.wfile.write(CONTENT)
-            return
-        self.wfile.write(b"2000\r\n" if kind == "chunked" else b"")
-        self.wfile.write(CONTENT[:1000])
-        if kind == "stall":
-            self.server.stopping.wait(30)
-        if kind == "reset":
-            self.server.stopping.wait(0.3)  # until the client has read what came before
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+    with serve_files() as running:
         yield running
-        running.stopping.set()
-        running.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -319,105 +240,6 @@ def test_nobody_answers(server: Server) -> None:
     server.server_close()
     with pytest.raises(DownloadError, match="could not be reached.*download the file elsewhere"):
         resolve_weights(f"{address}/w.safetensors#sha256={DIGEST}")
-
-
-def on_hub(name: str, endpoint: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Resolve `name` in a fresh process: huggingface_hub reads its endpoint when it is imported."""
-    code = (
-        "import sys; from omnireid.weights.fetch import resolve_weights; from omnireid.errors import DownloadError\n"
-        "try: print(resolve_weights(sys.argv[1]))\n"
-        "except DownloadError as error: print('DownloadError:', error); sys.exit(2)"
-    )
-    settings = {"HF_ENDPOINT": endpoint, "OMNIREID_CACHE": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", code, name],
-        env={**os.environ, **settings, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_hub_file_is_downloaded_once_and_works_offline(server: Server, cache: Path) -> None:
-    name = "hf://team/osnet/w.bin@main"
-    first = on_hub(name, server.address, cache)
-    assert first.returncode == 0, first.stderr
-    path = Path(first.stdout.strip())
-    assert path.read_bytes() == CONTENT
-    assert cache in path.parents
-    gets = [request for request in server.requests if request.startswith("GET")]
-    offline = on_hub(name, server.address, cache, HF_HUB_OFFLINE="1")
-    assert Path(offline.stdout.strip()) == path
-    assert [request for request in server.requests if request.startswith("GET")] == gets
-
-
-def test_hub_file_that_is_not_there(server: Server, cache: Path) -> None:
-    missing = on_hub("hf://team/osnet/other.bin@main", server.address, cache)
-    assert missing.returncode == 2
-    assert "could not be fetched" in missing.stdout
-    never_seen = on_hub("hf://team/osnet/w.bin", server.address, cache, HF_HUB_OFFLINE="1")
-    assert never_seen.returncode == 2
-    assert "is not in the cache" in never_seen.stdout
-
-
-def test_hub_file_comes_from_the_cache_when_the_hub_is_dead(server: Server, cache: Path) -> None:
-    name = "hf://team/osnet/w.bin@main"
-    first = on_hub(name, server.address, cache)
-    server.shutdown()
-    server.server_close()
-    second = on_hub(name, server.address, cache)
-    assert (second.returncode, second.stdout) == (0, first.stdout)
-
-
-def test_hub_connection_that_breaks(server: Server, cache: Path) -> None:
-    broken = on_hub("hf://team/osnet/reset.bin@main", server.address, cache)
-    assert broken.returncode == 2, broken.stderr
-    assert "reset.bin@main could not be fetched from the hub: " in broken.stdout
-    assert "Run the command again" in broken.stdout
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["RevisionResolutionError", "XetDownloadError", "FileMetadataError", "OfflineModeIsEnabled", "EntryNotFoundError"],
-)
-def test_errors_of_the_hub(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    error = getattr(hub_errors, kind, None)
-    if error is None:
-        pytest.skip(f"this huggingface_hub has no {kind}")
-    with pytest.raises(DownloadError, match="hf://a/b/w.pth could not be fetched from the hub: it says why. Run the"):
-        resolve_from_hub_that_raises(error("first line\nit says why"), monkeypatch)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError("Consistency check failed"),  # huggingface_hub raises it bare, after a short file
-        RuntimeError("Data processing error: CAS service error"),  # Xet
-        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
-        TimeoutError(errno.ETIMEDOUT, "timed out"),
-        *(kind("") for kind in hub_errors.HfHubHTTPError.__mro__[1:2]),  # the HTTP client's, without a word
-    ],
-)
-def test_errors_below_the_hub(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DownloadError, match="could not be fetched from the hub: .+ Run the command again") as caught:
-        resolve_from_hub_that_raises(error, monkeypatch)
-    assert caught.value.__cause__ is error
-
-
-def test_errors_of_the_disk_below_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DiskFullError, match="No space left on the disk"):
-        resolve_from_hub_that_raises(OSError(errno.ENOSPC, "No space left on device"), monkeypatch)
-    with pytest.raises(OutputError, match="No permission to write"):
-        resolve_from_hub_that_raises(PermissionError(errno.EACCES, "Permission denied"), monkeypatch)
-
-
-def resolve_from_hub_that_raises(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> str:
-        raise error
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
-    resolve_weights("hf://a/b/w.pth")
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from omnireid import load_embedder
-from omnireid.embedding.options import RuntimeOptions
+from omnireid.embedding.options import RuntimeName, RuntimeOptions
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import CheckpointError, ModelError, WeightsNotFoundError
 from omnireid.export.exporting import export_weights
@@ -32,14 +32,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["w.onnx", "w.xml"])
-def test_a_graph_says_what_its_weights_say(exported: Path, untrained: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "runtime"), [("w.onnx", "onnxruntime"), ("w.xml", "openvino")])
+def test_a_graph_says_what_its_weights_say(exported: Path, untrained: Path, name: str, runtime: RuntimeName) -> None:
     found = read_graph(exported / name)
     assert found.metadata.weights == read_metadata(untrained)
     assert found.metadata.weights_sha256 == sha256_of(untrained)
     assert (found.metadata.precision, found.metadata.takes_pixels, found.metadata.kept_in_float) == ("fp32", True, ())
-    embedder = load_embedder(exported / name)
-    assert embedder.weights_sha256 == load_embedder(untrained).weights_sha256
+    options = RuntimeOptions(runtime=runtime, precision="fp32")
+    embedder = load_embedder(exported / name, options)
+    assert embedder.weights_sha256 == load_embedder(untrained, options).weights_sha256
     assert embedder.metadata == read_metadata(untrained)
     with pytest.raises(ModelError, match="holds osnet_x0_25, not osnet_x1_0"):
         load_embedder(exported / name, RuntimeOptions(architecture="osnet_x1_0"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import omnireid
-from omnireid import load_embedder
+from omnireid import RuntimeOptions, load_embedder
 from omnireid.errors import WeightsNotFoundError
 from omnireid.files import sha256_of
 from omnireid.weights import shipped as shipped_module
@@ -91,4 +91,4 @@ def test_the_embedder_without_arguments_takes_the_default_weights(
     assert embedder.weights_sha256 == sha256_of(untrained)
     assert embedder.metadata == metadata
     assert embedder.embed(sorted(crop_folder.iterdir())).shape == (12, 512)
-    assert load_embedder("other").metadata.licence == "MIT"
+    assert load_embedder("other", RuntimeOptions(runtime="onnxruntime")).metadata.licence == "MIT"
