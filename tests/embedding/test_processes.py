@@ -20,18 +20,14 @@ import torch
 from tests.embedding.colours import colour_embedder
 
 from omnireid import Embedder, load_embedder
-from omnireid.embedding import network as network_module
 from omnireid.embedding.options import RuntimeName, RuntimeOptions
 from omnireid.errors import CheckpointError, ModelError, WeightsNotFoundError
 from omnireid.images.probes import probe_crops
 
+pytestmark = pytest.mark.usefixtures("two_cores")
+
 PIXELS = probe_crops(40, 64, 32)  # enough for several streams
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-
-
-@pytest.fixture(autouse=True)
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_module, "usable_cores", lambda: 2)
 
 
 def load(weights: Path, runtime: RuntimeName) -> Embedder:
