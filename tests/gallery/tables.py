@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.retrieval.calibrations import calibration_of, curve_through
 
 from omnireid.embedding.embedder import Embedder
 from omnireid.embedding.network import Network
 from omnireid.embedding.tables import EmbeddingTable, Provenance
 from omnireid.gallery.gallery import Gallery
 from omnireid.images.preprocess import Preprocessing
+from omnireid.terms import Distance
 from omnireid.types import AnyArray, Crops
 from omnireid.weights.artefact import WeightsMetadata
 
@@ -44,6 +46,15 @@ def filled(place: Path, count: int = 30, **columns: Any) -> Gallery:
     gallery = Gallery.open(place)
     gallery.add(table_of(count, **columns))
     return gallery
+
+
+def calibrate(gallery: Gallery, points: Mapping[float, float], distance: Distance = "euclidean") -> None:
+    """Store a calibration for any pair, by its log likelihood ratios at some distances."""
+    model = gallery.facts.model
+    made = calibration_of(
+        model.weights_sha256, curve_through(points), preprocessing=model.preprocessing, distance=distance
+    )
+    gallery.set_calibration(made)
 
 
 def mean_embedder(weights: Path = Path("means.safetensors")) -> Embedder:

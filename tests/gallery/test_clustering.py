@@ -7,29 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.gallery.tables import PROVENANCE, WIDTH, table_of
+from tests.retrieval.calibrations import calibration_of, curve_through
 
 from omnireid.errors import CalibrationError, GalleryError, SettingError
 from omnireid.gallery.gallery import Gallery
 from omnireid.gallery.options import ClusterMethod, ClusterOptions, ErasureOptions
-from omnireid.retrieval.calibration import Calibration, CalibrationCurve
 
 PEOPLE, EACH = 5, 8
 SMALL = ClusterOptions(k1=7, k2=2)
-CURVE = CalibrationCurve(
-    relation="any",
-    distances=(0.0, 2.0),
-    log_likelihood_ratios=(2.0, -30.0),
-    method="logistic",
-    same_pairs=9,
-    different_pairs=9,
-    people=3,
-)
-CALIBRATION = Calibration(
-    weights_sha256=PROVENANCE.weights_sha256,
-    model=PROVENANCE.model,
-    preprocessing=PROVENANCE.preprocessing,
-    distance="euclidean",
-    curves=(CURVE,),
+CALIBRATION = calibration_of(
+    PROVENANCE.weights_sha256, curve_through({0.0: 2.0, 2.0: -30.0}), preprocessing=PROVENANCE.preprocessing
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.gallery.tables import PROVENANCE, drawn_embeddings, filled, table_of
+from tests.retrieval.calibrations import calibration_of, curve_through
 
 from omnireid.errors import CalibrationError, DataError
 from omnireid.gallery.filters import SightingFilter
@@ -16,27 +17,13 @@ from omnireid.retrieval.calibration import Calibration, CalibrationCurve, Relati
 
 def curve(relation: Relation, at_zero: float, least_gap_s: float | None = None) -> CalibrationCurve:
     """A log likelihood ratio that falls from `at_zero` at distance 0 to its negative at distance 4."""
-    return CalibrationCurve(
-        relation=relation,
-        distances=(0.0, 4.0),
-        log_likelihood_ratios=(at_zero, -at_zero),
-        method="logistic",
-        same_pairs=9,
-        different_pairs=9,
-        people=9,
-        least_gap_s=least_gap_s,
-    )
+    return curve_through({0.0: at_zero, 4.0: -at_zero}, relation, least_gap_s)
 
 
 def calibration_for(weights_sha256: str, *curves: CalibrationCurve) -> Calibration:
     """Distance 0 speaks e² for one person and 4 as much against it; crops of one camera say nothing."""
-    return Calibration(
-        weights_sha256=weights_sha256,
-        model="osnet_x0_25",
-        preprocessing=PROVENANCE.preprocessing,
-        distance="euclidean",
-        curves=(curve("any", 2.0), curve("same-camera", 0.0), *curves),
-    )
+    usual = (curve("any", 2.0), curve("same-camera", 0.0))
+    return calibration_of(weights_sha256, *usual, *curves, preprocessing=PROVENANCE.preprocessing)
 
 
 CALIBRATION = calibration_for(PROVENANCE.weights_sha256)

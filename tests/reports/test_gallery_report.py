@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.gallery.tables import crops_of, drawn_embeddings, mean_embedder, table_of
+from tests.gallery.tables import calibrate, crops_of, drawn_embeddings, mean_embedder, table_of
 
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.gallery import Gallery
@@ -15,7 +15,6 @@ from omnireid.gallery.options import ErasureOptions
 from omnireid.reports.document import render_html, render_markdown
 from omnireid.reports.gallery_report import read_gallery, report_gallery
 from omnireid.reports.parts import Chart, Strip, Table
-from omnireid.retrieval.calibration import Calibration, CalibrationCurve
 
 
 @pytest.fixture
@@ -29,27 +28,6 @@ def gallery(tmp_path: Path, crop_folder: Path) -> Gallery:
     made = Gallery.open(tmp_path / "people.gallery", mean_embedder())
     made.add(crops, keep_all=True)
     return made
-
-
-def calibrated(gallery: Gallery) -> None:
-    model = gallery.facts.model
-    curve = CalibrationCurve(
-        relation="any",
-        distances=(0.0, 1.0, 1000.0),
-        log_likelihood_ratios=(9.0, 5.0, -5.0),
-        method="logistic",
-        same_pairs=9,
-        different_pairs=9,
-        people=9,
-    )
-    made = Calibration(
-        weights_sha256=model.weights_sha256,
-        model=model.architecture,
-        preprocessing=model.preprocessing,
-        distance="euclidean",
-        curves=(curve,),
-    )
-    gallery.set_calibration(made)
 
 
 def test_a_gallery_is_shown_with_its_people_cameras_times_and_quality(gallery: Gallery) -> None:
@@ -81,7 +59,7 @@ def test_the_nearest_to_nobody_named_is_shown_with_its_probability(gallery: Gall
     assert (first.unnamed.number, first.other.number) == (1, everything[1].sighting.number)
     assert first.distance == pytest.approx(everything[1].distance, abs=0.1), "one is rounded to float16"
     assert first.probability is None
-    calibrated(gallery)
+    calibrate(gallery, {0.0: 9.0, 1.0: 5.0, 1000.0: -5.0})
     known = gallery.near_pairs()[0]
     expected = gallery.search([gallery.sightings()[0].path], 2)[0][1]
     assert known.probability == pytest.approx(expected.probability, abs=0.05)

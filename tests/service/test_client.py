@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.gallery.tables import mean_embedder
+from tests.gallery.tables import calibrate, mean_embedder
 from tests.service.conftest import crop_bytes
 
 from omnireid import (
@@ -28,7 +28,6 @@ from omnireid import (
     TokenError,
 )
 from omnireid.gallery.options import ErasureOptions
-from omnireid.retrieval.calibration import Calibration, CalibrationCurve
 from omnireid.service.tokens import add_token
 
 
@@ -132,34 +131,11 @@ def test_a_service_that_is_not_there_or_is_another_one() -> None:
         ServiceClient(address).sighting(1)
 
 
-def calibrate(gallery: Gallery) -> None:
-    """Small distances speak for one person, large ones against it."""
-    model = gallery.facts.model
-    curve = CalibrationCurve(
-        relation="any",
-        distances=(0.0, 400.0),
-        log_likelihood_ratios=(3.0, -3.0),
-        method="logistic",
-        same_pairs=9,
-        different_pairs=9,
-        people=9,
-    )
-    made = Calibration(
-        weights_sha256=model.weights_sha256,
-        model="means",
-        preprocessing=model.preprocessing,
-        distance="euclidean",
-        curves=(curve,),
-        data="six crops",
-    )
-    gallery.set_calibration(made)
-
-
 def test_a_calibrated_gallery_says_probabilities_and_asks_questions(listening: tuple[str, Path]) -> None:
     address, folder = listening
-    calibrate(Gallery.open(folder / "g"))
+    calibrate(Gallery.open(folder / "g"), {0.0: 3.0, 400.0: -3.0})
     with ServiceClient(address) as service:
-        assert (service.gallery()["calibrated_on"], len(service.gallery()["thresholds"])) == ("six crops", 2)
+        assert (service.gallery()["calibrated_on"], len(service.gallery()["thresholds"])) == ("drawn people", 2)
         found = service.search(crop_bytes(2), prior=0.5, camera="1", time="2026-03-01T08:02:00+00:00")
         assert found.prior == 0.5
         assert found.matches[0].probability is not None

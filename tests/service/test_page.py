@@ -18,10 +18,10 @@ import pytest
 import uvicorn
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
+from tests.gallery.tables import calibrate
 
 from omnireid import RuntimeOptions, load_embedder
 from omnireid.gallery.gallery import Gallery
-from omnireid.retrieval.calibration import Calibration, CalibrationCurve
 from omnireid.service.app import create_app
 from omnireid.service.backend import Backend
 from omnireid.service.options import ServiceOptions
@@ -86,28 +86,6 @@ def drawn_crops(folder: Path) -> tuple[Crops, Path]:
     return Crops(tuple(kept), people, cameras, columns), query
 
 
-def linear_calibration(gallery: Gallery) -> Calibration:
-    """A calibration that falls with the distance; what it says is not tested here."""
-    model = gallery.facts.model
-    curve = CalibrationCurve(
-        relation="any",
-        distances=(0.0, 1.0),
-        log_likelihood_ratios=(9.0, -9.0),
-        method="logistic",
-        same_pairs=9,
-        different_pairs=9,
-        people=3,
-    )
-    return Calibration(
-        weights_sha256=model.weights_sha256,
-        model=model.architecture,
-        preprocessing=model.preprocessing,
-        distance="cosine",
-        curves=(curve,),
-        data="drawn people",
-    )
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Backend, Path, dict[str, str], str]]:
     """A gallery of drawn people that is served on a free port, with tokens."""
@@ -116,7 +94,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Backend, 
     embedder = load_embedder(options=RuntimeOptions(runtime="onnxruntime"))
     gallery = Gallery.open(folder / "g", embedder)
     gallery.add(crops, keep_all=True)
-    gallery.set_calibration(linear_calibration(gallery))
+    calibrate(gallery, {0.0: 9.0, 1.0: -9.0}, "cosine")
     file = tokens_file(str(folder / "g"), None)
     tokens = {role: add_token(file, f"a-{role}", role) for role in ("read", "admin")}
     options = ServiceOptions(serve_crops=(folder / "drawn",), keep_crops=folder / "kept")

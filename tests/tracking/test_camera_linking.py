@@ -6,9 +6,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from tests.retrieval.calibrations import calibration_of, curve_through
 
 from omnireid.errors import CalibrationError, SettingError, TrackingError
-from omnireid.retrieval.calibration import Calibration, CalibrationCurve
+from omnireid.retrieval.calibration import Calibration
 from omnireid.tracking.agglomeration import group_members
 from omnireid.tracking.camera_appearance import learn_mixture, normalise_distances
 from omnireid.tracking.camera_linking import LinkedCameras, link_cameras
@@ -147,18 +148,8 @@ def test_three_people_in_two_cameras_are_linked_by_what_is_learned_within_each()
 
 
 def calibration(weights: str = "a") -> Calibration:
-    curve = CalibrationCurve(
-        relation="any",
-        distances=(0.2, 0.9),
-        log_likelihood_ratios=(9.0, -9.0),
-        method="logistic",
-        same_pairs=9,
-        different_pairs=9,
-        people=9,
-    )
-    return Calibration(
-        weights_sha256=weights * 64, model="m", preprocessing={"height": 256}, distance="cosine", curves=(curve,)
-    )
+    curve = curve_through({0.2: 9.0, 0.9: -9.0})
+    return calibration_of(weights * 64, curve, preprocessing={"height": 256}, distance="cosine")
 
 
 def test_a_calibration_with_labels_stands_in_where_there_is_too_little_to_learn_from() -> None:
