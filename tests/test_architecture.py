@@ -200,6 +200,7 @@ from omnireid.embedding.network import Network
 from omnireid.types import Crops
 from omnireid.embedding.tables import read_embeddings
 from omnireid.cli import main
+from omnireid.models.zoo import find_architecture
 folder, output = Path(sys.argv[1]), Path(sys.argv[2])
 network = Network('torch', 'fp32', 'cpu', lambda pixels: pixels.mean(axis=(1, 2), dtype=np.float32))
 metadata = WeightsMetadata('means', embedding_dimension=3, preprocessing=Preprocessing(8, 4))
@@ -214,12 +215,16 @@ scores = omnireid.evaluate_ranking(table.embeddings, table.embeddings, table.lab
 assert scores.queries == 12, scores
 assert main(['evaluate', '--query', str(output), '--gallery', str(output)]) == 0
 assert main(['models']) == 0
+known = find_architecture('osnet_x0_5')
+costs = (known.parameters, known.multiply_adds, len(known.key_layout.own_names['torchreid']))
+assert costs == (630034, 272899328, 567), costs
 assert 'torch' not in sys.modules
 print('done')
 """
     done = run_without_torch(code, str(crop_folder), str(tmp_path / "out.parquet"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("done")
+    assert "osnet_ain_x0_25" in done.stdout
 
 
 def test_the_weights_of_the_package_need_the_core_install_alone(
