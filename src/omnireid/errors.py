@@ -350,6 +350,20 @@ def list_briefly(values: Sequence[object], count: int = 3) -> str:
     return text if len(values) <= count else f"{text} and {len(values) - count:,} more"
 
 
+def newer_format(place: object, found: object, known: int) -> str:
+    """The text of an error about a file in a format that only a newer omnireid reads.
+
+    Args:
+        place: Path of the file.
+        found: Format that the file names.
+        known: Latest format that this version reads.
+    """
+    return (
+        f"{place} was written by a newer omnireid (format {found}, this one reads up to {known}). "
+        "Upgrade with: pip install --upgrade omnireid"
+    )
+
+
 def require(library: str, extra: str | None, purpose: str) -> None:
     """Check that a library can be imported.
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from omnireid.attributes.head import AttributeHead, HeadRecord
-from omnireid.errors import CheckpointError, ShapeError, WeightsNotFoundError
+from omnireid.errors import CheckpointError, ShapeError, WeightsNotFoundError, newer_format
 from omnireid.files import as_path, atomic_output
 from omnireid.weights.artefact import METADATA_KEY, sha256_of_tensors
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
@@ -78,10 +78,7 @@ def _make_head(path: Path, text: str, tensors: dict[str, object]) -> AttributeHe
         record = json.loads(text)
         version = int(record["format_version"])
         if version > FORMAT_VERSION:
-            raise CheckpointError(
-                f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
-                "Upgrade with: pip install --upgrade omnireid"
-            )
+            raise CheckpointError(newer_format(path, version, FORMAT_VERSION))
         if sha256_of_tensors(tensors) != record["tensors_sha256"]:  # type: ignore[arg-type]
             raise CheckpointError(f"The tensors of {path} are not those it was written with. Get the file again.")
         arrays = {name: tensors[name] for name in _TENSORS}

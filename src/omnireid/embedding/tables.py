@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, LabelsError, ShapeError
+from omnireid.errors import DataError, DataNotFoundError, EmbeddingError, LabelsError, ShapeError, newer_format
 from omnireid.files import as_path, atomic_output
 from omnireid.parquet import read_parquet, read_parquet_schema
 from omnireid.types import Column, Crops, FloatArray, IntArray, Labels, as_array, as_crops, normalise_name
@@ -286,10 +286,7 @@ def read_provenance(path: Path) -> Provenance:
             return Provenance(**record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EmbeddingError(f"The metadata of {path} is damaged ({error!r}). Make the table again.") from error
-    raise EmbeddingError(
-        f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
-        "Upgrade with: pip install --upgrade omnireid"
-    )
+    raise EmbeddingError(newer_format(path, version, FORMAT_VERSION))
 
 
 def read_embeddings(path: str | Path) -> EmbeddingTable:

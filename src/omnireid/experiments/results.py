@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from omnireid.errors import ResumeError
+from omnireid.errors import ResumeError, newer_format
 from omnireid.evaluation.embedder_scores import EvaluatedSplits
 from omnireid.experiments.crop_times import CropTimes
 from omnireid.experiments.table import ExperimentTable
@@ -177,10 +177,7 @@ def read_record(path: Path, table: ExperimentTable) -> ExperimentRecord:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = int(values["format_version"])
         if version > FORMAT_VERSION:
-            raise ResumeError(
-                f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
-                "Upgrade with: pip install --upgrade omnireid"
-            )
+            raise ResumeError(newer_format(path, version, FORMAT_VERSION))
         record = ExperimentRecord(
             table=values["table"],
             version=int(values["table_version"]),

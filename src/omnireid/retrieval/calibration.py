@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import CalibrationError, OmnireidError, ShapeError
+from omnireid.errors import CalibrationError, OmnireidError, ShapeError, newer_format
 from omnireid.files import write_json
 from omnireid.retrieval.decision import DecisionCosts, check_prior, is_number
 from omnireid.terms import DISTANCES, Distance
@@ -288,10 +288,7 @@ class Calibration:
             raise CalibrationError(f"{where} is no calibration. Make one with: omnireid calibrate")
         version = values.get("format_version")
         if not isinstance(version, int) or version > FORMAT_VERSION:
-            raise CalibrationError(
-                f"{where} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
-                "Upgrade with: pip install --upgrade omnireid"
-            )
+            raise CalibrationError(newer_format(where, version, FORMAT_VERSION))
         try:
             known = {name: values[name] for name in Calibration.__dataclass_fields__}
             known["curves"] = tuple(CalibrationCurve(**curve) for curve in known["curves"])

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omnireid.errors import DataNotFoundError, OmnireidError, TrackingError
+from omnireid.errors import DataNotFoundError, OmnireidError, TrackingError, newer_format
 from omnireid.files import atomic_output
 from omnireid.parquet import read_parquet
 from omnireid.tracking.tracklets import Tracklet
@@ -169,8 +169,8 @@ def read_track_table(path: Path) -> TrackTable:
     tracklets, people = _tracklets_of(rows, path)
     try:
         record = json.loads(text)
-        if record["format_version"] > FORMAT_VERSION:
-            raise TrackingError(f"{path} was written by a newer omnireid. Upgrade with: pip install --upgrade omnireid")
+        if (version := record["format_version"]) > FORMAT_VERSION:
+            raise TrackingError(newer_format(path, version, FORMAT_VERSION))
         recordings = {camera: Recording(**values) for camera, values in record["recordings"].items()}
         return TrackTable(tracklets, people, recordings, record["weights_sha256"], record["preprocessing"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omnireid.errors import CheckpointError, ResumeError
+from omnireid.errors import CheckpointError, ResumeError, newer_format
 from omnireid.files import atomic_output
 from omnireid.training.recipes import flag_values
 
@@ -131,10 +131,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], Progress, RunIdentity]:
         record = json.loads(header[_METADATA_KEY])
         version = int(record["format_version"])
         if version > FORMAT_VERSION:
-            raise CheckpointError(
-                f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
-                "Upgrade with: pip install --upgrade omnireid"
-            )
+            raise CheckpointError(newer_format(path, version, FORMAT_VERSION))
         if record["digest"] != _digest(tensors):
             raise CheckpointError(f"The tensors of {path} do not match their checksum: the file is damaged.")
         if record["record_digest"] != _record_digest(record):

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from omnireid.errors import ResumeError
+from omnireid.errors import ResumeError, newer_format
 from omnireid.evaluation.scores import RankingScores
 from omnireid.files import write_json
 from omnireid.training.run_checkpoint import RunIdentity
@@ -190,10 +190,7 @@ def read_split_results(path: Path) -> SplitResults:
         record = json.loads(path.read_text(encoding="utf-8"))
         version = int(record["format_version"])
         if version > FORMAT_VERSION:
-            raise ResumeError(
-                f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
-                "Upgrade with: pip install --upgrade omnireid"
-            )
+            raise ResumeError(newer_format(path, version, FORMAT_VERSION))
         return SplitResults(
             dataset=record["dataset"],
             start=record["start"],

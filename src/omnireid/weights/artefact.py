@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omnireid.errors import CheckpointError, ModelError, OmnireidError, WeightsNotFoundError
+from omnireid.errors import CheckpointError, ModelError, OmnireidError, WeightsNotFoundError, newer_format
 from omnireid.files import atomic_output
 from omnireid.images.preprocess import Preprocessing
 from omnireid.terms import DISTANCES, Distance
@@ -207,8 +207,5 @@ def _read_record(path: Path) -> tuple[WeightsMetadata, str]:
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The metadata of {path} is damaged ({error!r}). Get the file again.") from error
     if version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
-            "Upgrade with: pip install --upgrade omnireid"
-        )
+        raise CheckpointError(newer_format(path, version, FORMAT_VERSION))
     return WeightsMetadata.from_json(record, str(path)), expected

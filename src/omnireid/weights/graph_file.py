@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from omnireid.errors import CheckpointError, WeightsNotFoundError, first_line, require
+from omnireid.errors import CheckpointError, WeightsNotFoundError, first_line, newer_format, require
 from omnireid.files import atomic_output
 from omnireid.weights.artefact import FORMAT_VERSION, METADATA_KEY, WeightsMetadata
 from omnireid.weights.file_kind import identify_weights
@@ -270,10 +270,7 @@ def _read_record(path: Path, text: str) -> GraphMetadata:
         record = json.loads(text)
         version = int(record["format_version"])
         if version > FORMAT_VERSION:
-            raise CheckpointError(
-                f"{path} was written by a newer omnireid (format {version}, this one reads up to {FORMAT_VERSION}). "
-                "Upgrade with: pip install --upgrade omnireid"
-            )
+            raise CheckpointError(newer_format(path, version, FORMAT_VERSION))
         weights = WeightsMetadata.from_json(record, str(path))
         metadata = GraphMetadata(
             weights,
