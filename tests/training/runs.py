@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from torch import Tensor
 
+from omnireid.errors import OmnireidError
 from omnireid.training.augmentation import Augmentation
+from omnireid.training.feeding import TrainingBatch
 from omnireid.training.journal import read_journal
+from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions
 from omnireid.training.recipes import Recipe
+from omnireid.training.run import train
 from omnireid.weights.artefact import read_artefact
 
 SMALL = Recipe(
@@ -42,6 +48,20 @@ def options_for(data: Path, folder: Path) -> RunOptions:
         pixel_cache_folder=folder / "stores",
         progress=False,
     )
+
+
+def stop_at_step(recipe: Recipe, options: RunOptions, step: int, error: OmnireidError) -> None:
+    """Train until this step, counted from 0, where the learner raises an error."""
+    take_step = Learner.step
+
+    def stop(learner: Learner, batch: TrainingBatch, number: int) -> Tensor:
+        if number == step:
+            raise error
+        return take_step(learner, batch, number)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(Learner, "step", stop)
+        train(recipe, options)
 
 
 def tensors(path: Path) -> dict[str, np.ndarray[Any, Any]]:

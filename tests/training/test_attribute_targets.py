@@ -9,16 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.runs import SMALL, same
-from torch import Tensor
+from tests.training.runs import SMALL, same, stop_at_step
 
 from omnireid.data.attribute_sources import read_attributes
 from omnireid.data.training_data import load_training_data
 from omnireid.errors import DataError, RecipeError, ResumeError, StoppedError
 from omnireid.training.attribute_targets import find_attribute_targets
-from omnireid.training.feeding import TrainingBatch
 from omnireid.training.journal import read_journal
-from omnireid.training.learner import Learner
 from omnireid.training.losses import attribute_loss
 from omnireid.training.options import RunOptions
 from omnireid.training.run import train
@@ -91,20 +88,11 @@ def test_the_network_learns_attributes_and_the_log_shows_it(joint: RunOptions) -
 
 
 def test_a_run_with_attributes_ends_in_the_same_weights_after_an_interruption(
-    joint: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    joint: RunOptions, tmp_path: Path
 ) -> None:
     train(JOINT, joint)
     parts = replace(joint, output=tmp_path / "parts", checkpoint_every=1)
-    take_step = Learner.step
-
-    def stop_at_the_fourth(learner: Learner, batch: TrainingBatch, step: int) -> Tensor:
-        if step == 4:
-            raise StoppedError("stopped by the test")
-        return take_step(learner, batch, step)
-
-    with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr(Learner, "step", stop_at_the_fourth)
-        train(JOINT, parts)
+    stop_at_step(JOINT, parts, 4, StoppedError("stopped by the test"))
     train(JOINT, replace(parts, resume=True))
     assert same(joint.output / "last.safetensors", parts.output / "last.safetensors")
     alone = replace(joint, attributes=None, output=tmp_path / "alone")

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tests.training.runs import SMALL, losses, options_for, same, tensors, torchrun
+from tests.training.runs import SMALL, losses, options_for, same, stop_at_step, tensors, torchrun
 
 from omnireid import create_model
 from omnireid.cli import main
@@ -29,7 +29,6 @@ from omnireid.training.classification import PictureValidation, assess_classes, 
 from omnireid.training.distributed import Ranks
 from omnireid.training.head import create_head
 from omnireid.training.journal import read_journal
-from omnireid.training.learner import Learner
 from omnireid.training.named_recipes import RECIPES
 from omnireid.training.options import RunOptions, RunResult
 from omnireid.training.recipes import Recipe
@@ -149,21 +148,9 @@ def test_logits_that_are_not_finite_are_refused() -> None:
         assess_classes(network, head, network.state_dict(), validation, pixels, device=CPU, ranks=Ranks())
 
 
-def test_a_run_that_was_cut_off_ends_in_the_same_weights_and_head(
-    trained: RunResult, options: RunOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_cut_off_ends_in_the_same_weights_and_head(trained: RunResult, options: RunOptions) -> None:
     cut = replace(options, checkpoint_every=2)
-    step = Learner.step
-
-    def lost_at_the_sixth(self: Learner, batch: Any, number: int) -> Any:
-        if number == 5:
-            raise RankError("another rank was lost")
-        return step(self, batch, number)
-
-    monkeypatch.setattr(Learner, "step", lost_at_the_sixth)
-    with pytest.raises(RankError):
-        train(LEARNED, cut)
-    monkeypatch.undo()
+    stop_at_step(LEARNED, cut, 5, RankError("another rank was lost"))
     train(LEARNED, replace(cut, resume=True))
     assert same(trained.weights, cut.output / "last.safetensors")
     folders = (trained.weights.parent, cut.output)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.training.runs import SMALL, command, losses, same, tensors, wait_for_step
+from tests.training.runs import SMALL, command, losses, same, stop_at_step, tensors, wait_for_step
 from torch import nn
 
 from omnireid import evaluate_embedder, load_embedder, load_splits
@@ -214,17 +214,7 @@ def test_a_run_that_torchrun_has_started_again_goes_on_without_being_asked(
     options: RunOptions, whole: RunResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut = replace(options, checkpoint_every=2)
-    step = Learner.step
-
-    def lost_at_the_fourth(self: Learner, batch: Any, number: int) -> Any:
-        if number == 4:
-            raise RankError("another rank was lost")
-        return step(self, batch, number)
-
-    monkeypatch.setattr(Learner, "step", lost_at_the_fourth)
-    with pytest.raises(RankError):
-        train(SMALL, cut)
-    monkeypatch.undo()
+    stop_at_step(SMALL, cut, 4, RankError("another rank was lost"))
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert same(whole.weights, train(SMALL, cut).weights)
 

@@ -9,16 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.training.runs import SMALL, losses, same
-from torch import Tensor
+from tests.training.runs import SMALL, losses, same, stop_at_step
 
 from omnireid import Embedder, WeightsMetadata
 from omnireid.embedding.network import Network
 from omnireid.errors import RecipeError, ResumeError, StoppedError, TeacherError
 from omnireid.images.decode import RgbArray
 from omnireid.images.preprocess import Preprocessing
-from omnireid.training.feeding import TrainingBatch
-from omnireid.training.learner import Learner
 from omnireid.training.options import RunOptions
 from omnireid.training.run import train
 from omnireid.training.teacher import teach, teacher_folder
@@ -114,22 +111,13 @@ def with_teacher(options: RunOptions, untrained: Path) -> RunOptions:
 
 
 def test_a_run_with_a_teacher_ends_in_the_same_weights_after_an_interruption(
-    options: RunOptions, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: RunOptions, untrained: Path, tmp_path: Path
 ) -> None:
     whole = with_teacher(options, untrained)
     train(IMITATING, whole)
     assert all(np.isfinite(losses(whole.output)))
     parts = replace(whole, output=tmp_path / "parts", checkpoint_every=1)
-    take_step = Learner.step
-
-    def stop_at_the_fourth(learner: Learner, batch: TrainingBatch, step: int) -> Tensor:
-        if step == 4:
-            raise StoppedError("stopped by the test")
-        return take_step(learner, batch, step)
-
-    with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr(Learner, "step", stop_at_the_fourth)
-        train(IMITATING, parts)
+    stop_at_step(IMITATING, parts, 4, StoppedError("stopped by the test"))
     train(IMITATING, replace(parts, resume=True))
     assert same(whole.output / "last.safetensors", parts.output / "last.safetensors")
 
