@@ -191,7 +191,7 @@ def test_a_run_that_was_stopped_ends_in_the_weights_of_one_that_was_not(
     process = subprocess.Popen(
         [sys.executable, "-m", "omnireid", *command(people, cut)], stderr=subprocess.PIPE, text=True
     )
-    wait_for_step(cut, 8, process)
+    wait_for_step(cut, 5, process)
     process.send_signal(number)
     _, message = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 2)

@@ -18,7 +18,7 @@ from omnireid.weights.artefact import read_artefact
 # From weights that know something, in float64: from random ones the network turns a difference of 1e-16 in its sums,
 # which any other order of adding makes, into another curve within ten steps.
 DISTRIBUTED = (
-    *("--synchronise-norms", "--precision", "fp64", "--weights", "osnet_x0_25.market1501", "--epochs", "4"),
+    *("--synchronise-norms", "--precision", "fp64", "--weights", "osnet_x0_25.market1501"),
     *("--learning-rate", "0.001", "--head-learning-rate", "10"),
 )
 
