@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.training.runs import SMALL, options_for
 
+from omnireid.embedding.embedder import Embedder, load_embedder
+from omnireid.embedding.options import RuntimeOptions
 from omnireid.synthetic.dataset import synthesize
 from omnireid.training import run as run_module
 from omnireid.training.options import RunOptions, RunResult
@@ -19,6 +22,18 @@ def without_curves() -> Iterator[None]:
     """Drawing them would take longer than these runs; one test in test_run.py has them drawn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "draw_curves", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_trial() -> Iterator[None]:
+    """Teachers run in ONNX Runtime. To try every runtime would take longer than these runs."""
+
+    def load_in_onnx_runtime(weights: str, options: RuntimeOptions) -> Embedder:
+        return load_embedder(weights, replace(options, runtime="onnxruntime"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "load_embedder", load_in_onnx_runtime)
         yield
 
 
