@@ -73,6 +73,19 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def untrained_int8(untrained: Path) -> bytes:
+    """The content of an ONNX file: the graph of those weights in int8. Quantising takes seconds."""
+    from omnireid.embedding.weights_file import WeightsFile
+    from omnireid.export.quantisation import quantise
+    from omnireid.images.probes import probe_crops
+    from omnireid.weights.graph_file import GraphMetadata, seal_onnx
+
+    source = WeightsFile(untrained)
+    metadata = GraphMetadata(source.metadata, "int8", weights_sha256=source.sha256)
+    return seal_onnx(quantise(source.graph.content, probe_crops(32, 64, 32, seed=1)), metadata)
+
+
 def _load_module(path: Path) -> ModuleType:
     """Import a script by its path, under a name of its own."""
     spec = importlib.util.spec_from_file_location(f"{path.parent.parent.name}_{path.stem}", path)

@@ -10,11 +10,7 @@ from PIL import Image
 
 from omnireid import __version__, synthesize
 from omnireid.cli import main
-from omnireid.embedding.weights_file import WeightsFile
-from omnireid.export.quantisation import quantise
 from omnireid.files import sha256_of
-from omnireid.images.probes import probe_crops
-from omnireid.weights.graph_file import GraphMetadata, seal_onnx
 
 JSON_KEYS = {
     "rank1",
@@ -163,12 +159,10 @@ def test_what_cannot_be_found_is_seen_before_anything_is_embedded(
 
 
 def test_weights_stored_in_int8_are_scored_in_int8(
-    tmp_path: Path, people: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, people: Path, untrained_int8: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = WeightsFile(untrained)
-    graph = quantise(source.graph.content, probe_crops(32, 64, 32, seed=1))
     path, report = tmp_path / "int8.onnx", tmp_path / "out.json"
-    path.write_bytes(seal_onnx(graph, GraphMetadata(source.metadata, "int8", weights_sha256=source.sha256)))
+    path.write_bytes(untrained_int8)
     words = ["--weights", str(path), "--data", str(people), "--runtime", "onnxruntime", "--json", str(report)]
     assert main(["evaluate", *words]) == 0
     assert f"note: {path} is stored in int8" in capsys.readouterr().out

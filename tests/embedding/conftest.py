@@ -11,9 +11,7 @@ from omnireid.embedding import network as network_module
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.export.exporting import export_weights
 from omnireid.export.options import ExportOptions
-from omnireid.export.quantisation import quantise
-from omnireid.images.probes import probe_crops
-from omnireid.weights.graph_file import GraphMetadata, seal_onnx
+from omnireid.weights.graph_file import seal_onnx
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +23,18 @@ def two_cores() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
+def files(tmp_path_factory: pytest.TempPathFactory, untrained: Path, untrained_int8: bytes) -> Path:
     """A folder of the same weights in every kind of file; ``int8.onnx`` is near them."""
     folder = tmp_path_factory.mktemp("files")
     (folder / "w.safetensors").write_bytes(untrained.read_bytes())
     source = WeightsFile(untrained)
-    whole = source.graph
     for name, graph in (
-        ("w", whole),
+        ("w", source.graph),
         ("half", source.make_graph("fp16")),
         ("float", source.make_graph("fp32", takes_pixels=False)),
     ):
         (folder / f"{name}.onnx").write_bytes(seal_onnx(graph.content, graph.metadata))
-    metadata = GraphMetadata(source.metadata, "int8", weights_sha256=source.sha256)
-    (folder / "int8.onnx").write_bytes(seal_onnx(quantise(whole.content, probe_crops(32, 64, 32, seed=1)), metadata))
+    (folder / "int8.onnx").write_bytes(untrained_int8)
     pair = export_weights(untrained, ExportOptions(to="openvino")).graph
     (folder / "w.xml").write_bytes(pair.content)
     (folder / "w.bin").write_bytes(pair.values)
