@@ -1,14 +1,11 @@
 """Claim: a service answers 200 clients at once without an error and without a lost write, in memory that stays flat.
 
-Drawn people are put into a gallery, and `omnireid serve` serves it in a process of its own, on loopback. First comes
-the network's own rate in this process, which is the baseline: crops a second that `Embedder.embed` embeds from JPEG
-bytes, so decoding counts in it. Then `/v1/embed` is asked by 16 clients, for 1, 8 and 32 crops a request; its share
-of the baseline is printed, and the processor time that the service and its clients take for a crop, which depends
-less on what else runs on the machine. Then 200 clients, a thread each, ask as fast as they are answered: 80 %
-searches, 15 % additions of crops that were never there, 5 % decisions. Afterwards every acknowledged sighting and
-decision must be in the gallery, and `omnireid gallery check` must find nothing. The clients run on the same cores as
-the service. Expect two minutes for 60 seconds. Memory is printed ten times, with the sightings that were added until
-then, as the gallery itself grows: with 600 seconds that is once a minute, and says whether it stays flat.
+Drawn people are put into a gallery, and `omnireid serve` serves it in a process of its own, on loopback. 200 clients,
+a thread each, ask as fast as they are answered: 80 % searches, 15 % additions of crops that were never there, 5 %
+decisions. Afterwards every acknowledged sighting and decision must be in the gallery, and `omnireid gallery check` must
+find nothing. The clients run on the same cores as the service. Expect a minute and a half for 60 seconds. Memory is
+printed ten times, with the sightings that were added until then, as the gallery itself grows: with 600 seconds that is
+once a minute, and says whether it stays flat. `service_embed.py` compares the service with the network alone.
 
 Run: python benchmarks/service_load.py [--seconds 60] [--clients 200] [--sightings 2000] [--weights WEIGHTS]
 """
@@ -32,12 +29,11 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid import Gallery, OmnireidError, ServiceClient, load_embedder, synthesize
+from omnireid import Gallery, OmnireidError, ServiceClient, synthesize
 from omnireid.cli import main as omnireid
 from omnireid.machine import describe
 
 MIX = {"search": 0.80, "add": 0.15, "decide": 0.05}
-EMBEDDING_CLIENTS = 16
 
 
 @dataclass
@@ -134,35 +130,6 @@ def in_threads(work: Callable[[int], None], count: int) -> float:
     return time.perf_counter() - began
 
 
-def network_rate(crops: list[bytes], weights: str | None, seconds: float) -> tuple[float, float]:
-    """Crops a second of the network alone, from JPEG bytes, in batches of 32; and processor seconds for a crop."""
-    embedder = load_embedder() if weights is None else load_embedder(weights)
-    batch = [crops[row % len(crops)] for row in range(32)]
-    embedder.embed(batch)
-    done, began, busy = 0, time.perf_counter(), time.process_time()
-    while time.perf_counter() - began < seconds:
-        embedder.embed(batch)
-        done += len(batch)
-    return done / (time.perf_counter() - began), (time.process_time() - busy) / done
-
-
-def embedding_rate(served: Served, crops: list[bytes], size: int, seconds: float) -> tuple[float, float, float]:
-    """Crops a second through `/v1/embed`, and the processor seconds that service and clients took for a crop."""
-    done = [0] * EMBEDDING_CLIENTS
-    until = time.perf_counter() + seconds
-
-    def work(number: int) -> None:
-        with ServiceClient(served.address) as service:
-            while time.perf_counter() < until:
-                service.embed([crops[(number + row) % len(crops)] for row in range(size)])
-                done[number] += size
-
-    service_before, own_before = served.processor_seconds(), time.process_time()
-    taken, count = in_threads(work, EMBEDDING_CLIENTS), sum(done)
-    busy, own = served.processor_seconds() - service_before, time.process_time() - own_before
-    return count / taken, busy / count, own / count
-
-
 def load(served: Served, crops: list[bytes], clients: int, seconds: float) -> Record:
     """Let the clients ask, and print the memory ten times."""
     record = Record()
@@ -238,17 +205,8 @@ def main() -> int:
     print(describe())
     with tempfile.TemporaryDirectory(prefix="omnireid-service-") as place:
         gallery, crops = make_gallery(Path(place), given.sightings, given.weights)
-        part = min(10.0, given.seconds / 6)
-        own, own_busy = network_rate(crops, given.weights, part)
-        print(f"network alone, from JPEG bytes: {own:,.0f} crops/s, {1000 * own_busy:.2f} ms of processor time a crop")
         flags = [] if given.weights is None else ["--weights", given.weights]
         with serving(gallery, Path(place) / "kept", *flags) as served:
-            for size in (1, 8, 32):
-                rate, busy, clients = embedding_rate(served, crops, size, part)
-                print(
-                    f"/v1/embed, {size} crops a request: {rate:,.0f} crops/s, {rate / own:.2f} of the network's own; "
-                    f"processor time a crop: service {1000 * busy:.2f} ms, clients {1000 * clients:.2f} ms"
-                )
             print(
                 f"{given.clients} clients, {given.seconds:.0f} s, {len(crops):,} sightings in the gallery:", flush=True
             )

@@ -21,7 +21,7 @@ from omnireid.gallery.gallery import Gallery
 from omnireid.service.app import create_app
 from omnireid.service.backend import Backend
 from omnireid.service.options import ServiceOptions
-from omnireid.service.server import open_backend
+from omnireid.service.server import open_backend, server_config
 from omnireid.service.tokens import ROLES, add_token, tokens_file
 from omnireid.types import Crops
 
@@ -122,9 +122,9 @@ def serve(template: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
 def listening(template: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Address of a service that listens on a port, in a thread, and the folder of its gallery."""
     shutil.copytree(template / "g", tmp_path / "g")
-    options = ServiceOptions(serve_crops=(template / "crops",), keep_crops=tmp_path / "kept")
+    options = ServiceOptions(port=0, serve_crops=(template / "crops",), keep_crops=tmp_path / "kept")
     backend = open_backend(str(tmp_path / "g"), mean_embedder(), options)
-    server = uvicorn.Server(uvicorn.Config(create_app(backend), port=0, log_config=None, lifespan="on"))
+    server = uvicorn.Server(server_config(backend))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.service.conftest import Served, crop_bytes, file_of
 
-from omnireid.errors import BusyError, NotInGalleryError, SettingError
+from omnireid.errors import NotInGalleryError, SettingError
 from omnireid.service import backend as backend_module
-from omnireid.service.batching import MOST_CROPS, SharedBatches
 from omnireid.service.crop_files import open_crop_files
 from omnireid.service.options import ServiceOptions
 from omnireid.service.uploads import check_upload
@@ -146,62 +145,6 @@ def test_more_pictures_than_can_wait_are_refused(unchanged: Served, monkeypatch:
     assert unchanged.client.post("/v1/embed", files=several).status_code == 503
     assert unchanged.client.post("/v1/embed", files=several[:1]).status_code == 200
     assert unchanged.client.post("/v1/embed", files=several[:1] * 65).status_code == 400
-
-
-class Network:
-    """A network that waits until it may run, and notes the sizes of its batches."""
-
-    def __init__(self) -> None:
-        self.may_run = threading.Event()
-        self.sizes: list[int] = []
-
-    def embed(self, crops: Any) -> Any:
-        self.may_run.wait(60)
-        self.sizes.append(len(crops))
-        if any(crop.max() == 255 for crop in crops):
-            raise ValueError("too bright")
-        return np.stack([crop.mean(axis=(0, 1)) for crop in crops])
-
-
-def grey(value: int) -> Any:
-    return np.full((4, 2, 3), value, dtype=np.uint8)
-
-
-def test_crops_that_wait_share_a_batch_and_get_their_own_embeddings() -> None:
-    network = Network()
-    batches = SharedBatches(network.embed, lambda _size: None)
-    batches.start()
-    waiting = [batches.submit(grey(value)) for value in range(100)]
-    network.may_run.set()
-    for value, future in enumerate(waiting):
-        assert future.result(60).tolist() == [value] * 3
-    batches.stop()
-    assert sum(network.sizes) == 100
-    assert max(network.sizes) == MOST_CROPS
-    assert len(network.sizes) < 10
-
-
-def test_the_error_of_one_crop_is_not_the_others() -> None:
-    network = Network()
-    batches = SharedBatches(network.embed, lambda _size: None)
-    batches.start()
-    waiting = [batches.submit(grey(value)) for value in (1, 255, 3)]
-    network.may_run.set()
-    assert waiting[0].result(60).tolist() == [1] * 3
-    with pytest.raises(ValueError, match="too bright"):
-        waiting[1].result(60)
-    assert waiting[2].result(60).tolist() == [3] * 3
-    assert batches.submit(grey(7)).result(60).tolist() == [7] * 3, "the thread goes on"
-    last = batches.submit(grey(8))
-    batches.stop()
-    assert last.result(0).tolist() == [8] * 3, "what was accepted is embedded before it stops"
-
-
-def test_a_queue_that_is_full_says_so() -> None:
-    batches = SharedBatches(Network().embed, lambda _size: None)  # nobody takes from it
-    with pytest.raises(BusyError, match="wait for the network already"):
-        for _ in range(2000):
-            batches.submit(grey(0))
 
 
 @pytest.fixture

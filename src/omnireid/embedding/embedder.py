@@ -220,6 +220,24 @@ class Embedder:
                 for _, future in waiting:
                     future.cancel()
 
+    def embed_resized(self, pixels: RgbArray, *, beside_others: bool = False) -> FloatArray:
+        """Embed crops of the network's input size as one batch, in the calling thread.
+
+        Args:
+            pixels: (N, H, W, 3) RGB uint8, at least one crop.
+            beside_others: Run on one core, because up to `network.streams` callers do the same. They embed more crops a
+                second than one batch after the other on all cores, which is what answers a single batch soonest.
+
+        Returns:
+            (N, D) float32, not normalised.
+
+        Raises:
+            EmbeddingError: the network gave a value that is not finite.
+            ModelError: the process was forked after the network was loaded, and the runtime does not survive that.
+        """
+        stream = self.network.run_stream if beside_others else None
+        return self._run(stream or self.network.run, Batch(tuple(range(len(pixels))), pixels))
+
     def _run(self, run: RunNetwork, batch: Batch) -> FloatArray:
         embeddings = run_halving(run, batch.pixels)
         finite = np.isfinite(embeddings).all(axis=1)

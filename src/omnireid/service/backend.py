@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-import numpy as np
 
 from omnireid.embedding.chunks import provenance_of
 from omnireid.embedding.embedder import Embedder
@@ -24,7 +24,7 @@ from omnireid.images.decode import RgbArray
 from omnireid.images.quality import Quality, measure_crop
 from omnireid.machine import usable_cores
 from omnireid.service.adding import NewSighting, add_together
-from omnireid.service.batching import SharedBatches
+from omnireid.service.batching import shared_batches
 from omnireid.service.crop_files import CropFiles
 from omnireid.service.measurements import Measurements
 from omnireid.service.options import ServiceOptions
@@ -37,6 +37,9 @@ Result = TypeVar("Result")
 
 _READERS = 8
 _MOST_DECODING = 1024
+_DECODED_TOGETHER = 8
+"""Pictures of one request that a thread decodes before it takes those of another one."""
+
 _WRITES_BEFORE_TIDYING = 200
 """Each write adds small files, which every later read has to open, so they are joined now and then."""
 
@@ -58,6 +61,7 @@ class Backend:
         page: The files of the page by their names, each with its media type.
         questions: The questions that were asked last, by their sightings.
         is_stopping: Whether the service takes no new requests.
+        open_requests: Number of requests without an answer yet.
     """
 
     gallery: Gallery
@@ -69,6 +73,7 @@ class Backend:
     page: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
     questions: dict[tuple[int, int], Question] = field(default_factory=dict)
     is_stopping: bool = False
+    open_requests: int = 0
     _decoding: int = 0
     _writes: int = 0
 
@@ -80,10 +85,11 @@ class Backend:
 
     def start(self) -> None:
         """Start the threads."""
+        self.measurements.open.set_function(lambda: self.open_requests)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
         self._slow_reader = ThreadPoolExecutor(1, thread_name_prefix="questions")
-        self._batches = SharedBatches(self.embedder.embed, self.measurements.batch_crops.observe)
+        self._batches = shared_batches(self.embedder, self.measurements.batch_crops.observe)
         self._writer = Writer(self._tidy)
         self._batches.start()
         self._writer.start()
@@ -131,8 +137,7 @@ class Backend:
             ImageError: a picture cannot be decoded.
         """
         images = await self._decode(uploads, self._prepare)
-        waiting = [asyncio.wrap_future(self._batches.submit(image)) for image in images]
-        return np.stack(await asyncio.gather(*waiting))
+        return await self._embed(images)
 
     async def examine(self, upload: Upload) -> tuple[FloatArray, Quality]:
         """The (D,) embedding of a picture, in a batch that is shared with other requests, and its quality.
@@ -142,7 +147,10 @@ class Backend:
             ImageError: it cannot be decoded.
         """
         ((image, quality),) = await self._decode([upload], self._prepare_and_measure)
-        return await asyncio.wrap_future(self._batches.submit(image)), quality
+        return (await self._embed([image]))[0], quality
+
+    async def _embed(self, images: Sequence[RgbArray]) -> FloatArray:
+        return await asyncio.wrap_future(self._batches.submit(images, is_alone=self.open_requests == 1))
 
     def query_of(self, embedding: FloatArray, camera: str | None, time: datetime | None) -> EmbeddingTable:
         """A query for the gallery: an embedding that its model made, with camera and time where they are known."""
@@ -154,14 +162,17 @@ class Backend:
         """What `prepare` makes of the pictures in the threads for decoding, within the limits for strangers."""
         if self._decoding + len(uploads) > _MOST_DECODING:
             raise BusyError(f"{self._decoding:,} pictures wait to be decoded already. Try again in a second.")
-        self._decoding += len(uploads)
-        loop = asyncio.get_running_loop()
-        tasks = [loop.run_in_executor(self._decoders, prepare, upload) for upload in uploads]
-        for task in tasks:
-            task.add_done_callback(self._end_decoding)
+        loop, until = asyncio.get_running_loop(), time.monotonic() + DECODING_SECONDS
+        size = min(_DECODED_TOGETHER, -(-len(uploads) // usable_cores()))
+        tasks = []
+        for start in range(0, len(uploads), size):
+            part = uploads[start : start + size]
+            self._decoding += len(part)
+            tasks.append(loop.run_in_executor(self._decoders, _prepare_all, prepare, part, until))
+            tasks[-1].add_done_callback(partial(self._end_decoding, len(part)))
         try:
             async with asyncio.timeout(DECODING_SECONDS):
-                return list(await asyncio.gather(*tasks))
+                return [prepared for part in await asyncio.gather(*tasks) for prepared in part]
         except TimeoutError:
             raise BusyError(
                 f"The pictures were not decoded within {DECODING_SECONDS:.0f} seconds. Send smaller ones, or fewer."
@@ -175,8 +186,8 @@ class Backend:
         pixels = decode_upload(upload)
         return self.embedder.metadata.preprocessing.resize(pixels), measure_crop(pixels)
 
-    def _end_decoding(self, task: asyncio.Future[Any]) -> None:
-        self._decoding -= 1
+    def _end_decoding(self, count: int, task: asyncio.Future[Any]) -> None:
+        self._decoding -= count
         if not task.cancelled():
             task.exception()  # it was reported with the first error of its request
 
@@ -193,6 +204,20 @@ class Backend:
         self._writes += 1
         if self._writes % _WRITES_BEFORE_TIDYING == 0:
             self.gallery.tidy()
+
+
+def _prepare_all(prepare: Callable[[Upload], Result], uploads: Sequence[Upload], until: float) -> list[Result]:
+    """What `prepare` makes of the pictures, one after the other.
+
+    Raises:
+        TimeoutError: the time is past `until`, in seconds of `time.monotonic`, before all of them are begun.
+    """
+    prepared = []
+    for upload in uploads:
+        if time.monotonic() > until:
+            raise TimeoutError
+        prepared.append(prepare(upload))
+    return prepared
 
 
 async def _result_of(future: Future[Result]) -> Result:

@@ -39,7 +39,7 @@ _BODY_SECONDS = 30.0
 _FAILED_TRIES_PER_SECOND = 2.0
 _SAFE = frozenset({"GET", "HEAD"})
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_OF_A_PROXY = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_OF_A_PROXY = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 
 
 @dataclass
@@ -133,7 +133,8 @@ class Gate:
         origin = headers.get("origin")
         if self._backend.tokens.is_open:
             name = own if own.endswith("]") else own.rsplit(":", maxsplit=1)[0]
-            if name.lower() not in _LOCAL_HOSTS or any(header in headers for header in _OF_A_PROXY):
+            names = {header for header, _ in scope["headers"]}
+            if name.lower() not in _LOCAL_HOSTS or names & _OF_A_PROXY:
                 raise RoleError(
                     "This service has no tokens, so it answers this machine only, under 127.0.0.1 or localhost."
                 )

@@ -10,13 +10,14 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 
 from omnireid.errors import RateLimitError, TokenError
 from omnireid.service.statuses import error_body, refusal_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from omnireid.service.backend import Backend
@@ -39,6 +40,9 @@ SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+_ALWAYS = tuple(
+    (name.encode(), value.encode()) for name, value in (SECURITY_HEADERS | {"cache-control": "no-store"}).items()
+)
 
 
 class Observation:
@@ -61,10 +65,10 @@ class Observation:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _complete(MutableHeaders(scope=message), scope)
+                message["headers"] = _completed(message.get("headers", ()), scope["state"]["request_id"])
             await send(message)
 
-        self._measurements.open.inc()
+        self._backend.open_requests += 1
         try:
             await self._app(scope, receive, observed_send)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the rest
@@ -76,7 +80,7 @@ class Observation:
     def _end(self, scope: Scope, status: int, seconds: float) -> None:
         route = scope["state"].get("route", "none")
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._measurements.open.dec()
+        self._backend.open_requests -= 1
         self._measurements.requests.labels(method, route, str(status)).inc()
         self._measurements.seconds.labels(route).observe(seconds)
         LOGGER.info(
@@ -119,11 +123,11 @@ def _request_id(scope: Scope) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
-def _complete(headers: MutableHeaders, scope: Scope) -> None:
-    for name, value in SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
-    headers.setdefault("cache-control", "no-store")
-    headers["x-request-id"] = scope["state"]["request_id"]
+def _completed(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, with those of safety that it does not have, and the request's id."""
+    own = list(headers)
+    names = {name for name, _ in own}
+    return [*own, *(one for one in _ALWAYS if one[0] not in names), (b"x-request-id", request_id.encode())]
 
 
 def log_to(stream: Any) -> None:

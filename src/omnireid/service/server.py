@@ -126,6 +126,7 @@ def server_config(backend: Backend) -> uvicorn.Config:
     import uvicorn
 
     from omnireid.service.app import create_app
+    from omnireid.service.http_parser import strict_protocol
 
     options = backend.options
     return uvicorn.Config(
@@ -137,8 +138,8 @@ def server_config(backend: Backend) -> uvicorn.Config:
         server_header=False,
         proxy_headers=bool(options.trusted_proxies),
         forwarded_allow_ips=list(options.trusted_proxies),
+        http=strict_protocol(_LONGEST_HEADERS) or "h11",
         h11_max_incomplete_event_size=_LONGEST_HEADERS,
-        http="h11",
         ws="none",
         lifespan="on",
         limit_concurrency=_MOST_CONNECTIONS,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from omnireid.errors import BusyError
+from omnireid.service.work_queue import WorkQueue
 
 _MOST_WAITING = 512
 _MOST_TOGETHER = 128
@@ -30,29 +28,31 @@ class _Task:
     keeps_order: bool
 
 
-@dataclass(eq=False)
 class Writer:
-    """Writes what arrives, one thing after the other, so that only one thread waits for the gallery's lock.
+    """Writes what arrives, one thing after the other, so that only one thread waits for the gallery's lock."""
 
-    Attributes:
-        after_write: Called in the thread after each write, such as to tidy up.
-    """
+    def __init__(self, after_write: Callable[[], None]) -> None:
+        """The thread does not run yet.
 
-    after_write: Callable[[], None]
-    _waiting: queue.Queue[_Task | None] = field(default_factory=lambda: queue.Queue(_MOST_WAITING))
-    _thread: threading.Thread | None = None
+        Args:
+            after_write: Called in the thread after each write, such as to tidy up.
+        """
+        self._after_write = after_write
+        self._queue: WorkQueue[_Task] = WorkQueue(
+            "writer",
+            self._write_all,
+            _MOST_WAITING,
+            f"{_MOST_WAITING:,} writes wait already; nothing was changed. Try again in a few seconds.",
+            _MOST_TOGETHER,
+        )
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-        self._thread.start()
+        self._queue.start()
 
     def stop(self) -> None:
         """Write what waits, and stop the thread."""
-        if self._thread is not None:
-            self._waiting.put(None)
-            self._thread.join()
-            self._thread = None
+        self._queue.stop()
 
     def put(
         self, write: WriteTogether, value: object, group: Hashable = None, *, keeps_order: bool = True
@@ -69,7 +69,9 @@ class Writer:
         Raises:
             BusyError: too much waits.
         """
-        return self._put(_Task(Future(), write, value, group, keeps_order))
+        task = _Task(Future(), write, value, group, keeps_order)
+        self._queue.put([task])
+        return task.done
 
     def call(self, function: Callable[[], Any]) -> Future[Any]:
         """Call a function that writes, in its turn.
@@ -79,35 +81,9 @@ class Writer:
         """
         return self.put(lambda _values: [function()], None, object())
 
-    def _put(self, task: _Task) -> Future[Any]:
-        try:
-            self._waiting.put_nowait(task)
-        except queue.Full:
-            raise BusyError(
-                f"{_MOST_WAITING:,} writes wait already; nothing was changed. Try again in a few seconds."
-            ) from None
-        return task.done
-
-    def _run(self) -> None:
-        is_stopping = False
-        while not is_stopping:
-            tasks, is_stopping = self._take()
-            for together in _groups_of(tasks):
-                self._write(together)
-
-    def _take(self) -> tuple[list[_Task], bool]:
-        """What waits, and whether the thread is to stop after it."""
-        tasks: list[_Task] = []
-        one = self._waiting.get()
-        while one is not None:
-            tasks.append(one)
-            if len(tasks) == _MOST_TOGETHER:
-                return tasks, False
-            try:
-                one = self._waiting.get_nowait()
-            except queue.Empty:
-                return tasks, False
-        return tasks, True
+    def _write_all(self, tasks: Sequence[_Task]) -> None:
+        for together in _groups_of(tasks):
+            self._write(together)
 
     def _write(self, together: Sequence[_Task]) -> None:
         tasks = [task for task in together if task.done.set_running_or_notify_cancel()]
@@ -115,7 +91,7 @@ class Writer:
             return
         try:
             results = tasks[0].write([task.value for task in tasks])
-            self.after_write()
+            self._after_write()
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the request, and the thread goes on
             for task in tasks:
                 task.done.set_exception(error)
