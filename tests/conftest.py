@@ -75,15 +75,15 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def untrained_int8(untrained: Path) -> bytes:
-    """The content of an ONNX file: the graph of those weights in int8. Quantising takes seconds."""
+    """The content of an ONNX file: the graph of those weights in int8."""
+    from tests.quantised import quantise_once
+
     from omnireid.embedding.weights_file import WeightsFile
-    from omnireid.export.quantisation import quantise
-    from omnireid.images.probes import probe_crops
     from omnireid.weights.graph_file import GraphMetadata, seal_onnx
 
     source = WeightsFile(untrained)
     metadata = GraphMetadata(source.metadata, "int8", weights_sha256=source.sha256)
-    return seal_onnx(quantise(source.graph.content, probe_crops(32, 64, 32, seed=1)), metadata)
+    return seal_onnx(quantise_once(source.graph.content), metadata)
 
 
 def _load_module(path: Path) -> ModuleType:

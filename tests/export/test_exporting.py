@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import onnx
 import pytest
 from PIL import Image
 from tests.embedding.colours import colour_network
+from tests.quantised import CALIBRATION, quantise_once
 
 from omnireid import create_model, load_embedder
 from omnireid.embedding.options import Precision, RuntimeName, RuntimeOptions
@@ -25,13 +25,12 @@ from omnireid.export.calibration import MOST_CROPS, read_calibration
 from omnireid.export.exporting import ExportedGraph, export_weights
 from omnireid.export.options import ExportOptions
 from omnireid.export.parity_gate import BATCH_SIZES
-from omnireid.export.quantisation import list_parts, quantise
+from omnireid.export.quantisation import list_parts
 from omnireid.images.preprocess import Preprocessing
-from omnireid.images.probes import probe_crops
 from omnireid.weights.artefact import METADATA_KEY, WeightsMetadata, write_artefact
 from omnireid.weights.graph_file import Graph, GraphFormat, GraphPrecision, read_graph, seal_onnx, write_graph
 
-CROPS = probe_crops(32, 64, 32, seed=1)
+CROPS = CALIBRATION
 WAYS: list[Any] = [
     ("onnx", "fp32", True),
     ("onnx", "fp32", False),
@@ -50,16 +49,11 @@ def whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantisation, "quantise", quantised_once)
 
 
-@cache
-def once(content: bytes) -> bytes:
-    return quantise(content, CROPS)
-
-
 def quantised_once(content: bytes, pixels: Any, *, keep: Any = ()) -> bytes:
-    """Quantising takes seconds: all formats of one graph share it."""
+    """The same graph for all formats."""
     assert np.array_equal(pixels, CROPS)
     assert not keep
-    return once(content)
+    return quantise_once(content)
 
 
 def export(path: Path, *, calibration: Any = None, progress: bool = False, **asked: Any) -> ExportedGraph:
