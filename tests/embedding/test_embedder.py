@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.embedding.colours import colour_embedder
+from tests.embedding.colours import colour_embedder, mean_colour
 
 from omnireid.embedding.embedder import load_embedder
+from omnireid.embedding.network import Network, RunNetwork
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.errors import EmbeddingError, ImageError, ModelError, SettingError, ShapeError
+from omnireid.images.decode import RgbArray
+from omnireid.types import FloatArray
 
 
 def crops(count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
@@ -94,3 +98,33 @@ def test_values_that_are_not_finite_stop_it() -> None:
 def test_unknown_runtime() -> None:
     with pytest.raises(ModelError, match="No runtime 'tensorflow'. Known: auto, onnxruntime, openvino, torch"):
         load_embedder("w.pth", RuntimeOptions(runtime="tensorflow"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_decoded_crops_are_embedded_as_the_same_crops_in_a_call(streams: int) -> None:
+    embedder = colour_embedder(streams=streams)
+    for beside_others in (False, True):
+        embeddings = embedder.embed_decoded(crops(5), beside_others=beside_others)
+        assert np.allclose(embeddings, embedder.embed(crops(5)), rtol=1e-5, atol=1e-6)
+
+
+def test_callers_side_by_side_run_the_stream_of_a_network_that_has_one() -> None:
+    ran: list[str] = []
+
+    def note(name: str) -> RunNetwork:
+        def run(pixels: RgbArray) -> FloatArray:
+            ran.append(name)
+            return mean_colour(pixels)
+
+        return run
+
+    network = Network("torch", "fp32", "cpu", note("all cores"), note("one core"), 2)
+    embedder = replace(colour_embedder(), network=network)
+    embedder.embed_decoded(crops(1))
+    embedder.embed_decoded(crops(1), beside_others=True)
+    assert ran == ["all cores", "one core"]
+
+
+def test_an_array_that_is_no_decoded_crop_is_named() -> None:
+    with pytest.raises(ImageError, match="image 1 is of type float32"):
+        colour_embedder().embed_decoded([*crops(1), np.zeros((4, 4, 3), np.float32)])

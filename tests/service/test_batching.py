@@ -19,7 +19,8 @@ class Network:
         self.are_running = threading.Barrier(running)
         self.batches: list[tuple[int, bool]] = []
 
-    def embed(self, pixels: Any, *, beside_others: bool) -> Any:
+    def embed(self, crops: Any, *, beside_others: bool) -> Any:
+        pixels = np.stack(crops)
         self.are_running.wait(60)
         self.may_run.wait(60)
         self.batches.append((len(pixels), beside_others))

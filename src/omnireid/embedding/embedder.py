@@ -6,7 +6,7 @@ import os
 import reprlib
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -220,11 +220,11 @@ class Embedder:
                 for _, future in waiting:
                     future.cancel()
 
-    def embed_resized(self, pixels: RgbArray, *, beside_others: bool = False) -> FloatArray:
-        """Embed crops of the network's input size as one batch, in the calling thread.
+    def embed_decoded(self, crops: Sequence[RgbArray], *, beside_others: bool = False) -> FloatArray:
+        """Embed decoded crops as one batch, in the calling thread.
 
         Args:
-            pixels: (N, H, W, 3) RGB uint8, at least one crop.
+            crops: (H, W, 3) RGB uint8 arrays of any sizes, at least one.
             beside_others: Run on one core, because up to `network.streams` callers do the same. They embed more crops a
                 second than one batch after the other on all cores, which is what answers a single batch soonest.
 
@@ -232,11 +232,16 @@ class Embedder:
             (N, D) float32, not normalised.
 
         Raises:
+            ImageError: an array is no image.
             EmbeddingError: the network gave a value that is not finite.
             ModelError: the process was forked after the network was loaded, and the runtime does not survive that.
         """
+        size = self.metadata.preprocessing
+        pixels = np.empty((len(crops), size.height, size.width, 3), dtype=np.uint8)
+        for error in size.resize_into(pixels, crops, names=[f"image {index}" for index in range(len(crops))]).values():
+            raise error
         stream = self.network.run_stream if beside_others else None
-        return self._run(stream or self.network.run, Batch(tuple(range(len(pixels))), pixels))
+        return self._run(stream or self.network.run, Batch(tuple(range(len(crops))), pixels))
 
     def _run(self, run: RunNetwork, batch: Batch) -> FloatArray:
         embeddings = run_halving(run, batch.pixels)

@@ -179,12 +179,19 @@ class Backend:
             ) from None
 
     def _prepare(self, upload: Upload) -> RgbArray:
-        """The picture in the size of the network, so that what waits for it is small."""
-        return self.embedder.metadata.preprocessing.resize(decode_upload(upload))
+        return self._small(decode_upload(upload))
 
     def _prepare_and_measure(self, upload: Upload) -> tuple[RgbArray, Quality]:
         pixels = decode_upload(upload)
-        return self.embedder.metadata.preprocessing.resize(pixels), measure_crop(pixels)
+        return self._small(pixels), measure_crop(pixels)
+
+    def _small(self, pixels: RgbArray) -> RgbArray:
+        """The picture as it waits for the network: no larger than the network's input.
+
+        A smaller one is left as it is, because resizing those of a batch together takes half the time.
+        """
+        size = self.embedder.metadata.preprocessing
+        return pixels if pixels.size <= 3 * size.height * size.width else size.resize(pixels)
 
     def _end_decoding(self, count: int, task: asyncio.Future[Any]) -> None:
         self._decoding -= count

@@ -22,10 +22,10 @@ _MOST_WAITING = 1024
 
 
 class EmbedBatch(Protocol):
-    """Embeds one batch; see `Embedder.embed_resized`."""
+    """Embeds one batch; see `Embedder.embed_decoded`."""
 
-    def __call__(self, pixels: RgbArray, *, beside_others: bool) -> FloatArray:
-        """(N, D) embeddings of (N, H, W, 3) pixels."""
+    def __call__(self, crops: Sequence[RgbArray], *, beside_others: bool) -> FloatArray:
+        """(N, D) embeddings of N decoded crops."""
 
 
 @dataclass(eq=False)
@@ -99,7 +99,7 @@ class SharedBatches:
         self._queue.stop()
 
     def submit(self, crops: Sequence[RgbArray], *, is_alone: bool = False) -> Future[FloatArray]:
-        """The (N, D) embeddings of N crops of the network's size, to come.
+        """The (N, D) embeddings of N decoded crops, to come.
 
         Args:
             crops: The crops.
@@ -118,10 +118,10 @@ class SharedBatches:
             return
         try:
             self._on_batch(len(wanted))
-            pixels = np.stack([request.crops[index] for request, index in wanted])
+            decoded = [request.crops[index] for request, index in wanted]
             first, _ = wanted[0]
             is_alone = first.is_alone and len(first.crops) == len(wanted) == [one for one, _ in wanted].count(first)
-            embeddings = self._embed(pixels, beside_others=not is_alone)
+            embeddings = self._embed(decoded, beside_others=not is_alone)
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the requests, and the thread goes on
             if len(wanted) == 1:
                 wanted[0][0].fail(error)
@@ -142,6 +142,6 @@ def shared_batches(embedder: Embedder, on_batch: Callable[[int], None]) -> Share
     network = embedder.network
     if network.run_stream is None:
         size = embedder.batch_size or FEW
-        return SharedBatches(embedder.embed_resized, on_batch, most_crops=size, wait_s=LONGEST_WAIT_S)
+        return SharedBatches(embedder.embed_decoded, on_batch, most_crops=size, wait_s=LONGEST_WAIT_S)
     size = embedder.batch_size or network.batch_size
-    return SharedBatches(embedder.embed_resized, on_batch, most_crops=size, side_by_side=network.streams)
+    return SharedBatches(embedder.embed_decoded, on_batch, most_crops=size, side_by_side=network.streams)
