@@ -3,10 +3,11 @@
 First comes the network's own rate in this process, which is the baseline: crops a second that `Embedder.embed` embeds
 from JPEG bytes, so decoding counts in it, in calls of 32 crops (one batch on all cores) and of 512 (a stream of batches
 side by side). Then `omnireid serve` serves a gallery of drawn people in a process of its own, and 16 connections ask
-`/v1/embed` for 1, 8 and 32 crops a request as fast as they are answered. They share the cores with the service. So that
-they take little of them, one thread sends requests that were written before the measurement.
+`/v1/embed` as fast as they are answered, with one crop as the body of a request, and with 1, 8 and 32 crops in a form.
+They share the cores with the service. So that they take little of them, one thread sends requests that were written
+before the measurement.
 
-For each size the share of both baselines is printed, by rate and by processor time. The latter is the baseline's
+For each of these the share of both baselines is printed, by rate and by processor time. The latter is the baseline's
 processor seconds for a crop, divided by the service's: the share that the service would reach if its clients ran on
 another machine. It depends less on what else runs here. The processor time of the clients is printed beside.
 
@@ -31,7 +32,9 @@ from omnireid.machine import describe
 from service_load import Served, make_gallery, serving
 
 CONNECTIONS = 16
-CROPS_A_REQUEST = (1, 8, 32)
+KINDS = {"1 crop, the body": 0, "1 crop, a form": 1, "8 crops": 8, "32 crops": 32}
+"""What is asked for: the number of crops in a form, 0 for one without a form."""
+
 CROPS_A_CALL = (32, 512)
 BOUNDARY = "crops-of-drawn-people"
 
@@ -63,16 +66,19 @@ def network_rate(crops: Sequence[bytes], weights: str | None, size: int, seconds
     return Rate(done / (time.perf_counter() - began), (time.process_time() - busy) / done)
 
 
-def request_of(address: str, crops: Sequence[bytes]) -> bytes:
+def request_of(address: str, crops: Sequence[bytes], *, in_form: bool) -> bytes:
     """The bytes of a request that asks for the embeddings of crops."""
-    part = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="crops"; filename="crop"\r\n'
-        "Content-Type: image/jpeg\r\n\r\n"
-    ).encode()
-    body = b"".join([*(part + crop + b"\r\n" for crop in crops), f"--{BOUNDARY}--\r\n".encode()])
+    media_type, body = "image/jpeg", crops[0]
+    if in_form:
+        media_type = f"multipart/form-data; boundary={BOUNDARY}"
+        part = (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="crops"; filename="crop"\r\n'
+            "Content-Type: image/jpeg\r\n\r\n"
+        ).encode()
+        body = b"".join([*(part + crop + b"\r\n" for crop in crops), f"--{BOUNDARY}--\r\n".encode()])
     head = (
         f"POST /v1/embed HTTP/1.1\r\nHost: {urlsplit(address).netloc}\r\nAccept: application/octet-stream\r\n"
-        f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -127,10 +133,11 @@ async def count_answers(address: str, requests: Sequence[bytes], seconds: float)
     return sum(connection.answers for connection in connections)
 
 
-def service_rate(served: Served, crops: Sequence[bytes], size: int, seconds: float) -> Rate:
-    """The rate of `/v1/embed`, with `size` crops a request."""
+def service_rate(served: Served, crops: Sequence[bytes], in_form: int, seconds: float) -> Rate:
+    """The rate of `/v1/embed`, with so many crops in the form of a request, or one without a form."""
+    size = in_form or 1
     chosen = [[crops[(number + row) % len(crops)] for row in range(size)] for number in range(4 * CONNECTIONS)]
-    requests = [request_of(served.address, some) for some in chosen]
+    requests = [request_of(served.address, some, in_form=bool(in_form)) for some in chosen]
     asyncio.run(count_answers(served.address, requests, seconds / 10))
     busy, clients, began = served.processor_seconds(), time.process_time(), time.perf_counter()
     count = size * asyncio.run(count_answers(served.address, requests, seconds))
@@ -141,7 +148,7 @@ def service_rate(served: Served, crops: Sequence[bytes], size: int, seconds: flo
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10, help="seconds for each measurement; there are five")
+    parser.add_argument("--seconds", type=float, default=10, help="seconds for each measurement; there are six")
     parser.add_argument("--weights")
     given = parser.parse_args()
     print(describe())
@@ -153,10 +160,10 @@ def main() -> None:
             print(f"network alone, {size:>3} crops a call: {rate.crops:,.0f} crops/s, {busy}")
         flags = [] if given.weights is None else ["--weights", given.weights]
         with serving(gallery, Path(place) / "kept", *flags) as served:
-            for size in CROPS_A_REQUEST:
-                rate = service_rate(served, crops, size, given.seconds)
+            for kind, in_form in KINDS.items():
+                rate = service_rate(served, crops, in_form, given.seconds)
                 print(
-                    f"/v1/embed, {size:>2} crops a request: {rate.crops:,.0f} crops/s; processor time a crop: service "
+                    f"/v1/embed, {kind}: {rate.crops:,.0f} crops/s; processor time a crop: service "
                     f"{1000 * rate.busy:.2f} ms, clients {1000 * rate.clients:.2f} ms"
                 )
                 for call, alone in own.items():

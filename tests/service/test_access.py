@@ -14,6 +14,7 @@ from tests.service.conftest import Served, crop_bytes, file_of
 from omnireid.errors import RoleError, SettingError, TokenError
 from omnireid.service.gate import access_of
 from omnireid.service.options import ServiceOptions
+from omnireid.service.picture_body import PictureBodyRoute
 from omnireid.service.server import check_access
 from omnireid.service.tokens import ROLES, TokenCheck, add_token, read_tokens, revoke_token, tokens_file
 
@@ -21,12 +22,13 @@ PUBLIC = {"/", "/page/{name:path}", "/health/live", "/health/ready", "/v1/openap
 """Addresses that are for anyone. Whoever adds one here has decided that strangers may see it."""
 
 
-def routes_of(served: Served) -> list[tuple[str, str, str]]:
-    """Method, address and access of every route that the application has, wherever it came from."""
-    found: list[tuple[str, str, str]] = []
+def routes_of(served: Served) -> list[tuple[str, str, str, dict[str, str]]]:
+    """Method, address, access and needed headers of every route that the application has, wherever it came from."""
+    found: list[tuple[str, str, str, dict[str, str]]] = []
     for route in served.client.app.router.routes:  # type: ignore[attr-defined]
         assert isinstance(route, Route), f"{route} is of a kind that this test does not know"
-        found += [(method, route.path, access_of(route)) for method in (route.methods or set()) - {"HEAD"}]
+        needed = {"content-type": "image/jpeg"} if isinstance(route, PictureBodyRoute) else {}
+        found += [(method, route.path, access_of(route), needed) for method in (route.methods or set()) - {"HEAD"}]
     return found
 
 
@@ -50,19 +52,19 @@ def test_every_route_refuses_whoever_may_not_use_it(
     revoke_token(tokens_file(gallery, None), "gone")
     routes = routes_of(served)
     assert len(routes) >= 20
-    assert {path for _, path, access in routes if access == "anyone"} == PUBLIC
-    for method, path, access in routes:
+    assert {path for _, path, access, _ in routes if access == "anyone"} == PUBLIC
+    for method, path, access, needed in routes:
         if access == "anyone":
-            assert ask(served, method, path, {})[0] == 200, path
+            assert ask(served, method, path, needed)[0] == 200, path
             continue
         assert access in ROLES
-        assert ask(served, method, path, {}) == (401, "TokenError"), path
-        assert ask(served, method, path, {"authorization": f"Basic {served.tokens['admin']}"}) == (401, "TokenError")
+        unknown = [{}, {"authorization": f"Basic {served.tokens['admin']}"}, {"authorization": f"Bearer {revoked}"}]
+        for headers in unknown:
+            assert ask(served, method, path, needed | headers) == (401, "TokenError"), (path, headers)
         for role in ROLES[: ROLES.index(access)]:
-            assert ask(served, method, path, served.as_role(role)) == (403, "RoleError"), (path, role)
+            assert ask(served, method, path, needed | served.as_role(role)) == (403, "RoleError"), (path, role)
         for role in ROLES[ROLES.index(access) :]:
-            assert ask(served, method, path, served.as_role(role))[0] not in (401, 403, 500), (path, role)
-        assert ask(served, method, path, {"authorization": f"Bearer {revoked}"}) == (401, "TokenError"), path
+            assert ask(served, method, path, needed | served.as_role(role))[0] not in (401, 403, 500), (path, role)
 
 
 def test_a_route_that_says_nothing_is_for_administrators(serve: Callable[..., Served]) -> None:

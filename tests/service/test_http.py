@@ -96,3 +96,14 @@ def test_requests_of_one_connection_are_answered_in_turn(port: int) -> None:
     assert received.count(b"HTTP/1.1 200") == 401
     places = [received.index(b"request-%03d" % number) for number in range(400)]
     assert places == sorted(places)
+
+
+def test_a_body_that_breaks_off_is_no_failure_of_the_service(port: int) -> None:
+    for media_type in (b"image/jpeg", b"multipart/form-data; boundary=x"):
+        head = b"POST /v1/embed HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\nContent-Type: " + media_type
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(head + b"\r\n\r\n\xff\xd8\xff")
+    counted, until = b"", time.monotonic() + 60
+    while b'{method="POST",route="/v1/embed",status="400"} 2.0' not in counted:
+        assert time.monotonic() < until, counted
+        counted = answer(port, b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")

@@ -325,6 +325,8 @@ def test_the_openapi_document_names_the_types_of_pictures_and_files(unchanged: S
         form = paths[path]["post"]["requestBody"]["content"]["multipart/form-data"]
         assert form["encoding"] == {field: {"contentType": "image/jpeg, image/png, image/webp"}}
         assert form["schema"]
+    bodies = set(paths["/v1/embed"]["post"]["requestBody"]["content"])
+    assert bodies == {"multipart/form-data", "image/jpeg", "image/png", "image/webp"}
     for address, path in (
         ("/v1/sightings/1/crop", "/v1/sightings/{sighting}/crop"),
         ("/page/base.css", "/page/{name}"),

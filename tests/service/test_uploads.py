@@ -19,7 +19,7 @@ from omnireid.errors import NotInGalleryError, SettingError
 from omnireid.service import backend as backend_module
 from omnireid.service.crop_files import open_crop_files
 from omnireid.service.options import ServiceOptions
-from omnireid.service.uploads import check_upload
+from omnireid.service.uploads import SUFFIXES, check_upload
 
 
 def png_of(width: int, height: int) -> bytes:
@@ -66,6 +66,9 @@ def test_pictures_that_are_none_are_refused(unchanged: Served, case: str) -> Non
         assert (answer.status_code, answer.json()["code"]) == (status, code), (path, answer.text)
     several = [("crops", ("a", JPEG, "image/jpeg")), ("crops", ("b", content, media_type))]
     assert unchanged.client.post("/v1/embed", files=several).status_code == status
+    if media_type in SUFFIXES:
+        body = unchanged.client.post("/v1/embed", content=content, headers={"content-type": media_type})
+        assert (body.status_code, body.json()["code"]) == (status, code), body.text
     assert unchanged.client.get("/v1/sightings").json()["total"] == 6
     assert list((unchanged.folder / "kept").iterdir()) == []
 
@@ -79,6 +82,8 @@ def test_the_three_formats_are_taken(unchanged: Served, kind: str) -> None:
     asked = {"accept": "application/octet-stream"}
     plain = unchanged.client.post("/v1/embed", files={"crops": ("x", content, f"image/{kind.lower()}")}, headers=asked)
     assert np.frombuffer(plain.content, "<f4").tolist() == answer.json()["embeddings"][0]
+    as_body = asked | {"content-type": f"Image/{kind}; name=crop"}
+    assert unchanged.client.post("/v1/embed", content=content, headers=as_body).content == plain.content
     assert plain.headers["x-weights-sha256"] == answer.json()["weights_sha256"]
     assert answer.json()["architecture"] == "means"
 

@@ -18,6 +18,7 @@ from omnireid.service.answers import AddAnswer, ErrorAnswer
 from omnireid.service.backend import Backend
 from omnireid.service.gate import ACCESS, Gate
 from omnireid.service.observation import Observation, refusal
+from omnireid.service.picture_body import PictureBodyRoute
 from omnireid.service.route_table import ROUTES, ServiceRoute
 from omnireid.service.uploads import SUFFIXES
 from omnireid.version import __version__
@@ -92,8 +93,12 @@ def _add(app: FastAPI, route: ServiceRoute) -> None:
         extra["security"] = [{"bearer": []}]
     if route.pictures is not None:
         kinds = {"contentType": ", ".join(SUFFIXES)}
-        extra["requestBody"] = {"content": {"multipart/form-data": {"encoding": {route.pictures: kinds}}}}
-    app.add_api_route(
+        bodies: dict[str, Any] = {"multipart/form-data": {"encoding": {route.pictures: kinds}}}
+        if any(other.is_picture and other.path == route.path for other in ROUTES):
+            picture = {"schema": {"type": "string", "format": "binary"}}
+            bodies |= dict.fromkeys(SUFFIXES, picture)
+        extra["requestBody"] = {"content": bodies}
+    app.router.add_api_route(
         route.path,
         route.call,
         methods=[route.method],
@@ -103,6 +108,8 @@ def _add(app: FastAPI, route: ServiceRoute) -> None:
         responses=answers,
         operation_id=route.call.__name__,
         openapi_extra=extra,
+        include_in_schema=not route.is_picture,
+        route_class_override=PictureBodyRoute if route.is_picture else None,
     )
 
 

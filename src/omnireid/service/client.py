@@ -83,7 +83,7 @@ class ServiceClient:
         rows = []
         for start in range(0, len(parts), _EMBEDDED):
             some = parts[start : start + _EMBEDDED]
-            content = self._connection.post_form_for_bytes("/v1/embed", (), some, "application/octet-stream")
+            content = self._connection.post_pictures("/v1/embed", some, "application/octet-stream")
             rows.append(np.frombuffer(content, dtype="<f4").reshape(len(some), -1))
         embeddings: FloatArray = np.concatenate(rows).astype(np.float32)
         return embeddings

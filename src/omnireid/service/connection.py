@@ -79,10 +79,16 @@ class Connection:
 
     def post_form(self, path: str, fields: Sequence[Field], files: Sequence[FilePart]) -> Any:
         """Send a form with files, and return the object that is answered."""
-        return json.loads(self.post_form_for_bytes(path, fields, files, "application/json"))
+        return json.loads(self._post_form(path, fields, files, "application/json"))
 
-    def post_form_for_bytes(self, path: str, fields: Sequence[Field], files: Sequence[FilePart], accept: str) -> bytes:
-        """Send a form with files, and return the answer, which is asked for in a media type."""
+    def post_pictures(self, path: str, pictures: Sequence[FilePart], accept: str) -> bytes:
+        """Send pictures, a single one without a form around it, and return the answer in a media type."""
+        _, media_type, content = pictures[0]
+        if len(pictures) == 1 and media_type.startswith("image/"):
+            return self._ask("POST", path, content, {"Content-Type": media_type, "Accept": accept})
+        return self._post_form(path, (), pictures, accept)
+
+    def _post_form(self, path: str, fields: Sequence[Field], files: Sequence[FilePart], accept: str) -> bytes:
         boundary = secrets.token_hex(16)
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Accept": accept}
         return self._ask("POST", path, _form(boundary, fields, files), headers)

@@ -25,6 +25,7 @@ class ServiceRoute:
         media_types: Types of an answer that is no JSON; next to a shape, those that a caller may ask for instead.
         status: Status of the answer.
         pictures: Field of the form that takes pictures, where there is one.
+        is_picture: The body is a picture itself. Such a route stands before the one of its address for other bodies.
     """
 
     method: str
@@ -35,9 +36,13 @@ class ServiceRoute:
     media_types: tuple[str, ...] = ()
     status: int = 200
     pictures: str | None = None
+    is_picture: bool = False
 
 
 ROUTES = (
+    ServiceRoute(
+        "POST", "/v1/embed", routes.embed_body, "read", answers.EmbedAnswer, (routes.FLOATS,), is_picture=True
+    ),
     ServiceRoute("POST", "/v1/embed", routes.embed, "read", answers.EmbedAnswer, (routes.FLOATS,), pictures="crops"),
     ServiceRoute("POST", "/v1/search", routes.search, "read", answers.SearchAnswer, pictures="crop"),
     ServiceRoute("GET", "/v1/sightings", routes.list_sightings, "read", answers.SightingsAnswer),

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, File, Query, Request, Response, UploadFile
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from omnireid.errors import NotInGalleryError, RequestError
@@ -34,6 +35,7 @@ from omnireid.service.descriptions import (
     describe_similar,
     first_pictures,
 )
+from omnireid.service.picture_body import media_type_of_body
 from omnireid.service.uploads import Upload, check_upload
 from omnireid.types import FloatArray
 
@@ -47,10 +49,24 @@ _SEARCHED_FOR_SIMILAR = 500
 async def embed(request: Request, form: Annotated[shapes.EmbedForm, File()]) -> Response:
     """Embed crops, a row for each. Rows are not normalised, and only those of one model can be compared.
 
+    A single crop may be the body itself, without a form, which costs the service less.
     With the header "Accept: application/octet-stream" the rows are float32 values, the lowest byte first, without JSON.
     """
+    return await _embed(request, [await _upload(crop) for crop in form.crops])
+
+
+async def embed_body(request: Request) -> Response:
+    """Embed the crop that is the body of the request."""
+    try:
+        content = await request.body()
+    except ClientDisconnect:
+        raise RequestError("The request ended before its body was complete.") from None
+    return await _embed(request, [check_upload(content, media_type_of_body(request.scope))])
+
+
+async def _embed(request: Request, uploads: Sequence[Upload]) -> Response:
     backend = _backend(request)
-    embeddings = await backend.embed([await _upload(crop) for crop in form.crops])
+    embeddings = await backend.embed(uploads)
     metadata = backend.embedder.metadata
     if FLOATS in request.headers.get("accept", ""):
         content = embeddings.astype("<f4", copy=False).tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from socket import socket
 from typing import TYPE_CHECKING
@@ -118,7 +119,14 @@ def serve(backend: Backend) -> None:
             if self.started:
                 _announce(backend, address)
 
-    AnnouncedServer(config).run(sockets=[listening])
+    # What exists now stays until the end. Looking through it for garbage again and again took 0.1 s each time, in which
+    # nothing was answered.
+    gc.collect()
+    gc.freeze()
+    try:
+        AnnouncedServer(config).run(sockets=[listening])
+    finally:
+        gc.unfreeze()
 
 
 def server_config(backend: Backend) -> uvicorn.Config:
