@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,39 @@ def test_each_request_is_run_once_before_several_threads_use_them(files: Path, m
         list(threads.map(network.run_stream, [PIXELS] * 6))
     assert len(set(stream.threads[:2])) == 1  # one thread runs both requests, before any other may
     assert (len(stream.threads), stream.requests) == (2 + 6, 2)
+
+
+class SlowToCreate(Compiled):
+    """Takes its time, and notes whether two threads create a request at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._creating = threading.Lock()
+        self.overlapped = False
+
+    def create_infer_request(self) -> Any:
+        alone = self._creating.acquire(blocking=False)
+        self.overlapped |= not alone
+        time.sleep(0.01)
+        if alone:
+            self._creating.release()
+        return super().create_infer_request()
+
+    def infer(self, inputs: dict[int, Any], *, share_inputs: bool) -> Any:
+        time.sleep(0.01)
+        return super().infer(inputs, share_inputs=share_inputs)
+
+
+def test_requests_are_created_by_one_thread_at_a_time(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that create one at once can end the process."""
+    compiled = SlowToCreate()
+    on(Processor("FP32", compiled=compiled), monkeypatch)
+    network = load_embedder(files / "w.onnx", RuntimeOptions(runtime="openvino", precision="fp32")).network
+    before = compiled.requests
+    with ThreadPoolExecutor(5) as threads:
+        list(threads.map(network.run, [PIXELS] * 10))
+    assert compiled.requests > before + 1
+    assert not compiled.overlapped
 
 
 class CountingLock:

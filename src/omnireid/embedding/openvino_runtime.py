@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queue import Empty, LifoQueue
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,7 @@ def _runner(core: Any, graph: Graph, target: str, settings: dict[str, str], *, c
     preprocessing = graph.metadata.weights.preprocessing
     takes_pixels, batch = graph.metadata.takes_pixels, graph.metadata.fixed_batch
     free: LifoQueue[Any] = LifoQueue()  # each request serves one caller at a time
+    creating = Lock()
 
     def infer(request: Any, pixels: RgbArray) -> FloatArray:
         images = pixels if takes_pixels else preprocessing.normalise(pixels)
@@ -139,7 +141,8 @@ def _runner(core: Any, graph: Graph, target: str, settings: dict[str, str], *, c
             try:
                 request = free.get_nowait()
             except Empty:
-                request = compiled.create_infer_request()
+                with creating:  # two threads in there at once can end the process (OpenVINO 2026.4.1)
+                    request = compiled.create_infer_request()
             try:
                 return infer(request, pixels)
             finally:
