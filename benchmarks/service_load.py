@@ -3,11 +3,16 @@
 Drawn people are put into a gallery, and `omnireid serve` serves it in a process of its own, on loopback. 200 clients,
 a thread each, ask as fast as they are answered: 80 % searches, 15 % additions of crops that were never there, 5 %
 decisions. Afterwards every acknowledged sighting and decision must be in the gallery, and `omnireid gallery check` must
-find nothing. The clients run on the same cores as the service. Expect a minute and a half for 60 seconds. Memory is
-printed ten times, with the sightings that were added until then, as the gallery itself grows: with 600 seconds that is
-once a minute, and says whether it stays flat. `service_embed.py` compares the service with the network alone.
+find nothing. The clients run on the same cores as the service. Expect a minute and a half for 60 seconds.
+`service_embed.py` compares the service with the network alone.
 
-Run: python benchmarks/service_load.py [--seconds 60] [--clients 200] [--sightings 2000] [--weights WEIGHTS]
+Memory is taken ten times: with 600 seconds, once a minute. The load adds to the gallery, which a service keeps in
+memory, so what each sighting and each decision takes there is measured in this process and subtracted. Flat means that
+the rest grows by at most 16 MiB in the second half. Writes take the most memory, so `--writes 0.8` shows a growth
+sooner.
+
+Run: python benchmarks/service_load.py [--seconds 60] [--clients 200] [--sightings 2000] [--writes 0.2]
+    [--weights WEIGHTS]
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,9 +37,14 @@ import numpy as np
 
 from omnireid import Gallery, OmnireidError, ServiceClient, synthesize
 from omnireid.cli import main as omnireid
+from omnireid.gallery.identities import read_decisions, read_identities
+from omnireid.gallery.register import read_register
+from omnireid.gallery.snapshot import read_snapshot
 from omnireid.machine import describe
 
-MIX = {"search": 0.80, "add": 0.15, "decide": 0.05}
+WRITES = {"add": 0.75, "decide": 0.25}
+MOST_GROWTH_MIB = 16.0
+"""Growth of memory in the second half of the load, beyond what the gallery itself takes."""
 
 
 @dataclass
@@ -59,6 +70,25 @@ class Served:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@dataclass(frozen=True)
+class Moment:
+    """The service at one moment of the load.
+
+    Attributes:
+        seconds: Time since the load began.
+        requests: Number of answers so far.
+        added: Number of sightings added so far.
+        decided: Number of decisions so far.
+        memory_mib: Resident memory of the service.
+    """
+
+    seconds: float
+    requests: int
+    added: int
+    decided: int
+    memory_mib: float
+
+
 @dataclass
 class Record:
     """What the clients saw.
@@ -68,6 +98,7 @@ class Record:
         errors: Class and message of each error.
         added: Numbers of acknowledged sightings.
         decided: Numbers of acknowledged decisions.
+        moments: The service after each tenth of the time.
         taken: Seconds until the last client had its last answer.
     """
 
@@ -75,6 +106,7 @@ class Record:
     errors: list[str] = field(default_factory=list)
     added: list[int] = field(default_factory=list)
     decided: list[int] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
     taken: float = 0.0
 
 
@@ -130,16 +162,17 @@ def in_threads(work: Callable[[int], None], count: int) -> float:
     return time.perf_counter() - began
 
 
-def load(served: Served, crops: list[bytes], clients: int, seconds: float) -> Record:
-    """Let the clients ask, and print the memory ten times."""
+def load(served: Served, crops: list[bytes], clients: int, seconds: float, writes: float) -> Record:
+    """Let the clients ask, a share of `writes` among their requests, and look at the memory ten times."""
     record = Record()
+    mix = {"search": 1 - writes} | {kind: share * writes for kind, share in WRITES.items()}
     until = time.perf_counter() + seconds
 
     def work(number: int) -> None:
         rng = random.Random(number)
         with ServiceClient(served.address, timeout_s=300) as service:
             while time.perf_counter() < until:
-                kind = rng.choices(list(MIX), list(MIX.values()))[0]
+                kind = rng.choices(list(mix), list(mix.values()))[0]
                 crop = rng.choice(crops)
                 began = time.perf_counter()
                 try:
@@ -161,10 +194,12 @@ def load(served: Served, crops: list[bytes], clients: int, seconds: float) -> Re
     def watch() -> None:
         for tenth in range(1, 11):
             time.sleep(max(0.0, until - seconds + tenth * seconds / 10 - time.perf_counter()))
-            done = sum(map(len, record.seconds.values()))
+            done, added, decided = sum(map(len, record.seconds.values())), len(record.added), len(record.decided)
+            now = Moment(tenth * seconds / 10, done, added, decided, served.memory_mib())
+            record.moments.append(now)
             print(
-                f"  after {tenth * seconds / 10:4.0f} s: {done:,} requests, {len(record.added):,} sightings added, "
-                f"{served.memory_mib():.0f} MiB",
+                f"  after {now.seconds:4.0f} s: {done:,} requests, {added:,} sightings and {decided:,} decisions more, "
+                f"{now.memory_mib:.0f} MiB",
                 flush=True,
             )
 
@@ -173,6 +208,41 @@ def load(served: Served, crops: list[bytes], clients: int, seconds: float) -> Re
     record.taken = in_threads(work, clients)
     watcher.join()
     return record
+
+
+def kept_bytes(gallery: Path) -> tuple[float, float]:
+    """Memory that a service keeps for each sighting and for each decision, measured in this process."""
+    database = Gallery.open(gallery).database
+    snapshot, register = read_snapshot(database), read_register(database)
+    count, width = snapshot.embeddings.shape
+    compared = 4 * (width + 1)  # in float32, with a factor
+    sighting = (
+        snapshot.embeddings[0].nbytes + compared + (snapshot.sightings.table.nbytes + register.table.nbytes) / count
+    )
+    tracemalloc.start()
+    decisions, _identities = read_decisions(database), read_identities(database)
+    decision = tracemalloc.get_traced_memory()[0] / max(1, len(decisions))
+    tracemalloc.stop()
+    return sighting, decision
+
+
+def report_memory(record: Record, gallery: Path) -> bool:
+    """Print how memory grew and what of that is the gallery, and whether the rest stayed flat."""
+    sighting, decision = kept_bytes(gallery)
+    print(f"memory of the gallery itself: {sighting:,.0f} bytes a sighting, {decision:,.0f} bytes a decision")
+    growth = 0.0
+    first, middle, last = record.moments[0], record.moments[4], record.moments[-1]
+    for since, name in ((first, "first tenth"), (middle, "first half")):
+        grown = last.memory_mib - since.memory_mib
+        own = (sighting * (last.added - since.added) + decision * (last.decided - since.decided)) / 2**20
+        growth = grown - own
+        print(
+            f"  after the {name}: {grown:+.1f} MiB, of which the gallery {own:.1f}; beyond that {growth:+.1f} MiB in "
+            f"{last.requests - since.requests:,} requests"
+        )
+    is_flat = growth <= MOST_GROWTH_MIB
+    print(f"memory is {'flat' if is_flat else 'not flat'}: the limit is {MOST_GROWTH_MIB:.0f} MiB in the second half")
+    return is_flat
 
 
 def report(record: Record, gallery: Path) -> bool:
@@ -195,11 +265,12 @@ def report(record: Record, gallery: Path) -> bool:
 
 
 def main() -> int:
-    """Measure, and return 0 where nothing failed and nothing was lost."""
+    """Measure, and return 0 where nothing failed, nothing was lost, and memory stayed flat."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--sightings", type=int, default=2000)
+    parser.add_argument("--writes", type=float, default=0.2, help="share of the requests, a quarter of them decisions")
     parser.add_argument("--weights")
     given = parser.parse_args()
     print(describe())
@@ -210,8 +281,9 @@ def main() -> int:
             print(
                 f"{given.clients} clients, {given.seconds:.0f} s, {len(crops):,} sightings in the gallery:", flush=True
             )
-            record = load(served, crops, given.clients, given.seconds)
-        return 0 if report(record, gallery) else 1
+            record = load(served, crops, given.clients, given.seconds, given.writes)
+        is_flat = report_memory(record, gallery)
+        return 0 if report(record, gallery) and is_flat else 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -189,3 +190,20 @@ def test_a_rewritten_row_that_keeps_its_number_makes_a_reader_read_everything(tm
     rows = rows.replace_schema_metadata({b"weights_sha256": b"ab" * 32, b"reindex": b"1"})
     gallery.database.rewrite(SIGHTINGS, rows.to_reader())
     assert refresh_snapshot(gallery.database, before) is None
+
+
+def test_what_lancedb_keeps_of_old_versions_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound, sessions, new_session = 40_000, [], lancedb.Session
+
+    def session(**bounds: int) -> Any:
+        sessions.append(new_session(**bounds))
+        return sessions[-1]
+
+    monkeypatch.setattr("omnireid.gallery.database._METADATA_CACHE_BYTES", bound)
+    monkeypatch.setattr(lancedb, "Session", session)
+    gallery, kept = filled(tmp_path / "g"), []
+    for seed in range(1, 9):
+        gallery.add(table_of(1, seed=seed))
+        assert len(gallery.sightings()) == 30 + seed
+        kept.append(sum(one.size_bytes for one in sessions))
+    assert 0 < max(kept) <= 1.25 * bound

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,7 @@ def test_the_gallery_at_a_glance_and_the_metrics(served: Served) -> None:
     assert "nobody" not in text
     assert 'omnireid_refused_total{code="NotInGalleryError"} 1.0' in text
     assert "omnireid_batch_crops_count 1.0" in text
+    assert ("process_resident_memory_bytes " in text) == sys.platform.startswith("linux")
 
 
 def test_no_answer_has_a_path_of_the_server(served: Served) -> None:

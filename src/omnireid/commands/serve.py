@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from omnireid.commands.gallery import load_gallery_embedder
 from omnireid.commands.options import GalleryOption, OptionalWeights
 from omnireid.embedding.options import RuntimeOptions
@@ -26,6 +28,9 @@ def serve(
         service: How the gallery is served.
         runtime: How the model is run.
     """
+    from omnireid.service.memory import prepare_memory
+
+    prepare_memory(os.environ)
     from omnireid.service import server
 
     server.require_libraries()

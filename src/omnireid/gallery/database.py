@@ -25,9 +25,9 @@ _NO_PERMISSION = ("Permission denied", "os error 13", "Read-only file system", "
 _WRITTEN_FOLDERS = ("data", "_deletions", "_indices", "_transactions", "_versions")
 # Zero would do the same, with a warning about readers of older versions; readers here open the newest one again.
 _AT_ONCE = timedelta(milliseconds=1)
-_METADATA_CACHE_BYTES = 32 * 2**20
-"""LanceDB keeps something of every version that it opened, 1 GiB if it may, so a process that reads after each write
-would grow for hours."""
+_METADATA_CACHE_BYTES = 8 * 2**20
+"""LanceDB keeps something of every version that it opened, 1 GiB if it may: tens of kilobytes for each write, which
+nobody asks for again. The newest versions alone take a few megabytes where 200 writes have not been joined yet."""
 _LOG_POLL_S = 0.001
 """Seconds between two tries for the lock of the log, which is held for less than that as a rule."""
 

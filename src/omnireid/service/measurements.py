@@ -1,8 +1,8 @@
-"""What the service counts of itself, for Prometheus."""
+"""What the service counts of itself and of its process, for Prometheus."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 64)
@@ -13,6 +13,7 @@ class Measurements:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, processor time and open files, on Linux
         self.open = Gauge("omnireid_requests_open", "Requests without an answer yet.", registry=self.registry)
         self.requests = Counter(
             "omnireid_requests", "Answered requests.", ["method", "route", "status"], registry=self.registry
