@@ -19,7 +19,7 @@ from omnireid.errors import NotInGalleryError, SettingError
 from omnireid.service import backend as backend_module
 from omnireid.service.crop_files import open_crop_files
 from omnireid.service.options import ServiceOptions
-from omnireid.service.uploads import SUFFIXES, check_upload
+from omnireid.service.uploads import SUFFIXES, Upload, check_upload
 
 
 def png_of(width: int, height: int) -> bytes:
@@ -142,6 +142,28 @@ def test_what_takes_too_long_to_decode_is_given_up(unchanged: Served, monkeypatc
     free.set()
     assert (answer.status_code, answer.json()["code"]) == (503, "BusyError")
     assert answer.headers["retry-after"] == "1"
+
+
+def test_pictures_whose_time_is_over_are_not_begun(unchanged: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads at most have begun one each; the other pictures of the request cost nobody anything any more."""
+    free, begun = threading.Event(), []
+
+    def wait(upload: Upload) -> Any:
+        begun.append(upload)
+        free.wait(60)
+        return np.zeros((96, 48, 3), dtype=np.uint8)
+
+    monkeypatch.setattr(backend_module, "DECODING_SECONDS", 0.01)
+    monkeypatch.setattr(backend_module, "usable_cores", lambda: 2)
+    monkeypatch.setattr(backend_module, "decode_upload", wait)
+    several = [("crops", (str(n), JPEG, "image/jpeg")) for n in range(16)]
+    assert unchanged.client.post("/v1/embed", files=several).status_code == 503
+    free.set()
+    threads = unchanged.backend._decoders
+    all_idle = threading.Barrier(threads._max_workers)
+    for waiting in [threads.submit(all_idle.wait, 60) for _ in range(threads._max_workers)]:
+        waiting.result(60)
+    assert len(begun) <= 2
 
 
 def test_more_pictures_than_can_wait_are_refused(unchanged: Served, monkeypatch: pytest.MonkeyPatch) -> None:
