@@ -1,51 +1,53 @@
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from tests.service.conftest import Served, crop_bytes, file_of
 
-from omnireid.service.memory import prepare_memory, return_free_memory
+from omnireid.service.memory import prepare_memory
 
 _IS_GLIBC = sys.platform == "linux" and (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-needs_glibc = pytest.mark.skipif(not _IS_GLIBC, reason="only glibc has pools for threads")
 
-_TRY_THREADS = """
-import ctypes, sys, threading
+_KEEP = """
+import ctypes, os
+from pathlib import Path
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
+def resident():
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+def take(size):
+    block = library.malloc(size)
+    ctypes.memset(block, 1, size)
+    return block
 {prepare}
-together = threading.Barrier(8)
-def take():
-    together.wait()
-    ctypes.CDLL(None).malloc(1000)
-    together.wait()
-threads = [threading.Thread(target=take) for _ in range(8)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-ctypes.CDLL(None).malloc_stats()
+library.free(take(16_000_000))  # from now on glibc takes blocks below this size from its pools
+before, blocks = resident(), []
+for _ in range(16):
+    blocks += [take(2_000_000), take(100_000)]
+for block in blocks[::2]:
+    library.free(block)
+print(resident() - before - 16 * 100_000)
 """
-_PREPARE = "import os; from omnireid.service.memory import prepare_memory; prepare_memory(os.environ)"
+_PREPARE = "from omnireid.service.memory import prepare_memory; prepare_memory(os.environ)"
 
 
-def arenas(prepare: str, **environment: str) -> int:
-    """Number of pools in a process of eight threads."""
-    words = [sys.executable, "-c", _TRY_THREADS.format(prepare=prepare)]
-    inherited = {
-        name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
-    }
-    shown = subprocess.run(words, capture_output=True, text=True, env={**inherited, **environment}, check=True)
-    return shown.stderr.count("Arena ")
+def kept_bytes(prepare: str, **environment: str) -> int:
+    """Memory of a process beyond what it uses, after it freed 32 MB between smaller blocks that it uses."""
+    words = [sys.executable, "-c", _KEEP.format(prepare=prepare)]
+    inherited = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "GLIBC_TUNABLES"}
+    done = subprocess.run(words, capture_output=True, text=True, env={**inherited, **environment}, check=True)
+    return int(done.stdout)
 
 
-@needs_glibc
-def test_the_threads_of_a_service_share_two_pools_unless_the_operator_chose() -> None:
-    assert arenas("") > 2
-    assert arenas(_PREPARE) == 2
-    assert arenas(_PREPARE, MALLOC_ARENA_MAX="3") == arenas(_PREPARE, GLIBC_TUNABLES="glibc.malloc.arena_max=3") == 3
+@pytest.mark.skipif(not _IS_GLIBC, reason="this is about glibc's allocator")
+def test_what_a_service_frees_goes_back_unless_the_operator_chose() -> None:
+    assert kept_bytes("") > 25_000_000
+    assert kept_bytes(_PREPARE) < 2_000_000
+    assert kept_bytes(_PREPARE, MALLOC_MMAP_THRESHOLD_="20000000") > 25_000_000
+    assert kept_bytes(_PREPARE, GLIBC_TUNABLES="glibc.malloc.mmap_threshold=20000000") > 25_000_000
 
 
 def test_arrow_takes_memory_from_the_system_when_a_service_imports_it() -> None:
@@ -61,43 +63,7 @@ def test_arrow_takes_memory_from_the_system_when_a_service_imports_it() -> None:
     assert done.stderr.strip() == "system"
 
 
-def test_what_the_operator_chose_stays() -> None:
-    environment = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc", "MALLOC_ARENA_MAX": "4"}
+def test_what_the_operator_chose_for_arrow_stays() -> None:
+    environment = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc", "MALLOC_MMAP_THRESHOLD_": "131072"}
     prepare_memory(environment)
-    assert environment == {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc", "MALLOC_ARENA_MAX": "4"}
-
-
-@needs_glibc
-def test_free_pages_between_pages_in_use_go_back() -> None:
-    library = ctypes.CDLL(None)
-    library.malloc.restype = ctypes.c_void_p
-    size = 60_000  # below what glibc maps alone and gives back at once
-    blocks = [library.malloc(size) for _ in range(800)]
-    for block in blocks:
-        ctypes.memset(block, 1, size)
-    for place, block in enumerate(blocks):
-        if place % 2 and place < len(blocks) - 1:
-            library.free(ctypes.c_void_p(block))
-    before = resident_bytes()
-    return_free_memory()
-    assert before - resident_bytes() > 15_000_000
-    for block in (*blocks[::2], blocks[-1]):
-        library.free(ctypes.c_void_p(block))
-
-
-def resident_bytes() -> int:
-    """Memory of this process."""
-    return 1024 * int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
-
-
-def test_memory_is_given_back_after_tidying(serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
-    files: list[int] = []
-    served = serve()
-    monkeypatch.setattr("omnireid.service.backend._WRITES_BEFORE_TIDYING", 2)
-    monkeypatch.setattr(
-        "omnireid.service.backend.return_free_memory",
-        lambda: files.append(len(list((served.folder / "g" / "sightings.lance" / "data").iterdir()))),
-    )
-    for seed in range(100, 105):
-        assert served.client.post("/v1/sightings", files=file_of(crop_bytes(seed))).status_code == 201
-    assert files == [1, 1]
+    assert environment == {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc", "MALLOC_MMAP_THRESHOLD_": "131072"}

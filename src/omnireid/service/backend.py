@@ -27,7 +27,6 @@ from omnireid.service.adding import NewSighting, add_together
 from omnireid.service.batching import shared_batches
 from omnireid.service.crop_files import CropFiles
 from omnireid.service.measurements import Measurements
-from omnireid.service.memory import return_free_memory
 from omnireid.service.options import ServiceOptions
 from omnireid.service.tokens import TokenCheck
 from omnireid.service.uploads import DECODING_SECONDS, Upload, decode_upload
@@ -208,11 +207,10 @@ class Backend:
         return self.gallery.decide_together(wanted)
 
     def _tidy(self) -> None:
-        """Join the gallery's small files now and then, and give back the memory that this took."""
+        """Join the gallery's small files now and then."""
         self._writes += 1
         if self._writes % _WRITES_BEFORE_TIDYING == 0:
             self.gallery.tidy()
-            return_free_memory()
 
 
 def _prepare_all(prepare: Callable[[Upload], Result], uploads: Sequence[Upload], until: float) -> list[Result]:
