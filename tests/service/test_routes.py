@@ -172,6 +172,21 @@ def test_sightings_are_listed_a_page_at_a_time(unchanged: Served) -> None:
         assert unchanged.client.get(wrong).status_code == 404, wrong
 
 
+def test_numbers_that_no_column_holds_are_refused(unchanged: Served) -> None:
+    client, large = unchanged.client, 2**63
+    for address in (f"/v1/sightings?after={large}", f"/v1/sightings?after={-large}", f"/v1/audit?offset={large}"):
+        assert client.get(address).status_code == 400, address
+    assert client.post("/v1/search", data={"sighting": str(large)}).status_code == 400
+    for route, body in (
+        ("/v1/decisions", {"kind": "assign", "person": "1", "sightings": [large]}),
+        ("/v1/decisions", {"kind": "undo", "event": large}),
+        ("/v1/erasures", {"sightings": [large]}),
+        ("/v1/review", {"one": large, "other": 1, "same": True}),
+    ):
+        answer = client.post(route, json=body)
+        assert (answer.status_code, "9223372036854775807" in answer.text) == (400, True), (route, answer.text)
+
+
 def test_people_their_sightings_and_who_looks_like_them(served: Served) -> None:
     people = answers.PeopleAnswer.model_validate(served.client.get("/v1/people", params={"limit": 2}).json())
     assert people.total == 3

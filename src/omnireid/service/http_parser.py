@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from omnireid.errors import RequestError
+from omnireid.service.statuses import error_body
 
 if TYPE_CHECKING:
     import asyncio
@@ -11,7 +16,8 @@ if TYPE_CHECKING:
 def strict_protocol(longest_headers: int) -> type[asyncio.Protocol] | None:
     """The protocol of one connection; None where httptools is not installed.
 
-    A request whose headers are too long, or that does not name one host, is answered 400, and the connection is closed.
+    A request whose headers are too long, or that does not name one host, is answered 400 with the body that other
+    errors have, and the connection is closed.
 
     Args:
         longest_headers: Bytes that the address and the headers of a request may have.
@@ -35,6 +41,13 @@ def strict_protocol(longest_headers: int) -> type[asyncio.Protocol] | None:
                 self.header_bytes += len(data)
                 if self.header_bytes > longest_headers and not self.transport.is_closing():
                     self.send_400_response("The headers are too long.")
+
+        def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what uvicorn says is too little to go on
+            message = f"This is no HTTP request, or its address and headers have more than {longest_headers:,} bytes."
+            body = json.dumps(error_body(RequestError(message), uuid4().hex, ())).encode()
+            fields = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + fields.encode() + body)
+            self.transport.close()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from omnireid.gallery.filters import SightingFilter
 from omnireid.gallery.options import ErasureOptions
@@ -17,7 +17,10 @@ _MOST_NAMED = 10_000
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[tuple[Name, ...], Field(max_length=200)]
-Numbers = Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=_MOST_NAMED)]
+_LARGEST = 2**63 - 1  # of a column of whole numbers
+Number = Annotated[int, Field(ge=1, le=_LARGEST)]
+Count = Annotated[int, Field(ge=0, le=_LARGEST)]
+Numbers = Annotated[tuple[Number, ...], Field(min_length=1, max_length=_MOST_NAMED)]
 Reason = Annotated[str, Field(max_length=1000, description="Why, in your words; it is kept with the decision.")]
 Scalar = str | bool | int | float
 
@@ -61,7 +64,7 @@ class SearchForm(Filter):
 
     crop: UploadFile | None = Field(None, description="A crop of one person: JPEG, PNG or WebP.")
     person: Name | None = Field(None, description="Search by all sightings of this person instead.")
-    sighting: PositiveInt | None = Field(None, description="Search by this sighting instead.")
+    sighting: Number | None = Field(None, description="Search by this sighting instead.")
     camera: Name | None = Field(None, description="The camera of the crop, for a better probability.")
     time: str | None = Field(None, max_length=64, description="When it was taken, for the same; ISO 8601 with a zone.")
     count: int = Field(20, ge=1, le=MOST_RESULTS, description="Number of sightings to find.")
@@ -93,14 +96,14 @@ class SightingList(Filter):
     """Which sightings are listed, a page at a time, by their numbers."""
 
     order: Literal["oldest", "newest"] = Field("oldest", description="The sighting added first comes first, or last.")
-    after: NonNegativeInt | None = Field(None, description="Begin after this number: next of the page before.")
+    after: Count | None = Field(None, description="Begin after this number: next of the page before.")
     limit: int = Field(100, ge=1, le=MOST_LISTED, description="Sightings on the page.")
 
 
 class Page(Shape):
     """Which part of a list."""
 
-    offset: NonNegativeInt = Field(0, description="Entries to leave out at the beginning.")
+    offset: Count = Field(0, description="Entries to leave out at the beginning.")
     limit: int = Field(100, ge=1, le=MOST_LISTED, description="Entries on the page.")
 
 
@@ -171,7 +174,7 @@ class Undo(Shape):
 
     model_config = with_example(kind="undo", event=3, reason="the wrong Anna")
     kind: Literal["undo"]
-    event: PositiveInt | None = None
+    event: Number | None = None
     reason: Reason = ""
 
 
@@ -182,8 +185,8 @@ class Answer(Shape):
     """An answer to a question: whether two sightings show one person."""
 
     model_config = with_example(one=12, other=40, same=True, reason="")
-    one: PositiveInt
-    other: PositiveInt
+    one: Number
+    other: Number
     same: bool
     reason: Reason = ""
 
@@ -194,7 +197,7 @@ class Erasure(Shape):
     model_config = with_example(persons=["anna"], cameras=[], block=True, preview=False)
     persons: Names = ()
     cameras: Names = ()
-    sightings: Annotated[tuple[PositiveInt, ...], Field(max_length=500)] = ()
+    sightings: Annotated[tuple[Number, ...], Field(max_length=500)] = ()
     before: str | None = Field(None, max_length=64)
     where: str | None = Field(None, max_length=4096)
     block: bool = Field(False, description="Refuse the same crops from now on.")
