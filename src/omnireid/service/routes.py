@@ -335,7 +335,7 @@ def _whole(number: int) -> int:
     Raises:
         NotInGalleryError: it does not.
     """
-    if not 0 < number < 2**63:
+    if not 0 < number <= shapes.LARGEST:
         raise NotInGalleryError(f"There is no sighting {number}.")
     return number
 

@@ -17,9 +17,11 @@ _MOST_NAMED = 10_000
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[tuple[Name, ...], Field(max_length=200)]
-_LARGEST = 2**63 - 1  # of a column of whole numbers
-Number = Annotated[int, Field(ge=1, le=_LARGEST)]
-Count = Annotated[int, Field(ge=0, le=_LARGEST)]
+LARGEST = 2**63 - 1
+"""Largest value of a column of whole numbers."""
+
+Number = Annotated[int, Field(ge=1, le=LARGEST)]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Numbers = Annotated[tuple[Number, ...], Field(min_length=1, max_length=_MOST_NAMED)]
 Reason = Annotated[str, Field(max_length=1000, description="Why, in your words; it is kept with the decision.")]
 Scalar = str | bool | int | float
