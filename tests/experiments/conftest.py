@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,18 +46,24 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other_people(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same crops in another folder, as a second data set to be scored on."""
+    return Path(shutil.copytree(people, tmp_path_factory.mktemp("copied") / "others"))
+
+
+@pytest.fixture(scope="session")
 def recipe() -> Recipe:
     return replace(EXPERIMENT_RECIPE, epochs=1, resolutions=("32x16@0",), batch_size=4, warmup_epochs=0, average=0.0)
 
 
 @pytest.fixture(scope="session")
-def options(people: Path, tmp_path_factory: pytest.TempPathFactory) -> ExperimentOptions:
+def options(people: Path, other_people: Path, tmp_path_factory: pytest.TempPathFactory) -> ExperimentOptions:
     folder = tmp_path_factory.mktemp("runs")
     return ExperimentOptions(
         folder / "whole",
         people,
         seeds=(0, 1),
-        evaluate_on=(people,),
+        evaluate_on=(other_people,),
         device="cpu",
         threads=1,
         checkpoint_every=1,

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from omnireid.data.datasets import load_splits
+from omnireid.data.collection import name_apart, refuse_repeated
+from omnireid.data.datasets import load_dataset, load_splits
 from omnireid.data.options import DataOptions
 from omnireid.data.training_data import load_training_data
 from omnireid.embedding.embedder import load_embedder
@@ -179,21 +180,15 @@ def _data_facts(options: ExperimentOptions) -> dict[str, Any]:
         data = load_training_data([options.data], layout=options.layout)
         facts = {"names": " + ".join(data.names), "crops": len(data), "files": data.fingerprint}
     if options.evaluate_on:
-        sets = _name_apart([(root, load_splits(root)) for root in options.evaluate_on])
+        others = [load_splits(root) for root in options.evaluate_on]
+        own = [] if options.data is None else [load_dataset(options.data, options.layout)]
+        refuse_repeated([*own, *(splits[0] for splits in others)], "every run is scored on its own data set anyway.")
+        names = name_apart([splits[0] for splits in others])
         facts["also scored on"] = ", ".join(
             f"{name} ({len(splits)} splits, {len(splits[0].query)} queries, {len(splits[0].gallery)} gallery crops)"
-            for name, splits in sets.items()
+            for name, splits in zip(names, others, strict=True)
         )
     return facts
-
-
-def _name_apart(sets: Sequence[tuple[Path, list[Dataset]]]) -> dict[str, list[Dataset]]:
-    """The data sets by name. Where two have one name, the later ones have their folder in it."""
-    named: dict[str, list[Dataset]] = {}
-    for root, splits in sets:
-        name = splits[0].name
-        named[name if name not in named else f"{name} ({root})"] = splits
-    return named
 
 
 def _run_options(run: PlannedRun, options: ExperimentOptions) -> RunOptions:
@@ -255,10 +250,15 @@ def _draw_people(run: PlannedRun, options: ExperimentOptions, session: Session) 
 
 
 def _scored_sets(run: PlannedRun, options: ExperimentOptions) -> dict[str, list[Dataset]]:
-    """The data sets a run is scored on, by name: the people it left out first, then the further ones."""
+    """The data sets a run is scored on, by name: the people it left out first, then the further ones.
+
+    The first has the same name in every experiment; the others are told apart from it and from one another.
+    """
     assert run.data is not None
     own = load_splits(run.data, DataOptions(layout=_layout(run, options), split_index=0, seed=run.seed))
-    return _name_apart([(run.data, own), *((root, load_splits(root)) for root in options.evaluate_on)])
+    (name,), others = name_apart(own[:1]), [load_splits(root) for root in options.evaluate_on]
+    _, *names = name_apart([own[0], *(splits[0] for splits in others)])
+    return {name: own, **dict(zip(names, others, strict=True))}
 
 
 def _query_tables(evaluated: Mapping[str, tuple[list[Dataset], EvaluatedSplits]]) -> dict[str, QueryTable]:
