@@ -210,7 +210,7 @@ def test_other_data_is_scored_on_all_its_splits_and_the_data_that_is_learned_fro
     everything = load_training_data([viper], split=3, use_test_identities=True)
     for path in everything.paths:
         path.write_text(path.name)
-    with pytest.raises(DataError, match="4 of 4 crops of VIPeR, which the run is scored on, are among the crops it"):
+    with pytest.raises(DataError, match="4 of 4 pictures of VIPeR, which the run is scored on, are among those it"):
         refuse_learned(validation.name, validation.paths, everything)
 
 

@@ -215,6 +215,15 @@ def test_a_folder_without_validation_needs_a_share_or_another_folder(options: Ru
     assert validation.paths == load_pictures(options, seed=0)[1].paths
 
 
+def test_pictures_that_are_learned_from_are_not_scored(options: RunOptions, pictures: Path, tmp_path: Path) -> None:
+    plain = replace(options, data=(pictures / "train",))
+    shutil.copytree(pictures / "train", tmp_path / "copy")
+    for other in (pictures / "train", tmp_path / "copy"):
+        with pytest.raises(DataError, match=r"24 of 24 pictures of \w+, .* scored on, are among those it learns from"):
+            train(LEARNED, replace(plain, evaluate_on=(other,)))
+    assert not (options.output / "run.json").exists()
+
+
 @pytest.mark.parametrize(("share", "held"), [(0.01, [1, 1, 1, 0]), (0.25, [2, 1, 1, 0]), (0.99, [9, 3, 1, 0])])
 def test_a_share_of_each_class_is_held_out_but_never_all_of_it(share: float, held: list[int]) -> None:
     classes = np.repeat(np.arange(4), (10, 4, 2, 1))
@@ -260,12 +269,14 @@ def test_options_that_fit_only_people_are_refused(options: RunOptions, changes: 
 def test_a_picture_that_cannot_be_read_stops_the_decoding_and_is_named(
     options: RunOptions, pictures: Path, tmp_path: Path
 ) -> None:
-    damaged = tmp_path / "damaged"
-    shutil.copytree(pictures, damaged)
-    picture = damaged / "train" / "class2" / "1.png"
-    picture.write_bytes(picture.read_bytes()[:200])
-    with pytest.raises(ImageError, match=re.escape(str(Path("class2") / "1.png"))):
-        train(LEARNED, replace(options, data=(damaged,)))
+    for part in ("train", "val"):
+        damaged = tmp_path / part
+        shutil.copytree(pictures, damaged)
+        picture = damaged / part / "class2" / "1.png"
+        picture.write_bytes(picture.read_bytes()[:200])
+        with pytest.raises(ImageError, match=re.escape(str(Path(part) / "class2" / "1.png"))):
+            train(LEARNED, replace(options, data=(damaged,), output=options.output / part))
+        assert not losses(options.output / part)  # found before the first step
 
 
 def test_the_command_leaves_with_2_on_one_class(

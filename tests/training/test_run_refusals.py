@@ -81,8 +81,10 @@ def test_what_a_run_learns_from_does_not_choose_its_best_weights(
     everything = replace(options, use_test_identities=True)
     shutil.copytree(people, tmp_path / "copy")
     for root in (people, tmp_path / "copy"):
-        with pytest.raises(DataError, match=r"24 of 24 crops of synthetic, .* among the crops it learns from \("):
+        with pytest.raises(DataError, match=r"24 of 24 pictures of synthetic, .* among those it learns from \("):
             train(SMALL, replace(everything, evaluate_on=(root,)))
+    with pytest.raises(DataError, match=r"pictures of synthetic, .* among those it learns from \("):
+        train(SMALL, replace(options, data=(people, people / "bounding_box_test")))
     with pytest.raises(DataError, match="was given twice.*its score would count twice in the mean"):
         train(SMALL, replace(options, evaluate_on=(others, others / ".." / others.name)))
     with pytest.raises(SettingError, match="Leave one of the two out"):
@@ -99,15 +101,20 @@ def test_data_without_queries_is_nothing_to_score_on(options: RunOptions, tmp_pa
         train(SMALL, replace(options, evaluate_on=(tmp_path / "own",)))
 
 
-def test_neither_a_run_nor_the_weights_it_starts_from_are_overwritten(options: RunOptions) -> None:
+def test_neither_a_run_nor_the_weights_it_starts_from_or_imitates_are_overwritten(options: RunOptions) -> None:
     trained = train(replace(SMALL, epochs=1), options).weights
     with pytest.raises(OutputError, match="already holds a run. Resume it with --resume"):
         train(replace(SMALL, epochs=1), options)
     start = options.output.with_name("start") / trained.name
     start.parent.mkdir()
     start.write_bytes(trained.read_bytes())
-    with pytest.raises(OutputError, match=r"last\.safetensors: it is an input of this command"):
-        train(replace(SMALL, epochs=1), replace(options, weights=str(start), output=start.parent))
+    into_itself = replace(options, output=start.parent, teacher_cache_folder=start.parent / "teachers")
+    for recipe, changed in (
+        (SMALL, replace(into_itself, weights=str(start))),
+        (replace(SMALL, teacher_weight=1.0), replace(into_itself, teacher=str(start))),
+    ):
+        with pytest.raises(OutputError, match=r"last\.safetensors: it is an input of this command"):
+            train(replace(recipe, epochs=1), changed)
     assert start.read_bytes() == trained.read_bytes()
 
 

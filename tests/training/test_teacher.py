@@ -20,7 +20,7 @@ from omnireid.training.options import RunOptions
 from omnireid.training.run import train
 from omnireid.training.teacher import teach, teacher_folder
 from omnireid.types import FloatArray
-from omnireid.weights.artefact import read_artefact, write_artefact
+from omnireid.weights.artefact import read_artefact, read_metadata, write_artefact
 
 CALLS: list[int] = []
 
@@ -95,12 +95,17 @@ def test_an_embedding_without_direction_is_refused_by_name(crops: list[Path], tm
     assert not list(tmp_path.rglob("*.npy"))
 
 
-def test_an_embedding_that_is_not_finite_is_refused(crops: list[Path], tmp_path: Path) -> None:
-    def broken(pixels: RgbArray) -> FloatArray:
-        return np.full((len(pixels), 6), np.nan, dtype=np.float32)
+def test_an_embedding_that_is_not_finite_is_refused_by_name(crops: list[Path], tmp_path: Path) -> None:
+    brightness = {path: Preprocessing(32, 16).resize(path).mean() for path in crops}
+    brightest = max(crops, key=brightness.__getitem__)
 
-    with pytest.raises(TeacherError, match="cannot teach.*not finite"):
-        teach(teacher_of(broken), crops, folder=tmp_path, progress=False)
+    def broken_by_one(pixels: RgbArray) -> FloatArray:
+        is_brightest = pixels.mean(axis=(1, 2, 3)) > brightness[brightest] - 1e-6
+        return np.where(is_brightest[:, None], np.nan, halves(pixels)).astype(np.float32)
+
+    with pytest.raises(TeacherError, match=rf"cannot teach: its embedding of .*{brightest.name} is not finite"):
+        teach(teacher_of(broken_by_one), crops, folder=tmp_path, progress=False)
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 IMITATING = replace(SMALL, identity_weight=0.5, teacher_weight=1.0, graph_weight=1.0)
@@ -114,12 +119,22 @@ def test_a_run_with_a_teacher_ends_in_the_same_weights_after_an_interruption(
     options: RunOptions, untrained: Path, tmp_path: Path
 ) -> None:
     whole = with_teacher(options, untrained)
-    train(IMITATING, whole)
+    trained = read_metadata(train(IMITATING, whole).weights)
     assert all(np.isfinite(losses(whole.output)))
+    teacher = read_metadata(untrained)
+    assert trained.training_data == f"synthetic, taught by osnet_x0_25 (trained on {teacher.training_data})"
+    assert trained.licence.endswith(f"; {teacher.licence}")
+    assert json.loads((whole.output / "run.json").read_text())["teacher"] == str(untrained)
     parts = replace(whole, output=tmp_path / "parts", checkpoint_every=1)
     stop_at_step(IMITATING, parts, 4, StoppedError("stopped by the test"))
     train(IMITATING, replace(parts, resume=True))
     assert same(whole.output / "last.safetensors", parts.output / "last.safetensors")
+
+
+def test_a_graph_in_int8_can_teach(options: RunOptions, untrained_int8: bytes, tmp_path: Path) -> None:
+    (tmp_path / "teacher.onnx").write_bytes(untrained_int8)
+    train(replace(IMITATING, epochs=1), with_teacher(options, tmp_path / "teacher.onnx"))
+    assert all(np.isfinite(losses(options.output)))
 
 
 def test_a_student_comes_nearer_to_its_teacher(options: RunOptions, untrained: Path) -> None:

@@ -102,6 +102,16 @@ def test_a_named_openvino_graph_is_downloaded_once_described_and_run_offline(
     assert np.allclose(load_embedder("shop/net", options).embed(crops), expected, rtol=1e-3)
 
 
+def test_a_named_graph_is_converted_from_the_files_of_its_publisher(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_two_files(server, tmp_path, monkeypatch)
+    assert resolve_weights("shop/net").parent.name == "artefact"
+    assert resolve_weights("shop/net", as_published=True).read_bytes() == (tmp_path / "net.xml").read_bytes()
+    words = ["--channels", "bgr", "--range", "255", "--licence", "MIT"]
+    assert main(["convert", "shop/net", "--output", str(tmp_path / "ours.xml"), *words]) == 0
+
+
 @pytest.mark.parametrize("fault", ["cut off", "another checksum"])
 def test_of_two_files_neither_is_kept_where_one_fails(
     server: Server,

@@ -48,6 +48,17 @@ def test_the_content_decides_and_not_the_name(
     assert identify_weights(tmp_path / name) == expected
 
 
+def test_the_values_of_an_openvino_graph_point_to_the_graph(tmp_path: Path, untrained: Path) -> None:
+    path = tmp_path / "w.bin"
+    path.write_bytes(np.linspace(-1, 1, 9, dtype=np.float32).tobytes())
+    assert identify_weights(path) == "checkpoint"  # whose reader says more
+    path.with_suffix(".xml").write_bytes(XML)
+    with pytest.raises(CheckpointError, match=r"values of an OpenVINO graph. Name the graph beside it: .*w\.xml"):
+        identify_weights(path)
+    path.write_bytes(content_of("zip", untrained))
+    assert identify_weights(path) == "checkpoint"
+
+
 def test_safetensors_of_others(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"omnireid": np.ones(2, dtype=np.float32)}, path, metadata={"format": "pt"})

@@ -39,9 +39,10 @@ def convert(
     each crop an embedding of its own.
 
     With --to osnet one of the Open Model Zoo's OSNets (an .xml of
-    person-reidentification-retail-0277, -0286, -0287 or -0288) becomes a network of
-    ours, osnet_retail_x1_0 to osnet_retail_x0_25, with nearly the same embeddings.
-    omnireid train can go on from it: --crops are looked at for its batch norms.
+    person-reidentification-retail-0277, -0286, -0287 or -0288, or its name) becomes
+    a network of ours, osnet_retail_x1_0 to osnet_retail_x0_25, with nearly the same
+    embeddings. omnireid train can go on from it: --crops are looked at for its batch
+    norms.
 
     With --to reid the weights become a folder for roboflow's package reid, whose
     ReIDModel.from_pretrained(FOLDER) gives the same embeddings. WEIGHTS may be such
@@ -74,7 +75,7 @@ def convert(
     from omnireid.weights.score_files import read_score_files
     from omnireid.weights.source import read_weights
 
-    path = resolve_weights(weights)
+    path = resolve_weights(weights, as_published=True)
     kind = identify_weights(path)
     _check_request(path, kind, output, to, crops)
     if to == "osnet":

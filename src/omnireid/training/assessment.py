@@ -125,11 +125,11 @@ def _validate(name: str, datasets: Sequence[Dataset], protocol: Protocol) -> Val
 
 
 def refuse_learned(name: str, paths: Sequence[Path], learned: TrainingData) -> None:
-    """Check that no crop that is scored is also learned from, under whatever name.
+    """Check that no picture that is scored is also learned from, under whatever name.
 
     Args:
         name: Name of the data set that is scored.
-        paths: Its crops.
+        paths: Its crops, or the pictures of a classifier.
         learned: What the run learns from.
 
     Raises:
@@ -139,8 +139,8 @@ def refuse_learned(name: str, paths: Sequence[Path], learned: TrainingData) -> N
     if shared:
         one, other = shared[0]
         raise DataError(
-            f"{len({crop for crop, _ in shared}):,} of {len(paths):,} crops of {name}, which the "
-            f"run is scored on, are among the crops it learns from (the first: {paths[one]} = "
+            f"{len({picture for picture, _ in shared}):,} of {len(paths):,} pictures of {name}, which the "
+            f"run is scored on, are among those it learns from (the first: {paths[one]} = "
             f"{learned.paths[other]}). The best weights would be those that remember most. Learn from other data, "
             "leave --use-test-identities out, or score on other data with --evaluate-on."
         )

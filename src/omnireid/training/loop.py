@@ -68,6 +68,7 @@ class Loop:
     targets: FloatArray | None = None  # (N, 2, E), the teacher's embeddings of crops and mirror images
     attributes: FloatArray | None = None  # (N, 2, K), see AttributeTargets
     start: WeightsMetadata | None = None  # what is known of the weights the run began from
+    teacher: WeightsMetadata | None = None  # what is known of the weights that teach
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter() - self.progress.seconds
@@ -89,6 +90,7 @@ class Loop:
         recipe, steps = self.recipe, len(self.sampler)
         show = self.options.progress and self.ranks.rank == 0
         pixels: tuple[Resolution, Pixels] | None = None
+        self._decode_for_first_evaluation(self.progress.step // steps)
         with progress_bar("train", recipe.epochs * steps * recipe.batch_size, show=show) as advance:
             advance(self.progress.step * recipe.batch_size)
             for epoch in range(self.progress.step // steps, recipe.epochs):
@@ -145,8 +147,7 @@ class Loop:
     def _end_epoch(self, epoch: int, resolution: Resolution) -> None:
         """Evaluate if an evaluation is due, and write weights and checkpoint."""
         self._log_losses()
-        every, last = self.recipe.evaluate_every, epoch + 1 == self.recipe.epochs
-        metrics = self._evaluate(resolution) if last or (every and (epoch + 1) % every == 0) else {}
+        metrics = self._evaluate(resolution) if self._is_evaluated(epoch) else {}
         if self.journal is not None and metrics:
             self._write("evaluation", self.progress.step, **metrics)
         if self.ranks.rank == 0:
@@ -230,6 +231,21 @@ class Loop:
                 self.options.output / CHECKPOINT_NAME, self.learner.state_dict(), self.progress, self.identity
             )
 
+    def _is_evaluated(self, epoch: int) -> bool:
+        """Whether an evaluation is due at the end of this epoch, counted from 0."""
+        every = self.recipe.evaluate_every
+        return epoch + 1 == self.recipe.epochs or bool(every and (epoch + 1) % every == 0)
+
+    def _decode_for_first_evaluation(self, epoch: int) -> None:
+        """Decode what the next evaluation reads: an unreadable crop is reported now, and not after hours of training.
+
+        Args:
+            epoch: Epoch, counted from 0, that the run begins or goes on with.
+        """
+        due = next((later for later in range(epoch, self.recipe.epochs) if self._is_evaluated(later)), None)
+        for validation in () if due is None else self.validations:
+            self._open_pixels(validation.paths, self.recipe.timetable.resolution_at(due))
+
     def _evaluate(self, resolution: Resolution) -> dict[str, float]:
         """Score the weights and return the task's scores by name; empty if the run has nothing to score on."""
         if not self.validations:
@@ -269,7 +285,10 @@ class Loop:
         training_data, licence = " + ".join(self.data.names), self.data.licence
         if self.start is not None:
             training_data += f", from weights trained on {self.start.training_data}"
-            licence = "; ".join(dict.fromkeys((licence, self.start.licence)))
+        if self.teacher is not None:
+            training_data += f", taught by {self.teacher.architecture} (trained on {self.teacher.training_data})"
+        others = (one.licence for one in (self.start, self.teacher) if one is not None)
+        licence = "; ".join(dict.fromkeys((licence, *others)))
         metadata = WeightsMetadata(
             self.recipe.model,
             embedding_dimension=self.learner.network.embedding_width,

@@ -19,9 +19,10 @@ import torch
 from omnireid.data.listing import input_files
 from omnireid.data.training_data import TrainingData, load_training_data
 from omnireid.data.unlabelled import add_unlabelled
-from omnireid.embedding.embedder import load_embedder
+from omnireid.embedding.embedder import Embedder, load_embedder
 from omnireid.embedding.options import RuntimeOptions
 from omnireid.embedding.torch_runtime import load_weights
+from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import (
     CheckpointError,
     DataError,
@@ -181,7 +182,12 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
     facts = {images: len(data), labels: data.identity_count, "files": data.fingerprint}
     identity = RunIdentity(
         recipe.json(),
-        {"names": list(data.names), **facts, **teacher, **({} if attributes is None else attributes.facts)},
+        {
+            "names": list(data.names),
+            **facts,
+            **({} if teacher is None else {"teacher": teacher.weights_sha256}),
+            **({} if attributes is None else attributes.facts),
+        },
         start_sha256,
         ranks.world_size,
         {validation.name: validation.fingerprint for validation in validations},
@@ -196,19 +202,21 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         journal = Journal(options.output, resume_at=progress.step if resuming else -1)
     wanted = None if attributes is None else attributes.targets
     state = (data, validations, sampler, learner, identity, progress, journal, targets, wanted, start)
-    return Loop(recipe, options, ranks, device, *state)
+    return Loop(recipe, options, ranks, device, *state, teacher=None if teacher is None else teacher.metadata)
 
 
 def _load_data(
     recipe: Recipe, options: RunOptions
 ) -> tuple[TrainingData, tuple[Validation, ...] | tuple[PictureValidation, ...]]:
     """What to learn from and what to score on: nothing, where a run learns from everything."""
+    validations: tuple[Validation, ...] | tuple[PictureValidation, ...]
     if recipe.task == "classify":
         data, pictures = load_pictures(options, seed=recipe.seed)
-        return _add_unlabelled(data, options, pictures.paths), (pictures,)
-    data, validations = _load_crops(recipe, options)
+        validations = (pictures,)
+    else:
+        data, validations = _load_crops(recipe, options)
     data = _add_unlabelled(data, options, [path for validation in validations for path in validation.paths])
-    if options.evaluate_on or options.unlabelled:
+    if options.evaluate_on or options.unlabelled or len(options.data) > 1:
         for validation in validations:
             refuse_learned(validation.name, validation.paths, data)
     return data, validations
@@ -240,8 +248,8 @@ def _load_crops(recipe: Recipe, options: RunOptions) -> tuple[TrainingData, tupl
 
 def _find_targets(
     recipe: Recipe, options: RunOptions, data: TrainingData, ranks: Ranks
-) -> tuple[dict[str, str], FloatArray | None]:
-    """The teacher's SHA-256, for the run's identity, and its embeddings; rank 0 computes them while others wait.
+) -> tuple[Embedder | None, FloatArray | None]:
+    """The teacher and its embeddings; rank 0 computes them while others wait. None where the run has no teacher.
 
     Raises:
         RecipeError: a teacher that no loss uses, or a loss without a teacher.
@@ -249,19 +257,21 @@ def _find_targets(
     if options.teacher is None:
         if recipe.needs_teacher:
             raise RecipeError("--teacher-weight and --graph-weight need a teacher: name its weights with --teacher.")
-        return {}, None
+        return None, None
     if not recipe.needs_teacher:
         raise RecipeError(
             f"The teacher {options.teacher} would not be used: set --teacher-weight or --graph-weight above 0."
         )
-    teacher = load_embedder(options.teacher, RuntimeOptions(precision="fp32"))
+    file = WeightsFile(resolve_weights(options.teacher))
+    is_int8 = file.is_graph and file.graph.metadata.precision == "int8"
+    teacher = load_embedder(options.teacher, RuntimeOptions(precision="int8" if is_int8 else "fp32"))
     folder, show = options.teacher_cache_folder, options.progress and ranks.rank == 0
     if ranks.rank != 0:
         barrier(ranks)
     targets = teach(teacher, data.paths, folder=folder, progress=show)
     if ranks.rank == 0:
         barrier(ranks)
-    return {"teacher": teacher.weights_sha256}, targets
+    return teacher, targets
 
 
 def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | IdentitySampler:
@@ -341,6 +351,7 @@ def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, da
             "licence": data.licence,
         },
         "start": {"weights": options.weights, "sha256": identity.start},
+        "teacher": options.teacher,
         "world_size": identity.world_size,
         "split_index": options.split_index,
         "hold_out": options.hold_out,
@@ -350,8 +361,8 @@ def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, da
         "compile": options.compile,
         "environment": describe_environment(),
     }
-    starts = [options.weights] if options.weights else []
-    inputs = list(input_files([*options.data, *options.unlabelled, *options.evaluate_on, *starts]))
+    files = [name for name in (options.weights, options.teacher, options.attributes) if name is not None]
+    inputs = list(input_files([*options.data, *options.unlabelled, *options.evaluate_on, *files]))
     for name in (RUN_NAME, LAST_NAME, BEST_NAME, CURVES_NAME):
         check_output(options.output / name, inputs=inputs)
     write_json(options.output / RUN_NAME, record)

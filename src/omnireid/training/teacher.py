@@ -24,7 +24,7 @@ from omnireid.images.batches import iterate_batches
 from omnireid.images.pixel_cache import PIXEL_PATH
 from omnireid.machine import usable_cores
 from omnireid.progress import Advance, progress_bar
-from omnireid.types import FloatArray
+from omnireid.types import ByteArray, FloatArray
 
 PART = 2048
 """Crops in one part of the cache; what an interruption can lose."""
@@ -99,7 +99,12 @@ def _embed_both(teacher: Embedder, paths: Sequence[Path], advance: Advance) -> F
             try:
                 embeddings[rows, mirrored] = teacher.embed(pixels)
             except EmbeddingError as error:
-                raise TeacherError(f"{teacher.weights} cannot teach: {error}") from error
+                path = paths[rows[_find_not_finite(teacher, pixels)]]
+                raise TeacherError(
+                    f"{teacher.weights} cannot teach: its embedding of {path}{' mirrored' if mirrored else ''} is not "
+                    "finite. Leave the crop out if it is the only one; otherwise the weights are damaged (omnireid "
+                    "inspect): choose another teacher."
+                ) from error
         lengths = np.linalg.norm(embeddings[rows], axis=2)
         if not (lengths > _SHORTEST).all():
             path = paths[rows[int(np.argmin(lengths.min(axis=1)))]]
@@ -110,6 +115,16 @@ def _embed_both(teacher: Embedder, paths: Sequence[Path], advance: Advance) -> F
         embeddings[rows] /= lengths[:, :, None]
         advance(len(rows))
     return embeddings
+
+
+def _find_not_finite(teacher: Embedder, pixels: ByteArray) -> int:
+    """Find the first crop of a batch whose embedding is not finite: the error of the batch does not name its file."""
+    for index in range(len(pixels)):
+        try:
+            teacher.embed(pixels[index : index + 1])
+        except EmbeddingError:
+            return index
+    return 0
 
 
 def _write_part(place: Path, contents: Sequence[str], embeddings: FloatArray) -> None:

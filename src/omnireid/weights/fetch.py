@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 _HUB_NAME = re.compile(r"hf://(?P<repository>[^/@\s]+/[^/@\s]+)/(?P<file>[^@\s]+?)(?:@(?P<revision>[^@\s]+))?")
 
 
-def resolve_weights(weights: str | bytes | os.PathLike[str]) -> Path:
+def resolve_weights(weights: str | bytes | os.PathLike[str], *, as_published: bool = False) -> Path:
     """Find the file that `weights` names, and download it on first use.
 
     Args:
@@ -37,6 +37,7 @@ def resolve_weights(weights: str | bytes | os.PathLike[str]) -> Path:
             ``openvino/person-reidentification-retail-0288``; a file or such a folder of that name goes first. Or
             ``hf://owner/repository/file[@revision]``, or ``https://…#sha256=…``, whose checksum is not optional.
             A file that was downloaded once is taken from the cache, without a network.
+        as_published: Of a published graph, find the file of its publisher instead of the artefact that was made of it.
 
     Raises:
         WeightsError: `weights` is neither text nor a path.
@@ -59,10 +60,10 @@ def resolve_weights(weights: str | bytes | os.PathLike[str]) -> Path:
         return _from_hub(name)
     if name.startswith(("https://", "http://")):
         return _from_url(name)
-    return _from_disk(name)
+    return _from_disk(name, as_published)
 
 
-def _from_disk(name: str) -> Path:
+def _from_disk(name: str, as_published: bool) -> Path:
     try:
         path = Path(name).expanduser()
         mode = path.stat().st_mode
@@ -78,7 +79,8 @@ def _from_disk(name: str) -> Path:
     if (shipped := find_shipped(name)) is not None:
         return shipped
     if (published := PUBLISHED_WEIGHTS.get(name)) is not None:
-        return _from_publisher(published)
+        first = _from_publisher(published)
+        return first if as_published or published.description is None else _adopt(first, published)
     if stat.S_ISDIR(mode):
         raise WeightsNotFoundError(
             f"{path} is a folder, not a file of weights, and has no {CONFIG_NAME}, as a model of roboflow's reid has. "
@@ -98,10 +100,7 @@ def _suggestion(name: str) -> str:
 
 
 def _from_publisher(published: PublishedWeights) -> Path:
-    """Download the files of published weights into one folder, and return the file to load.
-
-    That is the first of them; or, where it is a graph that does not describe itself, the artefact made of it.
-    """
+    """Download the files of published weights into one folder, and return the first of them."""
     urls = [f"{file.url}#sha256={file.sha256}" for file in published.files if file.url and file.sha256]
     if len(urls) < len(published.files):
         raise WeightsNotFoundError(
@@ -117,7 +116,7 @@ def _from_publisher(published: PublishedWeights) -> Path:
         for path in arrived:
             path.unlink(missing_ok=True)
         raise
-    return arrived[0] if published.description is None else _adopt(arrived[0], published)
+    return arrived[0]
 
 
 def _adopt(graph: Path, published: PublishedWeights) -> Path:

@@ -138,11 +138,14 @@ def _read_number(content: bytes, position: int) -> tuple[int, int]:
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:
-    """Refuse what is known to be no file of weights."""
+    """Refuse what is known to be no file of weights, or only half of one."""
     if head.startswith(b"version https://git-lfs"):
         raise CheckpointError(
             f"{path} is a Git LFS pointer: the name of the weights, not the weights. Fetch them with: git lfs pull"
         )
+    graph = path.with_suffix(".xml")
+    if path.suffix.lower() == ".bin" and graph.is_file() and not head.startswith((b"PK", b"\x80")):  # not torch.save's
+        raise CheckpointError(f"{path} holds only the values of an OpenVINO graph. Name the graph beside it: {graph}")
     packed = next((what for magic, what in _COMPRESSED.items() if head.startswith(magic)), None)
     if packed is None and head[257:262] == b"ustar":
         packed = "a tar archive"

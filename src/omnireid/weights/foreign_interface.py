@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from omnireid.errors import CheckpointError, first_line
+from omnireid.errors import CheckpointError, ShapeError, first_line
 from omnireid.images.preprocess import Preprocessing
 from omnireid.images.probes import probe_crops
 from omnireid.types import FloatArray
@@ -76,6 +76,10 @@ def combine(interface: Interface, description: WeightsDescription, path: Path) -
         CheckpointError: they disagree, or the graph's use is not known; the message lists all that is missing.
         ShapeError: mean and std cannot belong to the graph's range.
     """
+    if not interface.dimension:
+        raise CheckpointError(
+            f"{path} gives embeddings of no values (output {interface.output!r}). Convert the network again."
+        )
     for flag, said, axis in (
         ("--height", description.height, interface.height),
         ("--width", description.width, interface.width),
@@ -106,6 +110,11 @@ def combine(interface: Interface, description: WeightsDescription, path: Path) -
         raise CheckpointError(
             f"{path} takes uint8 pixels, whose values go up to 255, which --range 1 contradicts. Leave --range out."
         )
+    if interface.takes_pixels and (description.mean is not None or description.std is not None):
+        raise CheckpointError(
+            f"{path} takes uint8 pixels as they are, so a mean and a deviation would change nothing. Leave --mean and "
+            "--std out; what the graph itself does with its pixels needs no flag."
+        )
     return _scale(Preprocessing(height, width), description)
 
 
@@ -116,6 +125,11 @@ def _scale(size: Preprocessing, description: WeightsDescription) -> Preprocessin
         return size
     white = float(top or 1)
     low, high = (0.0,) * CHANNELS if mean is None else mean, (1.0,) * CHANNELS if std is None else std
+    if top is not None and not all(0 <= value <= white for value in (*low, *high)):
+        raise ShapeError(
+            f"With --range {top}, mean and std lie between 0 and {top}; got mean {low} and std {high}. Correct them, or "
+            "say the other range (1 or 255)."
+        )
     return Preprocessing(
         size.height,
         size.width,
