@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.data import fabrication
 
 from omnireid import __version__, synthesize
 from omnireid.cli import main
@@ -54,6 +55,14 @@ def test_weights_on_a_data_set(
     with Image.open(picture) as image:
         assert image.format == "PNG"
         assert min(image.size) > 100
+
+
+def test_other_people_in_the_layout_of_market_1501_are_not_called_so(tmp_path: Path, untrained: Path) -> None:
+    shop, report = fabrication.market(tmp_path / "shop"), tmp_path / "out.json"
+    words = ["evaluate", "--weights", str(untrained), "--runtime", "onnxruntime", "--data", str(shop)]
+    assert main([*words, "--json", str(report)]) == 0
+    record = json.loads(report.read_text())
+    assert (record["dataset"], record["layout"]) == ("shop", "market1501")
 
 
 def test_an_unreadable_crop_stops_it_or_is_counted(

@@ -43,6 +43,7 @@ def test_only_the_train_split_in_its_own_order_numbered_from_0(market: Path) -> 
     assert data.cameras is not None
     assert data.cameras.tolist() == [0, 1, 0]
     assert (len(data), data.identity_count, data.names) == (3, 2, ("market1501",))
+    assert data.titles == ("market",)  # other people in Market-1501's layout are not Market-1501
     assert data.licence == "research only; no distribution, no commercial use"
 
 

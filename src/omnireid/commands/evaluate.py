@@ -199,10 +199,12 @@ def _evaluate_weights(
     say: Callable[[str], None],
 ) -> tuple[EvaluatedSplits, dict[str, Any]]:
     """Embed and score a data set, or all its published splits where none was chosen."""
+    from omnireid.data.collection import name_apart
     from omnireid.evaluation.embedder_scores import evaluate_embedder
 
     embedder = _load_for_scoring(weights, runtime, say)
-    _announce_data(datasets[0].name, datasets[0], say)
+    (name,) = name_apart(datasets[:1])
+    _announce_data(name, datasets[0], say)
     _announce_weights(embedder, say)
     evaluated = evaluate_embedder(
         embedder,
@@ -214,7 +216,7 @@ def _evaluate_weights(
     for path, reason in evaluated.splits[0].crops.skipped[:5]:
         say(f"left out {path}: {reason}")
     return evaluated, {
-        "dataset": datasets[0].name,
+        "dataset": name,
         "layout": datasets[0].layout,
         **_describe_weights(embedder),
         "notes": list(datasets[0].notes),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnireid.data.collection import refuse_repeated
+from omnireid.data.collection import name_apart, refuse_repeated
 from omnireid.data.datasets import LAYOUTS, load_dataset
 from omnireid.data.folders import real_places
 from omnireid.data.identical import group_identical
@@ -43,6 +43,7 @@ class TrainingData:
         names: Names of the data sets, in order.
         licence: Terms of use of all data sets, in one line.
         roots: Folders of the data sets; file names in the fingerprint are relative to them.
+        titles: Names for the record of the weights, from `omnireid.data.collection.name_apart`; empty means `names`.
 
     Raises:
         DataError: The arrays disagree in length.
@@ -54,6 +55,7 @@ class TrainingData:
     names: tuple[str, ...]
     licence: str
     roots: tuple[Path, ...] = ()
+    titles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {"paths": len(self.paths), "identities": len(self.identities)}
@@ -152,6 +154,7 @@ def load_training_data(
         names=names,
         licence="; ".join(dict.fromkeys(dataset.licence for dataset in datasets)),
         roots=tuple(_home(dataset.root) for dataset in datasets),
+        titles=name_apart(datasets),
     )
     if data.identity_count < 2:
         raise DataError(

@@ -47,12 +47,14 @@ def add_unlabelled(data: TrainingData, names: Sequence[Path], *, scored_on: Sequ
     further = [path for path, place in zip(found, places, strict=True) if place not in known]
     if not further:
         raise DataError("All unlabelled crops are among the labelled ones already. Leave --unlabelled out.")
+    further_names = [name.name for name in names]
     return replace(
         data,
         paths=(*data.paths, *further),
         identities=np.concatenate([data.identities, np.full(len(further), NO_IDENTITY, dtype=np.int64)]),
         cameras=None,
-        names=(*data.names, *(name.name for name in names)),
+        names=(*data.names, *further_names),
+        titles=(*(data.titles or data.names), *further_names),
         licence=f"{data.licence}; unlabelled crops: unknown",
         roots=(*data.roots, *(name.parent if name.is_file() else name for name in names)),
     )

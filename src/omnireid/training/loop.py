@@ -282,7 +282,7 @@ class Loop:
             for name, value in self.learner.averaged_state().items()
         }
         epoch = self.progress.step / len(self.sampler)
-        training_data, licence = " + ".join(self.data.names), self.data.licence
+        training_data, licence = " + ".join(self.data.titles or self.data.names), self.data.licence
         if self.start is not None:
             training_data += f", from weights trained on {self.start.training_data}"
         if self.teacher is not None:

@@ -127,8 +127,8 @@ def _scale(size: Preprocessing, description: WeightsDescription) -> Preprocessin
     low, high = (0.0,) * CHANNELS if mean is None else mean, (1.0,) * CHANNELS if std is None else std
     if top is not None and not all(0 <= value <= white for value in (*low, *high)):
         raise ShapeError(
-            f"With --range {top}, mean and std lie between 0 and {top}; got mean {low} and std {high}. Correct them, or "
-            "say the other range (1 or 255)."
+            f"With --range {top}, mean and std lie between 0 and {top}; got mean {low} and std {high}. Correct them, "
+            "or say the other range (1 or 255)."
         )
     return Preprocessing(
         size.height,
