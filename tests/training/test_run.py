@@ -155,6 +155,12 @@ def test_weights_of_another_network_are_refused(options: RunOptions, untrained: 
         train(replace(SMALL, model="osnet_x0_5"), replace(options, weights=str(untrained)))
 
 
+def test_a_graph_is_no_start(options: RunOptions, untrained_int8: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.onnx").write_bytes(untrained_int8)
+    with pytest.raises(ModelError, match=r"w\.onnx is a graph, and a run cannot start from one\. .*--to osnet makes"):
+        train(SMALL, replace(options, weights=str(tmp_path / "w.onnx")))
+
+
 @pytest.mark.parametrize(
     "loss", ["identity sampler", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bnneck", "cosine"))]
 )

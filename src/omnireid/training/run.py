@@ -58,6 +58,7 @@ from omnireid.types import FloatArray
 from omnireid.weights.artefact import WeightsMetadata
 from omnireid.weights.examination import examine
 from omnireid.weights.fetch import resolve_weights
+from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
 
 CURVES_NAME = "curves.png"
 
@@ -298,6 +299,12 @@ def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | Ident
 def _start_from(network: Backbone, name: str, weights: str) -> tuple[WeightsMetadata, str]:
     """Fill `network` with the weights a run starts from, and return their metadata and their file's SHA-256."""
     path = resolve_weights(weights)
+    if identify_weights(path) in GRAPH_KINDS:
+        raise ModelError(
+            f"{weights} is a graph, and a run cannot start from one. Name the weights that it was exported from. Of "
+            "the Open Model Zoo's OSNets, omnireid convert … --to osnet makes a network to train. Any graph can be a "
+            "--teacher."
+        )
     found, metadata = load_weights(path)
     if metadata.architecture != name:
         raise ModelError(

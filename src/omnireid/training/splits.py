@@ -83,7 +83,9 @@ def train_every_split(recipe: Recipe, options: RunOptions) -> SplitResults:
     """
     _check_options(options)
     if recipe.task != "reidentify":
-        raise SettingError(f"--every-split scores people that a run did not learn from; --task is {recipe.task}.")
+        raise SettingError(
+            f"--every-split scores people that a run did not learn from; --task is {recipe.task}. Leave it out."
+        )
     find_architecture(recipe.model)
     with start_session(options) as session:
         recipe = replace(recipe, precision=choose_precision(recipe.precision, session.device))
