@@ -90,13 +90,15 @@ class Loop:
         recipe, steps = self.recipe, len(self.sampler)
         show = self.options.progress and self.ranks.rank == 0
         pixels: tuple[Resolution, Pixels] | None = None
-        self._decode_for_first_evaluation(self.progress.step // steps)
+        first = self.progress.step // steps
         with progress_bar("train", recipe.epochs * steps * recipe.batch_size, show=show) as advance:
             advance(self.progress.step * recipe.batch_size)
-            for epoch in range(self.progress.step // steps, recipe.epochs):
+            for epoch in range(first, recipe.epochs):
                 resolution = recipe.timetable.resolution_at(epoch)
                 if pixels is None or pixels[0] != resolution:
                     pixels = (resolution, Pixels(self._open_pixels(self.data.paths, resolution), self.device))
+                if epoch == first:
+                    self._decode_for_next_evaluation(epoch)
                 self._train_epoch(epoch, pixels[1], stop, advance)
                 self._end_epoch(epoch, resolution)
                 if show:
@@ -236,7 +238,7 @@ class Loop:
         every = self.recipe.evaluate_every
         return epoch + 1 == self.recipe.epochs or bool(every and (epoch + 1) % every == 0)
 
-    def _decode_for_first_evaluation(self, epoch: int) -> None:
+    def _decode_for_next_evaluation(self, epoch: int) -> None:
         """Decode what the next evaluation reads: an unreadable crop is reported now, and not after hours of training.
 
         Args:
