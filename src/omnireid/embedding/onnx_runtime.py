@@ -54,7 +54,7 @@ def open_network(graph: Graph, *, precision: Precision = "auto", threads: int | 
     require("onnxruntime", None, "Running a graph in ONNX Runtime")
     stored = graph.metadata.precision
     if graph.format != "onnx":
-        raise ModelError(f"{graph.where} is a graph for OpenVINO. Use --runtime openvino, or export it --to onnx.")
+        raise ModelError(f"{graph.where} is a graph for OpenVINO. Use --runtime openvino.")
     if precision == "int8" and stored != "int8":
         raise ModelError(needs_calibration(graph.where))
     if precision not in ("auto", stored):
