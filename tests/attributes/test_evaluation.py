@@ -121,6 +121,32 @@ def test_an_attribute_in_which_all_crops_agree_has_no_mean_accuracy(head: Attrib
         evaluate_attribute_head(head, replace(data, values=np.zeros_like(values)))
 
 
+def test_samples_with_no_right_prediction_count_as_an_f1_of_zero(head: AttributeHead) -> None:
+    """Ten people, of whom the head gets one right: a third of the samples lack this person."""
+    data = make_data(10, seed=2)
+    right = head.score(data.table) > 0.5
+    people = data.table.crops.person_ids
+    assert people is not None
+    only = next(person for person in people if right[people == person].any(axis=1).all())
+    values = np.where((people == only)[:, None], right, ~right)
+    scores = evaluate_attribute_head(head, replace(data, values=values))
+    assert scores.overall.f1 is not None
+    assert scores.overall.f1 > 0
+    assert (scores.intervals["f1"][0], scores.intervals["precision"][0]) == (0, 0)
+    wrong = evaluate_attribute_head(head, replace(data, values=~right)).overall
+    assert (wrong.precision, wrong.recall, wrong.f1) == (0, 0, 0)
+
+
+def test_a_task_in_which_no_crop_counts_has_no_accuracy_and_neither_has_the_mean(head: AttributeHead) -> None:
+    data = make_data(50, seed=2)
+    both = data.values[:, [1, 1]]  # every crop is blue and red, or neither
+    scores = evaluate_attribute_head(head, replace(data, names=NAMES[1:], values=both))
+    assert [task.accuracy for task in scores.tasks] == [None]
+    assert scores.mean_task_accuracy is None
+    assert scores.json()["mean_task_accuracy"] is None
+    assert next(line for line in scores.table().splitlines() if line.startswith("mean")).split() == ["mean", "–"]
+
+
 def test_embeddings_of_other_weights_are_refused(head: AttributeHead) -> None:
     with pytest.raises(
         EmbeddingError, match=r"with weights abababababab…, but the embeddings come from .* cdcdcdcdcdcd…"

@@ -4,12 +4,14 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from omnireid import synthesize
 from omnireid.attributes.head_file import read_attribute_head
 from omnireid.cli import main
-from omnireid.embedding.tables import read_embeddings
+from omnireid.embedding.tables import EmbeddingTable, Provenance, read_embeddings, write_embeddings
+from omnireid.types import Crops
 from omnireid.weights.artefact import read_artefact, write_artefact
 
 pytestmark = pytest.mark.filterwarnings("default:The training crops all agree")
@@ -69,6 +71,33 @@ def test_stored_embeddings_give_the_same_head_and_scores(
     assert tuple(read_embeddings(output).columns) == read_attribute_head(again).names
 
 
+def test_a_head_learns_from_stored_embeddings_of_its_own_split_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table of all crops: the file of attributes says which of them are for training."""
+    paths = [tmp_path / f"{number}.jpg" for number in range(12)]
+    rows = [f"{path.name},{'test' if n >= 8 else 'train'},{n % 2}" for n, path in enumerate(paths)]
+    own = tmp_path / "own.csv"
+    own.write_text("\n".join(["path,split,hat", *rows]), encoding="utf-8")
+    for path in paths:
+        path.write_bytes(b"not read")
+    made = Provenance("ab" * 32, "osnet_x0_25", {}, "cosine", "free", "0", runtime="onnxruntime fp32")
+    values = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    write_embeddings(EmbeddingTable(Crops(tuple(paths)), values, made), tmp_path / "all.parquet")
+    stored = ["--attributes", str(own), "--embeddings", str(tmp_path / "all.parquet")]
+    output = tmp_path / "h.safetensors"
+    assert main(["attributes", "train", *stored, "--output", str(output)]) == 0
+    shown = capsys.readouterr()
+    assert "1 attributes from 8 crops" in shown.out
+    assert "note: 4 of 12 crops have no attributes in the split train." in shown.err
+    assert main(["attributes", "evaluate", *stored, "--head", str(output)]) == 0
+    assert "4 crops, people not known" in capsys.readouterr().out
+    assert main(["attributes", "evaluate", *stored, "--head", str(output), "--split", "train"]) == 0
+    assert "8 crops" in capsys.readouterr().out
+    assert main(["attributes", "evaluate", *stored, "--head", str(output), "--split", "query"]) == 2
+    assert "own.csv has no split 'query'. It has: train, test" in capsys.readouterr().err
+
+
 def test_crops_get_attributes_and_unreadable_ones_are_named(
     people: Path, head: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +115,24 @@ def test_crops_get_attributes_and_unreadable_ones_are_named(
     assert all(0 <= float(row["logo"]) <= 1 for row in rows)
 
 
+def test_crops_that_cannot_be_read_are_not_counted_as_crops_without_attributes(
+    people: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = sorted((people / "query").iterdir())[:4]
+    bad = [tmp_path / f"{number}.jpg" for number in range(6)]
+    for path in bad:
+        path.write_bytes(b"no picture")
+    own = tmp_path / "own.csv"
+    own.write_text("\n".join(["path,hat", *(f"{path},{n % 2}" for n, path in enumerate([*paths, *bad]))]))
+    words = ["attributes", "train", "--attributes", str(own), "--skip-unreadable", "--weights", str(untrained), *ONE]
+    assert main([*words, "--output", str(tmp_path / "h.safetensors")]) == 0
+    shown = capsys.readouterr()
+    assert "1 attributes from 4 crops" in shown.out
+    assert shown.err.count(f"left out {tmp_path}") == 5
+    assert "left out 6 crops in all, which cannot be read" in shown.err
+    assert "have no attributes" not in shown.err
+
+
 def test_a_head_of_other_weights_is_refused_before_anything_is_embedded(
     people: Path, head: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,8 +148,14 @@ def test_a_head_of_other_weights_is_refused_before_anything_is_embedded(
 
 
 def test_what_cannot_be_done_is_said_in_one_line(
-    people: Path, head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    people: Path,
+    head: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    own = tmp_path_factory.mktemp("own") / "own.csv"
+    own.write_text("person_id,person\n1,0\n2,1\n", encoding="utf-8")
     data, given = ["--data", str(people)], ["--head", str(head)]
     output = ["--output", str(tmp_path / "h.safetensors")]
     crop = next((people / "query").iterdir())
@@ -117,6 +170,10 @@ def test_what_cannot_be_done_is_said_in_one_line(
         (["evaluate", *data, *given, "--split", "multi_query", *ONE], "synthetic has no split 'multi_query'"),
         (["evaluate", *given], "Give --attributes, --data, or both"),
         (["evaluate", *data, "--head", str(tmp_path / "gone")], "No such file of an attribute head"),
+        (
+            ["evaluate", *data, *given, "--attributes", str(own), "--weights", "gone", *ONE],
+            "has person: they have no attribute in common",
+        ),
         (["predict", *given, *csv_output], "Give either crops or --embeddings"),
         (["predict", str(people), *given, "--output", str(tmp_path / "x.json")], "to a .parquet or .csv file"),
         (

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from omnireid.data.attribute_sources import load_attributed_crops, read_attributes
+from omnireid.data.attribute_sources import load_attributed_crops, read_attributes, select_split
 from omnireid.errors import DataError, DataNotFoundError, ManifestError
 
 
@@ -37,6 +37,14 @@ def test_a_list_of_crops_has_its_people_and_splits(folder: Path) -> None:
     assert gallery.paths == (folder / "b.jpg",)
     assert gallery.person_ids is not None
     assert gallery.person_ids.tolist() == [5]
+    test = select_split(read, "test")
+    assert test.values.tolist() == [[False, True]]
+    assert test.crops is not None
+    assert test.crops.paths == gallery.paths
+    with pytest.raises(DataError, match=r"no split 'query'. It has: train, gallery, validation"):
+        select_split(read, "query")
+    unsplit = read_attributes(write(folder, "path,hat\na.jpg,1\nb.jpg,0\n"))
+    assert select_split(unsplit, "test") is unsplit
 
 
 def test_a_parquet_file_may_hold_booleans(folder: Path) -> None:

@@ -349,6 +349,9 @@ def test_a_plan_writes_nothing_and_knows_the_time_only_where_runs_were_measured(
     assert " left, judged by the runs of this folder" in begun
     assert "failed (seed 0), failed (seed 1)" in begun
     assert begun.count("finished (seed 1)") == 2
+    assert describe_plan(TABLE, replace(recipe, precision="auto"), copy) == begun
+    with pytest.raises(ResumeError, match="--epochs: it has 1, asked for is 2"):
+        describe_plan(TABLE, replace(recipe, epochs=2), copy)
 
 
 @pytest.mark.slow

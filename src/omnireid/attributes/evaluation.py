@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from omnireid.attributes.head import AttributedEmbeddings, AttributeHead
+from omnireid.attributes.head import AttributedEmbeddings, AttributeHead, find_shared_names
 from omnireid.attributes.scores import TITLES, AttributeScore, AttributeScores, Bounds, OverallScores, TaskScore
 from omnireid.data.attributes import tasks_of
 from omnireid.errors import DataError, list_briefly
@@ -33,12 +33,7 @@ def evaluate_attribute_head(head: AttributeHead, data: AttributedEmbeddings, *, 
         DataError: Head and data have no attribute in common, or all crops agree in every attribute.
     """
     scores = head.score(data.table)
-    names = tuple(name for name in head.names if name in data.names)
-    if not names:
-        raise DataError(
-            f"The head knows {list_briefly(head.names)} and {data.data} has {list_briefly(data.names)}: they have no "
-            "attribute in common. Score the head on data with its own attributes."
-        )
+    names = find_shared_names(head, data.names, data.data)
     of_head = np.array([head.names.index(name) for name in names])
     of_data = np.array([data.names.index(name) for name in names])
     truth = data.values[:, of_data]
@@ -182,7 +177,8 @@ def _ratios(totals: DoubleArray, attributes: int) -> _Ratios:
         recall, specificity = found / positive, rejected / negative
         balanced = (recall + specificity) / 2
         accuracy, precision_of_crops, recall_of_crops = (shares[:, ::2] / shares[:, 1::2]).T
-        f1 = 2 * precision_of_crops * recall_of_crops / (precision_of_crops + recall_of_crops)
+        both = precision_of_crops + recall_of_crops
+        f1 = np.where(both == 0, 0, 2 * precision_of_crops * recall_of_crops / both)  # NaN where either is not known
         mean = np.where(np.isnan(balanced), 0, balanced).sum(axis=1) / (~np.isnan(balanced)).sum(axis=1)
         return _Ratios(
             balanced=balanced,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from omnireid.data.attributes import check_values
 from omnireid.embedding.tables import EmbeddingTable
-from omnireid.errors import DataError, EmbeddingError, ShapeError
+from omnireid.errors import DataError, EmbeddingError, ShapeError, list_briefly
 from omnireid.types import BoolArray, FloatArray
 
 
@@ -167,3 +167,23 @@ def check_weights(head: AttributeHead, weights_sha256: str, model: str, where: s
             f"{where} come from {model} with weights {weights_sha256[:12]}…. Embed the crops with the head's weights, "
             "or train a head for these (omnireid attributes train)."
         )
+
+
+def find_shared_names(head: AttributeHead, names: Sequence[str], data: str) -> tuple[str, ...]:
+    """The attributes that a head knows and some data has, in the order of the head.
+
+    Args:
+        head: The head.
+        names: The attributes of the data.
+        data: Name of the data, for the message.
+
+    Raises:
+        DataError: There is none.
+    """
+    shared = tuple(name for name in head.names if name in names)
+    if not shared:
+        raise DataError(
+            f"The head knows {list_briefly(head.names)} and {data} has {list_briefly(names)}: they have no "
+            "attribute in common. Score the head on data with its own attributes."
+        )
+    return shared

@@ -21,7 +21,7 @@ class OverallScores:
         accuracy: Mean over the crops of |true and predicted| / |true or predicted|.
         precision: Mean of |true and predicted| / |predicted| over the crops with a predicted attribute.
         recall: Mean of |true and predicted| / |true| over the crops with a true attribute.
-        f1: Harmonic mean of the mean precision and the mean recall.
+        f1: Harmonic mean of the mean precision and the mean recall; 0 where both are 0.
 
     Source: Li et al., "A Richly Annotated Pedestrian Dataset for Person Retrieval in Real Surveillance Scenarios",
     IEEE TIP 2019.
@@ -113,10 +113,10 @@ class AttributeScores:
     warnings: tuple[str, ...] = field(default_factory=tuple)
 
     @property
-    def mean_task_accuracy(self) -> float:
-        """Mean accuracy over the tasks that have one."""
+    def mean_task_accuracy(self) -> float | None:
+        """Mean accuracy over the tasks that have one; None where none has."""
         known = [task.accuracy for task in self.tasks if task.accuracy is not None]
-        return sum(known) / len(known)
+        return sum(known) / len(known) if known else None
 
     def json(self) -> dict[str, Any]:
         """The scores as plain values, ready for ``json.dumps``; fractions, not percentages."""

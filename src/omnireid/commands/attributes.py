@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
@@ -25,9 +25,10 @@ from omnireid.data.options import DataOptions
 from omnireid.embedding.options import RuntimeOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from omnireid.attributes.head import AttributedEmbeddings, AttributeHead
+    from omnireid.data.attributes import Attributes
     from omnireid.embedding.embedder import Embedder
 
 HeadOption = Annotated[
@@ -46,7 +47,8 @@ class AttributeSource:
             your own. By default attributes.csv in the folder of --data, as omnireid synthesize writes it.
         embeddings: Table made by omnireid embed, instead of embedding the crops of --data.
         split: Split whose crops are used, such as train, query or test. By default train to train and test to
-            evaluate; test is the gallery of a re-identification data set.
+            evaluate; test is the gallery of a re-identification data set. With --embeddings it names a split of the
+            file of attributes, where that has splits; otherwise all crops of the table are used.
     """
 
     data: Path | None = None
@@ -178,8 +180,8 @@ def predict(
         table = embed_crops(embedder, crops, skip_unreadable=skip_unreadable, progress=True)
     write_predictions(predict_attributes(loaded, table), loaded.names, output)
     print(f"{output}: {len(loaded.names)} attributes of {len(table):,} crops")
-    for path, reason in table.provenance.skipped[:5]:
-        print(f"left out {path}: {reason}")
+    if embeddings is None:
+        _tell_unreadable(table.provenance.skipped, sys.stdout)
     print(f"licence of the head: {loaded.record.licence}")
 
 
@@ -214,9 +216,9 @@ def _gather(
     head: AttributeHead | None = None,
 ) -> AttributedEmbeddings:
     """Read the attributes, and read or compute the embeddings of their crops."""
-    from omnireid.attributes.embedded import attach_attributes, embed_attributed
+    from omnireid.attributes.embedded import embed_attributed
+    from omnireid.attributes.head import find_shared_names
     from omnireid.data.attribute_sources import load_attributed_crops, read_attributes
-    from omnireid.embedding.tables import read_embeddings
     from omnireid.errors import DataError
 
     place = source.attributes or source.data
@@ -225,19 +227,53 @@ def _gather(
     known = read_attributes(place)
     for note in known.notes:
         print(f"note: {note}", file=sys.stderr)
+    if head is not None:
+        find_shared_names(head, known.names, known.name)  # before long work
     if source.embeddings is not None:
-        refused: dict[str, Any] = {"--data": source.data if source.attributes else None, "--split": source.split}
-        refused |= {"--weights": weights, "--skip-unreadable": source.skip_unreadable or None}
-        given = [flag for flag, value in refused.items() if value is not None]
-        if given:
-            raise DataError(f"{given[0]} has no effect on stored embeddings. Leave it out.")
-        return attach_attributes(read_embeddings(source.embeddings), known)
+        return _attach_stored(source, source.embeddings, weights, known, source.split or default_split)
     has_own_crops = source.data is None or (source.attributes is None and known.crops is not None)
     crops = load_attributed_crops(known, source.split or default_split, None if has_own_crops else source.data, reading)
     embedder = _load(weights, runtime, head)
     data = embed_attributed(embedder, crops, known, skip_unreadable=source.skip_unreadable, progress=True)
-    for path, reason in data.table.provenance.skipped[:5]:
-        print(f"left out {path}: {reason}", file=sys.stderr)
-    if len(data) < len(crops):
-        print(f"note: {len(crops) - len(data):,} of {len(crops):,} crops have no attributes.", file=sys.stderr)
+    skipped = data.table.provenance.skipped
+    _tell_unreadable(skipped, sys.stderr)
+    _tell_without(len(crops) - len(data) - len(skipped), len(crops))
     return data
+
+
+def _attach_stored(
+    source: AttributeSource, embeddings: Path, weights: str | None, known: Attributes, split: str
+) -> AttributedEmbeddings:
+    """Read a table of embeddings, and give the crops of a split their attributes."""
+    from omnireid.attributes.embedded import attach_attributes
+    from omnireid.data.attribute_sources import select_split
+    from omnireid.embedding.tables import read_embeddings
+    from omnireid.errors import DataError
+
+    refused: dict[str, Any] = {
+        "--data": source.data if source.attributes else None,
+        "--split": None if known.splits else source.split,
+        "--weights": weights,
+        "--skip-unreadable": source.skip_unreadable or None,
+    }
+    given = [flag for flag, value in refused.items() if value is not None]
+    if given:
+        raise DataError(f"{given[0]} has no effect on stored embeddings. Leave it out.")
+    table = read_embeddings(embeddings)
+    data = attach_attributes(table, select_split(known, split))
+    _tell_without(len(table) - len(data), len(table), f" in the split {split}" if known.splits else "")
+    return data
+
+
+def _tell_unreadable(skipped: Sequence[tuple[str, str]], stream: TextIO) -> None:
+    """Name the first crops that could not be read, and say how many there are."""
+    for path, reason in skipped[:5]:
+        print(f"left out {path}: {reason}", file=stream)
+    if len(skipped) > 5:
+        print(f"left out {len(skipped):,} crops in all, which cannot be read", file=stream)
+
+
+def _tell_without(without: int, count: int, where: str = "") -> None:
+    """Say how many of `count` crops were left out because nothing is known of their attributes."""
+    if without:
+        print(f"note: {without:,} of {count:,} crops have no attributes{where}.", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from omnireid.data.attribute_list import ATTRIBUTES_FILE, read_attribute_list
@@ -64,8 +65,7 @@ def load_attributed_crops(
         DataNotFoundError: The split is empty.
     """
     if data is None:
-        is_gallery = split == TEST and TEST not in attributes.splits and "gallery" in attributes.splits
-        return attributes.crops_of("gallery" if is_gallery else split)
+        return attributes.crops_of(_own_split(attributes, split))
     dataset = load_dataset(data, reading.layout, split=reading.split_index or 0, seed=reading.seed)
     name = "gallery" if split == TEST else split
     if name not in dataset.splits:
@@ -74,6 +74,32 @@ def load_attributed_crops(
     if not len(crops):
         raise DataNotFoundError(f"The split {name} of {dataset.name} is empty.")
     return crops
+
+
+def select_split(attributes: Attributes, split: str) -> Attributes:
+    """The attributes of the crops of a split; all of them where their file has no splits.
+
+    Stored embeddings may be of all crops. Without this, a head would learn from those that it is to be scored on.
+
+    Args:
+        attributes: Attributes of people or crops.
+        split: Name of a split, as for `load_attributed_crops`.
+
+    Raises:
+        DataError: The file has splits, and none of that name.
+    """
+    if not attributes.splits:
+        return attributes
+    name = _own_split(attributes, split)
+    crops = attributes.crops_of(name)
+    values = attributes.values[[one == name for one in attributes.splits]]
+    return replace(attributes, crops=crops, values=values, splits=(name,) * len(crops))
+
+
+def _own_split(attributes: Attributes, split: str) -> str:
+    """The file's own name of a split: its gallery is the test split where it has no other."""
+    is_gallery = split == TEST and TEST not in attributes.splits and "gallery" in attributes.splits
+    return "gallery" if is_gallery else split
 
 
 def _find_in(folder: Path) -> Path:

@@ -87,10 +87,16 @@ def describe_plan(table: ExperimentTable, base: Recipe, options: ExperimentOptio
     Raises:
         SettingError: A row, a seed or the recipe cannot be used.
         DataError: The data set cannot be read.
-        ResumeError: The output folder holds another experiment.
+        ResumeError: The output folder holds another table, another version of it, or one with another recipe.
     """
     runs, path = plan_runs(table, base, options), options.output / RECORD_NAME
-    record = read_record(path, table) if path.exists() else None
+    record = None
+    if path.exists():
+        record = read_record(path, table)
+        recipe = base.json()
+        if base.precision == "auto":  # which the device decides
+            recipe["precision"] = record.identity.recipe.get("precision")
+        check_identity(record.identity, replace(record.identity, recipe=recipe), options.output)
     return plan_text(table, table.select(options.rows), base, runs, record)
 
 
