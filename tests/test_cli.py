@@ -32,6 +32,7 @@ from omnireid.embedding.tables import read_embeddings
 from omnireid.service.options import ServiceOptions
 from omnireid.training.options import RunOptions
 from omnireid.training.recipes import Recipe
+from omnireid.weights.shipped import shipped_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,6 +64,8 @@ def test_every_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert re.search(rf"Example: `*omnireid {verb}\b", shown)
     assert "{None}" not in shown
+    named = set(re.findall(r"(?<![\w/])osnet\w*\.(?!safetensors|pth|onnx|xml)\w+", shown))
+    assert named <= set(shipped_weights())
 
 
 def command(verb: str) -> Any:

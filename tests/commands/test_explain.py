@@ -45,6 +45,10 @@ def test_what_cannot_be_explained_is_said_in_one_line(
     for words, message in (
         ([str(foreign), crop, "--output", output], "a graph made by others"),
         ([str(untrained), crop, "--output", output, "--nearest", "3"], "name one with --among"),
+        (
+            [str(untrained), crop, "--output", output, "--among", str(crop_folder), "--nearest", "0"],
+            "--nearest must be a whole number, at least 1; got 0",
+        ),
         ([str(untrained), crop, "--output", str(tmp_path / "page.pdf")], "ends in .png or .html"),
         ([str(untrained), crop, "--output", output, "--json", output], "ends in .json"),
         ([str(untrained), str(tmp_path / "absent.jpg"), "--output", output], "absent.jpg"),

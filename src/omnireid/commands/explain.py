@@ -47,7 +47,7 @@ def explain(
     omnireid has by name will do, and an OSNet shows its gates too. Of a graph made by others only the embeddings are
     known. Crops that cannot be read are reported and left out.
 
-    Example: omnireid explain osnet_x0_25.drawn a.jpg b.jpg --among people/bounding_box_test --output page.html
+    Example: omnireid explain osnet_x0_25.market1501 a.jpg b.jpg --among people/bounding_box_test --output page.html
 
     Args:
         crops: Image files, folders, quoted globs or a manifest; at most 64 crops.
@@ -65,10 +65,12 @@ def explain(
     from omnireid.files import check_output
     from omnireid.reports.explanation_page import draw_explanation
     from omnireid.reports.page import check_page_name
+    from omnireid.types import check_whole_number
     from omnireid.weights.fetch import resolve_weights
 
     if gates.among is None and gates != GateOptions():
         raise SettingError("--block and --nearest choose crops of a set: name one with --among.")
+    check_whole_number(gates.nearest, "--nearest", least=1)
     inputs = list(input_files([weights, *crops, *([gates.among] if gates.among is not None else [])]))
     check_page_name(output)
     check_output(output, inputs=inputs)
