@@ -64,7 +64,7 @@ def test_every_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert re.search(rf"Example: `*omnireid {verb}\b", shown)
     assert "{None}" not in shown
-    named = set(re.findall(r"(?<![\w/])osnet\w*\.(?!safetensors|pth|onnx|xml)\w+", shown))
+    named = set(re.findall(r"(?<![\w/])osnet\w*\.(?!safetensors|pth|onnx|xml)\w+(?![\w.])", shown))
     assert named <= set(shipped_weights())
 
 

@@ -196,8 +196,8 @@ def _nearest_section(explanation: Explanation, among: Gates, count: int, block: 
         rows.append(row)
     text = (
         f"On the left the explained crop, then those of {len(among):,} crops whose gates in {nearest.block} are "
-        "nearest, by Euclidean distance over all streams and channels. What they have in common hints at what this gate "
-        "follows: clothes, or only light and background."
+        "nearest, by Euclidean distance over all streams and channels. What they have in common hints at what this "
+        "gate follows: clothes, or only light and background."
     )
     return Section(title, text, rows)
 
