@@ -96,6 +96,9 @@ def test_a_head_learns_from_stored_embeddings_of_its_own_split_alone(
     assert "8 crops" in capsys.readouterr().out
     assert main(["attributes", "evaluate", *stored, "--head", str(output), "--split", "query"]) == 2
     assert "own.csv has no split 'query'. It has: train, test" in capsys.readouterr().err
+    write_embeddings(EmbeddingTable(Crops(tuple(paths[:8])), values[:8], made), tmp_path / "all.parquet")
+    assert main(["attributes", "evaluate", *stored, "--head", str(output)]) == 2
+    assert "Only crops of the split test were asked for (--split)." in capsys.readouterr().err
 
 
 def test_crops_get_attributes_and_unreadable_ones_are_named(

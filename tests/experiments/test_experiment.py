@@ -20,7 +20,14 @@ from tests.training.runs import kill_torchrun, losses, same, torchrun, wait_for_
 from omnireid import evaluate_embedder, load_embedder, load_splits
 from omnireid.cli import main
 from omnireid.embedding.options import RuntimeOptions
-from omnireid.errors import OutputError, ResumeError, SettingError, StoppedError
+from omnireid.errors import (
+    DataNotFoundError,
+    OutputError,
+    ResumeError,
+    SettingError,
+    StoppedError,
+    WeightsNotFoundError,
+)
 from omnireid.experiments.experiment import Experiment, describe_plan, run_experiment
 from omnireid.experiments.options import ExperimentOptions
 from omnireid.experiments.results import read_queries
@@ -320,6 +327,21 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(SettingError, match=message):
         run_experiment(table, replace(recipe, **recipe_changes), replace(options, output=tmp_path / "new", **changes))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "error"),
+    [
+        (PRETRAINING, {"weights": "absent.safetensors"}, WeightsNotFoundError),
+        (CROSS_DOMAIN, {"evaluate_on": (Path("absent"),)}, DataNotFoundError),
+    ],
+)
+def test_inputs_that_are_not_there_leave_no_folder(
+    options: ExperimentOptions, recipe: Recipe, tmp_path: Path, table: Any, changes: dict[str, Any], error: Any
+) -> None:
+    with pytest.raises(error, match="absent"):
+        run_experiment(table, recipe, replace(options, output=tmp_path / "new", **changes))
     assert not (tmp_path / "new").exists()
 
 

@@ -259,8 +259,13 @@ def _attach_stored(
     given = [flag for flag, value in refused.items() if value is not None]
     if given:
         raise DataError(f"{given[0]} has no effect on stored embeddings. Leave it out.")
-    table = read_embeddings(embeddings)
-    data = attach_attributes(table, select_split(known, split))
+    table, chosen = read_embeddings(embeddings), select_split(known, split)
+    try:
+        data = attach_attributes(table, chosen)
+    except DataError as error:
+        if not known.splits:
+            raise
+        raise DataError(f"{error} Only crops of the split {split} were asked for (--split).") from error
     _tell_without(len(table) - len(data), len(table), f" in the split {split}" if known.splits else "")
     return data
 

@@ -132,8 +132,9 @@ def run_experiment(table: ExperimentTable, base: Recipe, options: ExperimentOpti
         base = replace(base, precision=choose_precision(base.precision, session.device))
         runs = [replace(run, recipe=replace(run.recipe, precision=base.precision)) for run in runs]
         path, is_first = options.output / RECORD_NAME, session.ranks.rank == 0
+        identity = _find_identity(base, options, session)  # before the folder is made, so that an error leaves none
         with sole_writer(path) if is_first else nullcontext():
-            record = _begin(path, table, base, options, session)
+            record = _begin(path, table, base, options, identity, session)
             if is_first and options.progress:
                 print(plan_text(table, rows, base, runs, record), flush=True)
             for number, run in enumerate(runs, start=1):
@@ -158,13 +159,21 @@ def run_experiment(table: ExperimentTable, base: Recipe, options: ExperimentOpti
             return experiment
 
 
+def _find_identity(base: Recipe, options: ExperimentOptions, session: Session) -> RunIdentity:
+    """What an experiment that is continued must agree in."""
+    start = None if options.weights is None else sha256_of(resolve_weights(options.weights))
+    return RunIdentity(base.json(), _data_facts(options), start, session.ranks.world_size)
+
+
 def _begin(
-    path: Path, table: ExperimentTable, base: Recipe, options: ExperimentOptions, session: Session
+    path: Path,
+    table: ExperimentTable,
+    base: Recipe,
+    options: ExperimentOptions,
+    identity: RunIdentity,
+    session: Session,
 ) -> ExperimentRecord:
     """Read the record of an experiment that is continued, or begin one. All ranks read before rank 0 writes."""
-    start = None if options.weights is None else sha256_of(resolve_weights(options.weights))
-    facts = _data_facts(options)
-    identity = RunIdentity(base.json(), facts, start, session.ranks.world_size)
     record = ExperimentRecord(table.name, table.version, identity, session.threads)
     if path.exists():
         record = read_record(path, table)
