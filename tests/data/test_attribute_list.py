@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from omnireid import synthesize
 from omnireid.data.attribute_sources import load_attributed_crops, read_attributes, select_split
 from omnireid.errors import DataError, DataNotFoundError, ManifestError
 
@@ -86,3 +88,11 @@ def test_places_without_attributes_say_what_is_expected(folder: Path) -> None:
         read_attributes(folder / "gone")
     with pytest.raises(DataError, match=r"a.jpg is no file of attributes that is known here"):
         read_attributes(folder / "a.jpg")
+
+
+def test_the_attributes_of_real_people_are_not_given_to_drawn_ones_of_the_same_number(tmp_path: Path) -> None:
+    drawn = synthesize(tmp_path / "drawn", identities=4, cameras=2, per_camera=1, height=32, workers=1)
+    own = read_attributes(drawn)
+    assert len(load_attributed_crops(own, "train", drawn)) == 4
+    with pytest.raises(DataError, match=r"people of market1501, but the crops are of synthetic, whose people have"):
+        load_attributed_crops(replace(own, name="market1501"), "train", drawn)

@@ -15,7 +15,7 @@ from omnireid.data.matlab import list_variables
 from omnireid.data.options import DataOptions
 from omnireid.data.pa100k import ANNOTATION, MARK, find_annotation, read_pa100k
 from omnireid.errors import DataError, DataNotFoundError
-from omnireid.types import Crops
+from omnireid.types import Crops, Dataset
 
 
 def read_attributes(source: str | Path) -> Attributes:
@@ -61,12 +61,14 @@ def load_attributed_crops(
         reading: How the data set is read.
 
     Raises:
-        DataError: There is no such split, or the attributes list no crops; or whatever `load_dataset` raises.
+        DataError: There is no such split, the people are others, or the attributes list no crops; or whatever
+            `load_dataset` raises.
         DataNotFoundError: The split is empty.
     """
     if data is None:
         return attributes.crops_of(_own_split(attributes, split))
     dataset = load_dataset(data, reading.layout, split=reading.split_index or 0, seed=reading.seed)
+    check_same_people(attributes, dataset)
     name = "gallery" if split == TEST else split
     if name not in dataset.splits:
         raise DataError(f"{dataset.name} has no split {split!r}. It has: {', '.join(dataset.splits)}, {TEST}.")
@@ -74,6 +76,21 @@ def load_attributed_crops(
     if not len(crops):
         raise DataNotFoundError(f"The split {name} of {dataset.name} is empty.")
     return crops
+
+
+def check_same_people(attributes: Attributes, dataset: Dataset) -> None:
+    """Check that attributes of people are not those of real people for drawn ones, or the other way round.
+
+    Both number their people from 1, so that every one of them would be found.
+
+    Raises:
+        DataError: They are.
+    """
+    if attributes.person_ids is not None and {attributes.name, dataset.name} == {"market1501", "synthetic"}:
+        raise DataError(
+            f"{attributes.source} has the attributes of the people of {attributes.name}, but the crops are of "
+            f"{dataset.name}, whose people have the same numbers and are others. Give both from one data set."
+        )
 
 
 def select_split(attributes: Attributes, split: str) -> Attributes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnireid.attributes.fitting import balance_weights, find_learnable
-from omnireid.data.attribute_sources import read_attributes
+from omnireid.data.attribute_sources import check_same_people, read_attributes
 from omnireid.data.attributes import Attributes
 from omnireid.data.datasets import load_dataset
 from omnireid.data.training_data import TrainingData
@@ -82,6 +82,7 @@ def _training_crops(attributes: Attributes, options: RunOptions, data: TrainingD
     if attributes.crops is not None:
         return Crops(data.paths)
     dataset = load_dataset(options.data[0], options.layout, split=options.split_index, seed=0)
+    check_same_people(attributes, dataset)
     person_of = {
         path: person
         for split in dataset.splits.values()
