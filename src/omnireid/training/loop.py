@@ -245,8 +245,10 @@ class Loop:
             epoch: Epoch, counted from 0, that the run begins or goes on with.
         """
         due = next((later for later in range(epoch, self.recipe.epochs) if self._is_evaluated(later)), None)
-        for validation in () if due is None else self.validations:
-            self._open_pixels(validation.paths, self.recipe.timetable.resolution_at(due))
+        if due is not None:
+            resolution = self.recipe.timetable.resolution_at(due)
+            for validation in self.validations:
+                self._open_pixels(validation.paths, resolution)
 
     def _evaluate(self, resolution: Resolution) -> dict[str, float]:
         """Score the weights and return the task's scores by name; empty if the run has nothing to score on."""
