@@ -23,6 +23,7 @@ from omnireid.images.preprocess import Preprocessing
 from omnireid.models.backbone import Backbone
 from omnireid.retrieval.options import RankingOptions
 from omnireid.synthetic.dataset import synthesize
+from omnireid.terms import Distance
 from omnireid.training import assessment
 from omnireid.training.assessment import (
     Validation,
@@ -242,22 +243,23 @@ def values(scores: RankingScores) -> dict[str, object]:
     return named
 
 
-@pytest.mark.parametrize("batch", [128, 7])
+@pytest.mark.parametrize(("batch", "distance"), [(128, "euclidean"), (7, "cosine")])
 def test_scores_are_those_of_omnireid_evaluate(
-    people: Path, network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+    people: Path, network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, distance: Distance
 ) -> None:
     monkeypatch.setattr(assessment, "BATCH", batch)
     weights = network.state_dict()
     path = tmp_path / "weights.safetensors"
-    metadata = WeightsMetadata("osnet_x0_25", network.embedding_width, preprocessing=SIZE, distance="cosine")
+    metadata = WeightsMetadata("osnet_x0_25", network.embedding_width, preprocessing=SIZE)
     write_artefact(path, {name: value.numpy() for name, value in weights.items()}, metadata)
     embedder = load_embedder(path, RuntimeOptions(runtime="torch", device="cpu"))
-    expected = evaluate_embedder(embedder, [load_dataset(people)], RankingOptions(distance="euclidean")).scores
+    expected = evaluate_embedder(embedder, [load_dataset(people)], RankingOptions(distance=distance)).scores
 
     validation = load_validation(people, layout="auto", seed=0)
     assert validation is not None
     judge = create_model("osnet_x0_25", generator=torch.Generator().manual_seed(9))
-    scores = assess(judge, weights, validation, pixels_of(validation), device=torch.device("cpu"), ranks=Ranks())
+    pixels, device = pixels_of(validation), torch.device("cpu")
+    scores = assess(judge, weights, validation, pixels, distance, device=device, ranks=Ranks())
     assert values(scores) == values(expected)
     assert 0 < scores.mean_average_precision < 1
     for name, value in judge.state_dict().items():
@@ -271,7 +273,7 @@ def test_scores_follow_the_protocol_and_the_weights(people: Path, network: Backb
     judge = create_model("osnet_x0_25")
 
     def score(state: dict[str, torch.Tensor], how: Validation) -> RankingScores:
-        return assess(judge, state, how, pixels, device=torch.device("cpu"), ranks=Ranks())
+        return assess(judge, state, how, pixels, "euclidean", device=torch.device("cpu"), ranks=Ranks())
 
     strict = score(network.state_dict(), validation)
     free = score(network.state_dict(), replace(validation, protocol="no-cameras"))
@@ -287,5 +289,6 @@ def test_weights_of_another_network_are_refused(people: Path, network: Backbone)
     validation = load_validation(people, layout="auto", seed=0)
     assert validation is not None
     weights = dict(list(network.state_dict().items())[1:])
+    pixels, device = pixels_of(validation), torch.device("cpu")
     with pytest.raises(RuntimeError, match="Missing key"):
-        assess(network, weights, validation, pixels_of(validation), device=torch.device("cpu"), ranks=Ranks())
+        assess(network, weights, validation, pixels, "euclidean", device=device, ranks=Ranks())

@@ -104,6 +104,7 @@ CHOICES = {
     "optimiser": "sgd, adam, adamw",
     "schedule": "constant, step, linear, cosine",
     "precision": "auto, fp64, fp32, bf16, fp16",
+    "distance": "euclidean, cosine",
 }
 
 

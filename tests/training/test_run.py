@@ -100,8 +100,9 @@ def test_training_on_everything_scores_nothing(options: RunOptions) -> None:
 
 
 def test_identities_held_out_are_scored_instead_of_the_test_set(options: RunOptions) -> None:
-    result = train(replace(SMALL, epochs=1, batch_size=4), replace(options, hold_out=0.5))
-    assert result.scores is not None
+    result = train(replace(SMALL, epochs=1, batch_size=4, distance="cosine"), replace(options, hold_out=0.5))
+    assert isinstance(result.scores, RankingScores)
+    assert (result.scores.distance, read_metadata(result.weights).distance) == ("cosine", "cosine")
     assert json.loads((options.output / "run.json").read_text())["data"]["identities"] == 2
     assert "held-out.rank1" in read_metadata(result.weights).metrics
 

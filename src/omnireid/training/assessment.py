@@ -28,7 +28,7 @@ from omnireid.evaluation.ranking import evaluate_ranking
 from omnireid.evaluation.scores import RankingScores, average_scores
 from omnireid.images.preprocess import Preprocessing
 from omnireid.models.backbone import Backbone
-from omnireid.terms import Protocol
+from omnireid.terms import Distance, Protocol
 from omnireid.training.distributed import Ranks, gather
 from omnireid.training.options import Scores
 from omnireid.training.recipes import MetricName
@@ -186,17 +186,19 @@ def assess(
     weights: Mapping[str, Tensor],
     validation: Validation,
     pixels: ByteArray,
+    distance: Distance,
     *,
     device: torch.device,
     ranks: Ranks,
 ) -> RankingScores:
-    """Score weights on a data set by Euclidean distance. Each rank embeds a share, and all get the scores.
+    """Score weights on a data set. Each rank embeds a share, and all get the scores.
 
     Args:
         network: Network of the architecture; its weights are replaced.
         weights: Weights to score.
         validation: Crops to score them on.
         pixels: (N, H, W, 3) uint8 pixels of `Validation.paths`, at the input size.
+        distance: Distance to compare embeddings by.
         device: Device to compute on, in float32.
         ranks: This process among the ranks of the run.
     """
@@ -210,7 +212,7 @@ def assess(
                 embeddings[[row[path] for path in gallery.paths]],
                 query.labels,
                 gallery.labels,
-                "euclidean",
+                distance,
                 protocol=validation.protocol,
             )
             for query, gallery in validation.searches

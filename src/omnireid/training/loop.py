@@ -277,7 +277,8 @@ class Loop:
         if isinstance(validation, PictureValidation):
             head = self.learner.averaged_head()
             return assess_classes(network, head, weights, validation, pixels, device=self.device, ranks=self.ranks)
-        return assess(network, weights, validation, pixels, device=self.device, ranks=self.ranks)
+        distance = self.recipe.distance
+        return assess(network, weights, validation, pixels, distance, device=self.device, ranks=self.ranks)
 
     def _write_artefacts(self, resolution: Resolution, metrics: Mapping[str, float]) -> None:
         """Write the weights as ``last`` and, if they score higher than all earlier ones, as ``best``."""
@@ -297,6 +298,7 @@ class Loop:
             self.recipe.model,
             embedding_dimension=self.learner.network.embedding_width,
             preprocessing=Preprocessing(height=resolution.height, width=resolution.width),
+            distance=self.recipe.distance,
             training_data=training_data,
             licence=licence,
             metrics=name_scores(self._evaluations, METRICS[self.recipe.task]) if metrics else {},

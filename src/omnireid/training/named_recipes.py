@@ -128,6 +128,7 @@ GENERAL = Recipe(
     ),
     precision="auto",
     evaluate_every=2,
+    distance="cosine",
 )
 
 # An image classifier on any image folder, whose weights start a re-identification run with --weights. The pictures are

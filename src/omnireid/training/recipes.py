@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from omnireid.errors import RecipeError
+from omnireid.terms import DISTANCES, Distance
 from omnireid.training.augmentation import Augmentation
 from omnireid.training.schedules import Schedule, ScheduleName
 from omnireid.training.timetable import Moment, Timetable, read_timetable
@@ -88,6 +89,8 @@ class Recipe:
         evaluate_every: Epochs between two evaluations; 0 evaluates only at the end.
         metric: Score by which the ``best`` weights are chosen: ``mean_average_precision`` or ``rank1`` of a ranking,
             ``top1`` or ``top5`` of a classifier.
+        distance: Distance by which people are scored, and which the weights name as theirs; ``cosine`` suits a
+            network that learned from a teacher, since both losses of a teacher compare by cosine.
         seed: Seed for initial weights, batches and augmentation.
 
     Raises:
@@ -134,6 +137,7 @@ class Recipe:
     synchronise_norms: bool = False
     evaluate_every: int = 0
     metric: MetricName = "mean_average_precision"
+    distance: Distance = "euclidean"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -225,6 +229,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "optimiser": get_args(OptimiserName),
     "schedule": get_args(ScheduleName),
     "precision": get_args(TrainingPrecision),
+    "distance": DISTANCES,
 }
 _MANY = 10**9
 _RANGES: Mapping[str, tuple[float, float]] = {
