@@ -84,6 +84,20 @@ LAPTOP = replace(
     evaluate_every=15,
 )
 
+# A second cycle after `laptop`, from its weights: more epochs at full size, stronger augmentation, and gates that
+# weight decay does not switch off.
+# Command: as for `laptop`, with marathon in its place and --weights RUN/last.safetensors
+MARATHON = replace(
+    LAPTOP,
+    epochs=72,
+    resolutions=("128x64@0", "192x96@12/72", "256x128@36/72"),
+    learning_rate=0.04,
+    gate_weight_decay=0.0,
+    warmup_epochs="3/72",
+    augmentation=Augmentation(crop=0.5, patch=0.3, erasing=0.5),
+    evaluate_every=24,
+)
+
 # Minutes on a CPU, to see that a network can learn from your data; `make quickstart-training` runs it.
 # Command: omnireid train quick --data DATA --output runs/quick
 # Cost and result: docs/results.md.
@@ -156,6 +170,7 @@ RECIPES: Mapping[str, NamedRecipe] = MappingProxyType(
         ),
         "speedrun": NamedRecipe(SPEEDRUN, "our recipe, the best scores for the time, 70 epochs"),
         "laptop": NamedRecipe(LAPTOP, "the recipe of the shipped osnet_x0_25, one to two hours on two CPU cores"),
+        "marathon": NamedRecipe(MARATHON, "a second cycle from the weights of laptop, two hours on two CPU cores"),
         "general": NamedRecipe(GENERAL, "several data sets and a teacher, for cameras that the network never saw"),
         "quick": NamedRecipe(QUICK, "small crops for 40 epochs, minutes on a CPU for a few thousand crops"),
         "classify": NamedRecipe(CLASSIFY, "an image classifier on any image folder, to start other runs from"),

@@ -21,7 +21,6 @@ from omnireid.data.training_data import TrainingData, load_training_data
 from omnireid.data.unlabelled import add_unlabelled
 from omnireid.embedding.embedder import Embedder, load_embedder
 from omnireid.embedding.options import RuntimeOptions
-from omnireid.embedding.torch_runtime import load_weights
 from omnireid.embedding.weights_file import WeightsFile
 from omnireid.errors import (
     CheckpointError,
@@ -30,13 +29,11 @@ from omnireid.errors import (
     EmbeddingError,
     ImageError,
     MissingDependencyError,
-    ModelError,
     OutputError,
     RecipeError,
     TrainingError,
 )
-from omnireid.files import check_output, sha256_of, sole_writer, write_json
-from omnireid.models.backbone import Backbone
+from omnireid.files import check_output, sole_writer, write_json
 from omnireid.models.zoo import create_model, find_architecture
 from omnireid.training.assessment import Validation, hold_out, load_validation, load_validations, refuse_learned
 from omnireid.training.attribute_targets import find_attribute_targets
@@ -53,12 +50,10 @@ from omnireid.training.recipes import Recipe
 from omnireid.training.run_checkpoint import Progress, RunIdentity, check_identity, read_checkpoint
 from omnireid.training.samplers import IdentitySampler, RandomSampler
 from omnireid.training.signals import Stop, caught_signals
+from omnireid.training.start import describe_start, start_from
 from omnireid.training.teacher import teach
 from omnireid.types import FloatArray
-from omnireid.weights.artefact import WeightsMetadata
-from omnireid.weights.examination import examine
 from omnireid.weights.fetch import resolve_weights
-from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
 
 CURVES_NAME = "curves.png"
 
@@ -164,9 +159,9 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
     network = create_model(recipe.model, generator=torch.Generator().manual_seed(recipe.seed))
     start, start_sha256 = None, None
     if options.weights is not None:
-        start, start_sha256 = _start_from(network, recipe.model, options.weights)
+        start, start_sha256 = start_from(network, recipe.model, options.weights)
         if options.progress and ranks.rank == 0 and not is_resumed(options, CHECKPOINT_NAME):
-            print(_describe_start(options.weights, f"{data.identity_count:,} {labels}"), file=sys.stderr)
+            print(describe_start(options.weights, f"{data.identity_count:,} {labels}"), file=sys.stderr)
     teacher, targets = _find_targets(recipe, options, data, ranks)
     attributes = find_attribute_targets(recipe, options, data)
     learner = Learner(
@@ -293,36 +288,6 @@ def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | Ident
         images_per_identity=recipe.images_per_identity,
         seed=recipe.seed,
         balance_cameras=recipe.balance_cameras,
-    )
-
-
-def _start_from(network: Backbone, name: str, weights: str) -> tuple[WeightsMetadata, str]:
-    """Fill `network` with the weights a run starts from, and return their metadata and their file's SHA-256."""
-    path = resolve_weights(weights)
-    if identify_weights(path) in GRAPH_KINDS:
-        raise ModelError(
-            f"{weights} is a graph, and a run cannot start from one. Name the weights that it was exported from. Of "
-            "the Open Model Zoo's OSNets, omnireid convert … --to osnet makes a network to train. Any graph can be a "
-            "--teacher."
-        )
-    found, metadata = load_weights(path)
-    if metadata.architecture != name:
-        raise ModelError(
-            f"{path} holds {metadata.architecture}, but --model is {name}. Train with --model {metadata.architecture}."
-        )
-    network.load_state_dict(found.state_dict())
-    return metadata, sha256_of(path)
-
-
-def _describe_start(weights: str, labels: str) -> str:
-    """Say how much of the network the starting weights fill, and that the head for `labels` is new."""
-    coverage = examine(weights).values["coverage"]
-    left_out = len(coverage["left_out"])
-    return (
-        f"start: {weights} fills {int(100 * coverage['backbone_coverage'])} % of {coverage['architecture']} "
-        f"({len(coverage['loaded'])} tensors). "
-        + (f"Its classifier ({left_out} tensors) is left out" if left_out else "It holds no classifier")
-        + f"; the head for {labels} begins at random."
     )
 
 
