@@ -19,7 +19,19 @@ from omnireid.weights.graph_file import seal_onnx
 from omnireid.weights.shipped import DEFAULT_WEIGHTS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "omnireid"
-LEAVES = {"addresses", "errors", "files", "machine", "parquet", "plots", "progress", "terms", "types", "version"}
+LEAVES = {
+    "addresses",
+    "errors",
+    "files",
+    "machine",
+    "memory",
+    "parquet",
+    "plots",
+    "progress",
+    "terms",
+    "types",
+    "version",
+}
 MAY_IMPORT = {
     "images": set(),
     "data": {"images"},

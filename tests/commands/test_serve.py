@@ -47,7 +47,7 @@ def test_what_cannot_be_served_is_said_before_the_model_is_loaded(
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr("omnireid.commands.serve.load_gallery_embedder", load)
-    monkeypatch.setattr("omnireid.service.memory.prepare_memory", lambda _environment: None)  # for this process
+    monkeypatch.setattr("omnireid.memory.give_back_memory", lambda _environment: None)  # for this process
     monkeypatch.setattr("omnireid.gallery.database._flush", lambda _path: True)
     filled(tmp_path / "g", 3)
     for words, message in {

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from omnireid.commands.options import prepare_threads, settle_threads
+from omnireid.commands.options import prepare_process, settle_threads
 from omnireid.errors import TrainingError
 from omnireid.experiments.options import RECORD_NAME, TABLE_NAME, ExperimentOptions
 from omnireid.experiments.tables import EXPERIMENT_RECIPE, TABLES, find_table
@@ -48,7 +48,7 @@ def experiment(
     table = find_table(name)
     from omnireid.embedding.torch_runtime import require_torch
 
-    prepare_threads()
+    prepare_process()
     require_torch()
     from omnireid.experiments.experiment import describe_plan, run_experiment
 

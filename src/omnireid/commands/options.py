@@ -106,14 +106,20 @@ def announce(embedder: Embedder) -> None:
             )
 
 
-def prepare_threads() -> None:
-    """Let the process's threads wait only briefly; to be called before torch is imported."""
+def prepare_process() -> None:
+    """Let a process that will train keep its memory, and its threads wait only briefly.
+
+    Call it before torch is imported. Where torch is imported already, this is another program's process: it stays as
+    it is.
+    """
     import os
 
+    from omnireid.memory import keep_memory
     from omnireid.training.threads import shorten_waiting
 
     if "torch" not in sys.modules:  # OpenMP reads the environment when torch is imported, and never again
         shorten_waiting(os.environ)
+        keep_memory(os.environ)
 
 
 def settle_threads(threads: int | None, device: str, record: Path, *, resume: bool) -> int | None:
@@ -130,7 +136,7 @@ def settle_threads(threads: int | None, device: str, record: Path, *, resume: bo
     from omnireid.machine import usable_cores
     from omnireid.training.threads import choose_threads
 
-    prepare_threads()
+    prepare_process()
     if threads is not None or device == "cuda":
         return threads
     chosen = choose_threads(record, resume=resume, environment=os.environ)

@@ -28,9 +28,9 @@ def serve(
         service: How the gallery is served.
         runtime: How the model is run.
     """
-    from omnireid.service.memory import prepare_memory
+    from omnireid.memory import give_back_memory
 
-    prepare_memory(os.environ)
+    give_back_memory(os.environ)
     from omnireid.service import server
 
     server.require_libraries()

@@ -57,9 +57,9 @@ def start_from(network: Backbone, name: str, weights: str) -> tuple[WeightsMetad
 def revive_gates(trained: nn.Module, untrained: nn.Module) -> int:
     """Give the hidden units of gates that have no effect the input weights of an untrained network.
 
-    A unit whose output weights are all 0 changes nothing, and if it is off for all crops it gets no gradient: it would
-    stay so however long the run is. Weight decay can do that to a gate. With the input weights of an untrained network
-    such a unit is on, so its output weights learn. What the network computes is not changed.
+    A unit whose output weights are all 0 changes nothing. Weight decay can do that to it, and then takes its input
+    weights towards 0 too, so its gradient is tiny and it stays off however long the run is. With the input weights of
+    an untrained network the unit is on, and its output weights learn. What the network computes is not changed.
 
     Args:
         trained: The network whose gates are looked at. It is changed in place.
