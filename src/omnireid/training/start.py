@@ -59,7 +59,8 @@ def revive_gates(trained: nn.Module, untrained: nn.Module) -> int:
 
     A unit whose output weights are all 0 changes nothing. Weight decay can do that to it, and then takes its input
     weights towards 0 too, so its gradient is tiny and it stays off however long the run is. With the input weights of
-    an untrained network the unit is on for most crops, and its output weights learn. What the network computes is not changed.
+    an untrained network the unit is on for most crops, and its output weights learn. What the network computes is not
+    changed.
 
     Args:
         trained: The network whose gates are looked at. It is changed in place.
