@@ -90,12 +90,12 @@ LAPTOP = replace(
 MARATHON = replace(
     LAPTOP,
     epochs=50,
-    resolutions=("128x64@0", "192x96@8/50", "256x128@28/50"),
+    resolutions=("128x64@0", "192x96@8/50", "256x128@36/50"),
     learning_rate=0.04,
     gate_weight_decay=0.0,
     warmup_epochs="3/50",
     augmentation=Augmentation(crop=0.5, patch=0.3, erasing=0.5),
-    evaluate_every=25,
+    evaluate_every=0,
 )
 
 # Minutes on a CPU, to see that a network can learn from your data; `make quickstart-training` runs it.
