@@ -197,18 +197,6 @@ def test_two_processes_writing_the_same_output(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_made_for_a_writer_goes_again_unless_something_was_written(tmp_path: Path) -> None:
-    (tmp_path / "there").mkdir()
-    for folder in ("there", "made/for/it"):
-        with pytest.raises(RuntimeError), sole_writer(tmp_path / folder / "run.json"):
-            raise RuntimeError("refused")
-    assert os.listdir(tmp_path) == ["there"]
-    with pytest.raises(RuntimeError), sole_writer(tmp_path / "made" / "run.json"):
-        (tmp_path / "made" / "log").touch()
-        raise RuntimeError("stopped")
-    assert os.listdir(tmp_path / "made") == ["log"]
-
-
 def test_the_second_writer_may_wait(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     held, release = context.Event(), context.Event()

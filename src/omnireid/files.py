@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from omnireid.addresses import Address, check_writable, path_of, remove_folder, uploaded
@@ -270,8 +270,6 @@ def write_json(path: Path, record: Any, *, indent: int | None = 2) -> None:
 def sole_writer(path: Path, *, wait: bool = False, poll_s: float = 0.05) -> Iterator[None]:
     """Hold a lock on `path` while the body runs. The system releases it if the process dies.
 
-    Folders that are made for it go again if the body fails before anything is written into them.
-
     At an address there is no such lock: of two writers, the one that ends last is read.
 
     Args:
@@ -286,7 +284,6 @@ def sole_writer(path: Path, *, wait: bool = False, poll_s: float = 0.05) -> Iter
     if isinstance(path, Address):
         yield
         return
-    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     make_folder(path.parent)
     lock = FileLock(path.parent / f".{path.name}.lock")
     with output_errors(path):
@@ -298,19 +295,10 @@ def sole_writer(path: Path, *, wait: bool = False, poll_s: float = 0.05) -> Iter
             ) from None
     try:
         yield
-    except BaseException:
-        _unlock(lock)
-        with suppress(OSError):  # a folder with something in it stays
-            for folder in made:
-                folder.rmdir()
-        raise
-    _unlock(lock)
-
-
-def _unlock(lock: BaseFileLock) -> None:
-    with suppress(OSError):
-        Path(lock.lock_file).unlink()  # before the release: filelock tries again if the lock file is gone
-    lock.release()
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()  # before the release: filelock tries again if the lock file is gone
+        lock.release()
 
 
 def sha256_of(path: Path) -> str:
