@@ -16,7 +16,7 @@ from omnireid.weights.fetch import resolve_weights
 from omnireid.weights.file_kind import GRAPH_KINDS, identify_weights
 
 NEGLIGIBLE = 1e-6
-"""Weights of a gate below this have no effect: they move its output by less than float32 resolves near 0.5."""
+"""Output weights of a gate below this count as 0: they move its output by some millionths at most."""
 
 
 def start_from(network: Backbone, name: str, weights: str) -> tuple[WeightsMetadata, str]:
