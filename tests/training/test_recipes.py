@@ -74,7 +74,17 @@ def test_every_named_recipe_can_be_run(named: NamedRecipe) -> None:
 
 
 def test_the_names_on_the_command_line() -> None:
-    assert list(RECIPES) == ["scratch", "finetune", "speedrun", "laptop", "marathon", "general", "quick", "classify"]
+    assert list(RECIPES) == [
+        "scratch",
+        "finetune",
+        "speedrun",
+        "laptop",
+        "marathon",
+        "triplet",
+        "general",
+        "quick",
+        "classify",
+    ]
     assert (RECIPES["scratch"].recipe, RECIPES["finetune"].recipe) == (SCRATCH, FINETUNE)
 
 

@@ -13,7 +13,7 @@ from tests.training.runs import SMALL, losses, same, stop_at_step
 
 from omnireid import Embedder, WeightsMetadata
 from omnireid.embedding.network import Network
-from omnireid.errors import RecipeError, ResumeError, StoppedError, TeacherError
+from omnireid.errors import OutputError, RecipeError, ResumeError, StoppedError, TeacherError
 from omnireid.images.decode import RgbArray
 from omnireid.images.preprocess import Preprocessing
 from omnireid.training.options import RunOptions
@@ -148,13 +148,20 @@ def test_a_student_comes_nearer_to_its_teacher(options: RunOptions, untrained: P
     assert np.mean(teacher_losses[-3:]) < 0.7 * np.mean(teacher_losses[:3])
 
 
-def test_another_teacher_does_not_resume_the_run(options: RunOptions, untrained: Path, tmp_path: Path) -> None:
+def test_another_teacher_does_not_resume_the_run_and_embeds_nothing_for_it(
+    options: RunOptions, untrained: Path, tmp_path: Path
+) -> None:
     run, another = with_teacher(options, untrained), tmp_path / "another.safetensors"
     tensors, metadata = read_artefact(untrained)
     write_artefact(another, tensors, replace(metadata, licence="MIT"))
     train(replace(IMITATING, epochs=1), run)
+    assert run.teacher_cache_folder is not None
+    before = list(run.teacher_cache_folder.iterdir())
     with pytest.raises(ResumeError, match="teacher"):
         train(replace(IMITATING, epochs=1), replace(run, teacher=str(another), resume=True))
+    with pytest.raises(OutputError, match="already holds a run"):
+        train(replace(IMITATING, epochs=1), replace(run, teacher=str(another)))
+    assert list(run.teacher_cache_folder.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -162,19 +162,8 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         start, start_sha256 = start_from(network, recipe.model, options.weights)
         if options.progress and ranks.rank == 0 and not is_resumed(options, CHECKPOINT_NAME):
             print(describe_start(options.weights, f"{data.identity_count:,} {labels}"), file=sys.stderr)
-    teacher, targets = _find_targets(recipe, options, data, ranks)
+    teacher = _load_teacher(recipe, options)
     attributes = find_attribute_targets(recipe, options, data)
-    learner = Learner(
-        recipe,
-        network,
-        data.identity_count,
-        steps_an_epoch=len(sampler),
-        device=device,
-        ranks=ranks,
-        compile_network=options.compile,
-        target_width=None if targets is None else targets.shape[2],
-        attribute_count=0 if attributes is None else attributes.count,
-    )
     facts = {images: len(data), labels: data.identity_count, "files": data.fingerprint}
     identity = RunIdentity(
         recipe.json(),
@@ -189,16 +178,31 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         {validation.name: validation.fingerprint for validation in validations},
     )
     resuming = is_resumed(options, CHECKPOINT_NAME)
-    progress = _restore(options, learner, identity) if resuming else Progress()
+    state, progress = _read_state(options, identity) if resuming else ({}, Progress())
+    if ranks.rank == 0 and not resuming:
+        _begin_folder(recipe, options, identity, data)
+    # What can refuse the run has been asked by now: a teacher may need an hour for its embeddings.
+    targets = None if teacher is None else _find_targets(teacher, options, data, ranks)
+    learner = Learner(
+        recipe,
+        network,
+        data.identity_count,
+        steps_an_epoch=len(sampler),
+        device=device,
+        ranks=ranks,
+        compile_network=options.compile,
+        target_width=None if targets is None else targets.shape[2],
+        attribute_count=0 if attributes is None else attributes.count,
+    )
+    if resuming:
+        learner.load_state_dict(state)
     journal = None
     if ranks.rank == 0:
-        if not resuming:
-            _begin_folder(recipe, options, identity, data)
         # A log without a checkpoint belongs to a run that was killed before its first one: it begins again.
         journal = Journal(options.output, resume_at=progress.step if resuming else -1)
     wanted = None if attributes is None else attributes.targets
-    state = (data, validations, sampler, learner, identity, progress, journal, targets, wanted, start)
-    return Loop(recipe, options, ranks, device, *state, teacher=None if teacher is None else teacher.metadata)
+    parts = (data, validations, sampler, learner, identity, progress, journal, targets, wanted, start)
+    return Loop(recipe, options, ranks, device, *parts, teacher=None if teacher is None else teacher.metadata)
 
 
 def _load_data(
@@ -242,10 +246,8 @@ def _load_crops(recipe: Recipe, options: RunOptions) -> tuple[TrainingData, tupl
     return data, () if own is None else (own,)
 
 
-def _find_targets(
-    recipe: Recipe, options: RunOptions, data: TrainingData, ranks: Ranks
-) -> tuple[Embedder | None, FloatArray | None]:
-    """The teacher and its embeddings; rank 0 computes them while others wait. None where the run has no teacher.
+def _load_teacher(recipe: Recipe, options: RunOptions) -> Embedder | None:
+    """The teacher, in float32 unless it is of whole numbers; None where the run has none.
 
     Raises:
         RecipeError: a teacher that no loss uses, or a loss without a teacher.
@@ -253,21 +255,25 @@ def _find_targets(
     if options.teacher is None:
         if recipe.needs_teacher:
             raise RecipeError("--teacher-weight and --graph-weight need a teacher: name its weights with --teacher.")
-        return None, None
+        return None
     if not recipe.needs_teacher:
         raise RecipeError(
             f"The teacher {options.teacher} would not be used: set --teacher-weight or --graph-weight above 0."
         )
     file = WeightsFile(resolve_weights(options.teacher))
     is_int8 = file.is_graph and file.graph.metadata.precision == "int8"
-    teacher = load_embedder(options.teacher, RuntimeOptions(precision="int8" if is_int8 else "fp32"))
+    return load_embedder(options.teacher, RuntimeOptions(precision="int8" if is_int8 else "fp32"))
+
+
+def _find_targets(teacher: Embedder, options: RunOptions, data: TrainingData, ranks: Ranks) -> FloatArray:
+    """The teacher's embeddings of the crops; rank 0 computes them while the others wait."""
     folder, show = options.teacher_cache_folder, options.progress and ranks.rank == 0
     if ranks.rank != 0:
         barrier(ranks)
     targets = teach(teacher, data.paths, folder=folder, progress=show)
     if ranks.rank == 0:
         barrier(ranks)
-    return teacher, targets
+    return targets
 
 
 def _create_sampler(recipe: Recipe, data: TrainingData) -> RandomSampler | IdentitySampler:
@@ -302,13 +308,11 @@ def is_resumed(options: RunOptions, record: str) -> bool:
     return options.resume or (restarted and (options.output / record).is_file())
 
 
-def _restore(options: RunOptions, learner: Learner, identity: RunIdentity) -> Progress:
-    """Restore the state of the run in the folder, after a check that it is the same run."""
-    path = options.output / CHECKPOINT_NAME
-    state, progress, found = read_checkpoint(path)
+def _read_state(options: RunOptions, identity: RunIdentity) -> tuple[dict[str, Any], Progress]:
+    """The state of the run in the folder, after a check that it is the same run."""
+    state, progress, found = read_checkpoint(options.output / CHECKPOINT_NAME)
     check_identity(found, identity, options.output)
-    learner.load_state_dict(state)
-    return progress
+    return state, progress
 
 
 def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, data: TrainingData) -> None:
