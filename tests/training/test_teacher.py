@@ -164,6 +164,18 @@ def test_another_teacher_does_not_resume_the_run_and_embeds_nothing_for_it(
     assert list(run.teacher_cache_folder.iterdir()) == before
 
 
+def test_a_run_whose_teacher_cannot_teach_writes_nothing(
+    options: RunOptions, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> FloatArray:
+        raise TeacherError("cannot teach")
+
+    monkeypatch.setattr("omnireid.training.run.teach", refuse)
+    with pytest.raises(TeacherError, match="cannot teach"):
+        train(IMITATING, with_teacher(options, untrained))
+    assert not [path for path in options.output.rglob("*") if path.is_file()]
+
+
 @pytest.mark.parametrize(
     ("recipe", "teacher", "message"),
     [

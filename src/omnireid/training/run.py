@@ -180,7 +180,7 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
     resuming = is_resumed(options, CHECKPOINT_NAME)
     state, progress = _read_state(options, identity) if resuming else ({}, Progress())
     if ranks.rank == 0 and not resuming:
-        _begin_folder(recipe, options, identity, data)
+        _check_folder(options)
     # What can refuse the run has been asked by now: a teacher may need an hour for its embeddings.
     targets = None if teacher is None else _find_targets(teacher, options, data, ranks)
     learner = Learner(
@@ -198,6 +198,8 @@ def _prepare(recipe: Recipe, options: RunOptions, ranks: Ranks, device: torch.de
         learner.load_state_dict(state)
     journal = None
     if ranks.rank == 0:
+        if not resuming:
+            _write_record(recipe, options, identity, data)
         # A log without a checkpoint belongs to a run that was killed before its first one: it begins again.
         journal = Journal(options.output, resume_at=progress.step if resuming else -1)
     wanted = None if attributes is None else attributes.targets
@@ -315,10 +317,18 @@ def _read_state(options: RunOptions, identity: RunIdentity) -> tuple[dict[str, A
     return state, progress
 
 
-def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, data: TrainingData) -> None:
-    """Write ``run.json`` into a folder that holds no other run."""
+def _check_folder(options: RunOptions) -> None:
+    """Check that the folder holds no other run, and nothing that this one reads would be overwritten."""
     if (options.output / CHECKPOINT_NAME).exists():
         raise OutputError(f"{options.output} already holds a run. Resume it with --resume, or choose another --output.")
+    files = [name for name in (options.weights, options.teacher, options.attributes) if name is not None]
+    inputs = list(input_files([*options.data, *options.unlabelled, *options.evaluate_on, *files]))
+    for name in (RUN_NAME, LAST_NAME, BEST_NAME, CURVES_NAME):
+        check_output(options.output / name, inputs=inputs)
+
+
+def _write_record(recipe: Recipe, options: RunOptions, identity: RunIdentity, data: TrainingData) -> None:
+    """Write ``run.json``."""
     record: dict[str, Any] = {
         "recipe": recipe.json(),
         "data": {
@@ -337,10 +347,6 @@ def _begin_folder(recipe: Recipe, options: RunOptions, identity: RunIdentity, da
         "compile": options.compile,
         "environment": describe_environment(),
     }
-    files = [name for name in (options.weights, options.teacher, options.attributes) if name is not None]
-    inputs = list(input_files([*options.data, *options.unlabelled, *options.evaluate_on, *files]))
-    for name in (RUN_NAME, LAST_NAME, BEST_NAME, CURVES_NAME):
-        check_output(options.output / name, inputs=inputs)
     write_json(options.output / RUN_NAME, record)
 
 
